@@ -1,0 +1,196 @@
+"""The one pipeline: from settings to a trained and tested model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from logging import getLogger
+from typing import Any
+
+import torch
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_environment, get_model, get_trainer, init_logger, init_seed, set_color
+from torch import nn
+
+from recbole_sr.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.model import inject
+from recbole_sr.trainer import describe_ranks, inject_trainer, summarize
+
+__all__ = ["load_data_and_model", "objective_function", "run_recbole_sr"]
+
+
+@dataclass
+class _Experiment:
+    """Everything a run is made of."""
+
+    config: Config
+    dataset: Any
+    train_data: Any
+    valid_data: Any
+    test_data: Any
+    model: Any
+
+    def train(self, saved: bool, verbose: bool = True) -> dict[str, Any]:
+        """Fit and test; RecBole's result dictionary plus ``sr``."""
+        trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
+        trainer = inject_trainer(trainer_class)(self.config, self.model)
+        show = verbose and self.config["show_progress"]
+        best_score, best_result = trainer.fit(
+            self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
+        )
+        if trainer.schedule.warming:
+            getLogger().warning(
+                "The run ended in the warm phase, so its best model is a warm one: "
+                "raise epochs, or lower sr_warm_epochs or sr_patience"
+            )
+        test_result = trainer.evaluate(self.test_data, load_best_model=saved, show_progress=show)
+        return {
+            "best_valid_score": best_score,
+            "valid_score_bigger": self.config["valid_metric_bigger"],
+            "best_valid_result": best_result,
+            "test_result": test_result,
+            "sr": summarize(trainer),
+        }
+
+
+def run_recbole_sr(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """Train and test a RecBole model with the method, as ``recbole.quick_start.run_recbole`` does.
+
+    Args:
+        model: name of a model of the registry.
+        dataset: name of a data set; ``ml-100k`` comes with RecBole.
+        config_file_list: paths of YAML property files.
+        config_dict: property values; the command line overrides them.
+        saved: keep the best model's checkpoint and test that; otherwise test the last epoch's.
+
+    Returns:
+        RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
+        ``test_result``, and ``sr``: ``phases`` (name, regularizers, first and last epoch, stable
+        rank at start and end), ``switch_epoch`` (first epoch of the main phase; None without a
+        switch) and ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank).
+
+    Raises:
+        InputError: something given cannot work; one sentence says what.
+
+    Example::
+
+        result = run_recbole_sr("BPR", "ml-100k", config_dict={"epochs": 20})
+        print(result["test_result"], result["sr"]["switch_epoch"])
+
+    """
+    config = Config(model, dataset, config_file_list, config_dict)
+    experiment = _prepare(config)
+    logger = getLogger()
+    result = experiment.train(saved)
+    logger.info("The running environment is as follows:\n" + get_environment(config).draw())
+    for line in _closing_lines(result):
+        logger.info(line)
+    return result
+
+
+def objective_function(
+    config_dict: Mapping[str, Any] | None = None,
+    config_file_list: list[str] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """One trial of RecBole's ``HyperTuning``.
+
+    Args:
+        config_dict: the trial's property values; ``model`` and ``dataset`` here or in a file.
+        config_file_list: paths of YAML property files.
+        saved: as in :func:`run_recbole_sr`.
+
+    Returns:
+        As :func:`run_recbole_sr`, and ``model``, the model's name.
+
+    """
+    config = Config(config_dict=config_dict, config_file_list=config_file_list)
+    return {"model": config["model"], **_prepare(config).train(saved, verbose=False)}
+
+
+def load_data_and_model(model_file: str) -> tuple[Config, Any, Any, Any, Any, Any]:
+    """A trained model and its data, from a checkpoint of this package.
+
+    No code in the file is run: only tensors and plain data are read.
+
+    Args:
+        model_file: path of the checkpoint.
+
+    Returns:
+        ``(config, model, dataset, train_data, valid_data, test_data)``, as RecBole's function.
+
+    Raises:
+        pickle.UnpicklingError: the file holds more than tensors and plain data, as the checkpoints
+            of RecBole itself do.
+
+    """
+    checkpoint = torch.load(model_file, map_location="cpu", weights_only=True)
+    experiment = _prepare(Config.from_plain(checkpoint["config"]))
+    experiment.model.load_state_dict(checkpoint["state_dict"])
+    experiment.model.load_other_parameter(checkpoint["other_parameter"])
+    return (
+        experiment.config,
+        experiment.model,
+        experiment.dataset,
+        experiment.train_data,
+        experiment.valid_data,
+        experiment.test_data,
+    )
+
+
+def _prepare(config: Config) -> _Experiment:
+    """Data and model, drawing random numbers in the order RecBole draws them."""
+    if not config["single_spec"] or (config["nproc"] or 1) > 1:
+        raise InputError(
+            f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
+            "start without --nproc"
+        )
+    model_class = inject(get_model(config["model"]))
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger = getLogger()
+    logger.info(sys.argv)
+    logger.info(config)
+    dataset = create_dataset(config)
+    logger.info(dataset)
+    train_data, valid_data, test_data = data_preparation(config, dataset)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = model_class(config, train_data.dataset).to(config["device"])
+    if config.options.sr_published:
+        _start_as_published(model)
+    logger.info(model)
+    return _Experiment(config, dataset, train_data, valid_data, test_data, model)
+
+
+def _start_as_published(model: nn.Module) -> None:
+    """The authors' tables start as N(0, 1), torch's own default, where RecBole uses Xavier's."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.reset_parameters()
+
+
+def _closing_lines(result: dict[str, Any]) -> list[str]:
+    report = result["sr"]
+    switch = report["switch_epoch"]
+    phases = report["phases"]
+    lines = [
+        set_color("best valid ", "yellow") + f": {result['best_valid_result']}",
+        set_color("test result", "yellow") + f": {result['test_result']}",
+        set_color("switch epoch", "yellow") + f": {'none' if switch is None else switch}",
+    ]
+    moments = [("start", phases[0]["stable_rank"]["start"])]
+    moments += [("switch", phase["stable_rank"]["start"]) for phase in phases[1:]]
+    moments += [("end", phases[-1]["stable_rank"]["end"])]
+    return lines + [
+        set_color(f"at {moment}", "yellow") + f": {describe_ranks(ranks)}"
+        for moment, ranks in moments
+        if ranks
+    ]

@@ -1,0 +1,95 @@
+"""Shared by all tests: clean surroundings, a small data set, stock RecBole to compare with."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import recbole.config
+import torch
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_seed
+
+from recbole_sr.config import Config
+from recbole_sr.quick_start import _prepare
+
+
+@pytest.fixture(autouse=True)
+def clean_surroundings(tmp_path, monkeypatch):
+    """RecBole writes into the working folder and reads sys.argv; neither may leak between tests."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["test"])
+    yield
+    for handler in logging.getLogger().handlers[:]:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+            logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Settings for a data set of 40 users and 60 items in two taste groups; trains in a blink."""
+    folder = tmp_path / "data" / "tiny"
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    lines = ["user_id:token\titem_id:token"]
+    for user in range(40):
+        liked = draw.choice(30, size=12, replace=False) + 30 * (user % 2)
+        lines += [f"u{user}\ti{item}" for item in liked]
+    (folder / "tiny.inter").write_text("\n".join(lines) + "\n")
+    return {
+        "data_path": str(tmp_path / "data"),
+        "load_col": {"inter": ["user_id", "item_id"]},
+        "train_batch_size": 64,
+        "embedding_size": 8,
+        "learning_rate": 0.01,
+        "show_progress": False,
+        "state": "ERROR",
+    }
+
+
+@pytest.fixture
+def one_thread():
+    """RecBole's LightGCN gives other bits from run to run on several threads, ours or not."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def experiment():
+    """A prepared experiment of ours."""
+
+    def make(model, dataset, **settings):
+        return _prepare(Config(model, dataset, config_dict=settings))
+
+    return make
+
+
+@pytest.fixture
+def stock():
+    """RecBole's own training of a model: the weights, losses and metrics to be equal to."""
+
+    def run(model, dataset, **settings):
+        config = recbole.config.Config(model, dataset, config_dict=settings)
+        init_seed(config["seed"], config["reproducibility"])
+        data = create_dataset(config)
+        train, valid, test = data_preparation(config, data)
+        init_seed(config["seed"], config["reproducibility"])
+        net = get_model(model)(config, train.dataset).to(config["device"])
+        trainer = get_trainer(config["MODEL_TYPE"], model)(config, net)
+        score, result = trainer.fit(train, valid, verbose=False, saved=False)
+        return SimpleNamespace(
+            weights=net.state_dict(),
+            losses=list(trainer.train_loss_dict.values()),
+            best_valid_score=score,
+            best_valid_result=result,
+            test_result=trainer.evaluate(test, load_best_model=False),
+            random_state=torch.get_rng_state(),
+        )
+
+    return run

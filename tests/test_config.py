@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from recbole_sr.config import Config
+from recbole_sr.errors import InputError
+
+
+def test_precedence_is_recboles(tmp_path, monkeypatch):
+    (tmp_path / "a.yaml").write_text("epochs: 11\nlearning_rate: 0.1\nsr_warm_epochs: 1\n")
+    monkeypatch.setattr("sys.argv", ["run", "-m", "BPR", "--epochs=13"])
+    given = {"learning_rate": 0.2, "epochs": 12}
+    config = Config("BPR", "ml-100k", [str(tmp_path / "a.yaml")], given)
+    assert (config["epochs"], config["learning_rate"], config["sr_warm_epochs"]) == (13, 0.2, 1)
+    assert config["train_batch_size"] == 2048
+
+
+def test_the_dictionary_given_is_left_as_it_was():
+    given = {"learning_rate": "0.2", "eval_args": {"mode": "full"}}
+    assert Config("BPR", "ml-100k", config_dict=given)["learning_rate"] == 0.2
+    assert given == {"learning_rate": "0.2", "eval_args": {"mode": "full"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 0.001),
+        ("True", True),
+        ("false", False),
+        ("None", None),
+        ("null", None),
+        ("~", None),
+        ("[10,20]", [10, 20]),
+        ("(1,2)", (1, 2)),
+        ("[user,item]", ["user", "item"]),
+        ("{stable_rank: 1e-2}", {"stable_rank": 0.01}),
+        ("{'split': {'RS': [0.8,0.1,0.1]}}", {"split": {"RS": [0.8, 0.1, 0.1]}}),
+        ("dataset/", "dataset/"),
+        ("a=b", "a=b"),
+        ("max", "max"),
+    ],
+)
+def test_text_on_the_command_line_is_a_literal(text, value, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run", f"--key={text}"])
+    assert Config("BPR", "ml-100k")["key"] == value
+
+
+def test_text_is_never_evaluated(tmp_path, monkeypatch):
+    text = f"__import__('os').mkdir({str(tmp_path / 'made')!r})"
+    monkeypatch.setattr("sys.argv", ["run", f"--key={text}"])
+    config = Config("BPR", "ml-100k", config_dict={"other": text})
+    assert config["key"] == config["other"] == text
+    assert not os.path.exists(tmp_path / "made")
+
+
+def test_an_unfinished_list_is_refused(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["run", "--sr_tables=[user"])
+    with pytest.raises(InputError, match=r"expected a YAML list or mapping, got '\[user'"):
+        Config("BPR", "ml-100k")
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(InputError, match="RecBole cannot use model 'LightGCM'"):
+        Config("LightGCM", "ml-100k")
+
+
+def test_every_key_is_shown_with_the_settings():
+    assert "sr_warm_epochs" in str(Config("BPR", "ml-100k"))
+
+
+def test_ml_100k_is_found_without_a_download():
+    assert os.path.isfile(os.path.join(Config("BPR", "ml-100k")["data_path"], "ml-100k.inter"))

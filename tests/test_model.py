@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from recbole.model.general_recommender import BPR, LightGCN, Pop
+from recbole.utils import get_model
+
+from recbole_sr.errors import InputError
+from recbole_sr.model import inject
+from recbole_sr.objective import Phase
+from recbole_sr.regularizers import negative_stable_rank
+from recbole_sr.representation import REPRESENTATIONS, find
+from recbole_sr.spectral import stable_rank_reference
+
+MODELS = sorted(REPRESENTATIONS)
+BOTH = ("user", "item")
+
+
+@pytest.fixture(params=MODELS)
+def built(request, experiment, tiny):
+    made = experiment(request.param, "tiny", **tiny)
+    return made.model, next(iter(made.train_data))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_subclass_keeps_name_and_identity(name):
+    base = get_model(name)
+    assert inject(base) is inject(base)
+    assert inject(base).__name__ == name
+    assert issubclass(inject(base), base)
+
+
+def test_adds_no_parameter_buffer_or_random_draw(built):
+    model, _ = built
+    base = type(model).__mro__[2]
+    assert set(model.state_dict()) == {name for name, _ in base.named_parameters(model)}
+
+
+def test_outside_a_phase_the_loss_is_the_models_own(built):
+    model, batch = built
+    torch.manual_seed(0)
+    ours = model.calculate_loss(batch)
+    torch.manual_seed(0)
+    assert torch.equal(ours, type(model).__mro__[2].calculate_loss(model, batch))
+
+
+def test_a_phase_adds_the_penalty_of_the_distinct_rows_of_the_batch(built):
+    model, batch = built
+    own = model.calculate_loss(batch)
+    with model.sr_regularized(Phase("warm", {"stable_rank": 0.7}), BOTH):
+        regularized = model.calculate_loss(batch)
+    # An independent reading: BPR scores with its tables, LightGCN with what forward returns.
+    if isinstance(model, LightGCN):
+        users, items = model.forward()
+    else:
+        users, items = model.user_embedding.weight, model.item_embedding.weight
+    user_ids = sorted(set(batch["user_id"].tolist()))
+    item_ids = sorted(set(batch["item_id"].tolist()) | set(batch["neg_item_id"].tolist()))
+    assert 0 not in user_ids + item_ids
+    expected = 0.7 * (negative_stable_rank(users[user_ids]) + negative_stable_rank(items[item_ids]))
+    torch.testing.assert_close(regularized - own, expected.expand_as(own) / 2)
+
+
+def test_the_gradient_reaches_both_tables(built):
+    model, batch = built
+
+    def gradients(phase):
+        model.zero_grad()
+        with model.sr_regularized(phase, BOTH):
+            model.calculate_loss(batch).backward()
+        return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+    without, with_penalty = gradients(Phase("main")), gradients(Phase("warm", {"stable_rank": 1.0}))
+    for name in ("user_embedding.weight", "item_embedding.weight"):
+        assert not torch.equal(without[name], with_penalty[name])
+
+
+@pytest.mark.parametrize("side", BOTH)
+def test_one_side_can_be_regularised_alone(side, experiment, tiny):
+    made = experiment("BPR", "tiny", **tiny)
+    model, batch = made.model, next(iter(made.train_data))
+    with model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), [side]):
+        difference = model.calculate_loss(batch) - BPR.calculate_loss(model, batch)
+    gradient = torch.autograd.grad(
+        difference, [model.user_embedding.weight, model.item_embedding.weight]
+    )
+    user, item = (g.abs().max() > 1e-6 for g in gradient)
+    assert (user, item) == (side == "user", side == "item")
+
+
+def test_padding_is_never_regularised(built):
+    model, batch = built
+    batch = copy.deepcopy(batch)
+    batch["user_id"][0] = 0
+    batch["item_id"][0] = 0
+    captured = [model.forward()] if find(type(model).__name__).needs_forward else []
+    rows = model._sr_rows(batch, captured)
+    assert len(rows["user"]) == len(set(batch["user_id"].tolist()) - {0})
+    items = set(batch["item_id"].tolist()) | set(batch["neg_item_id"].tolist())
+    assert len(rows["item"]) == len(items - {0})
+
+
+def test_lightgcn_propagates_once_a_step(experiment, tiny, monkeypatch):
+    made = experiment("LightGCN", "tiny", **tiny)
+    calls = []
+    propagate = LightGCN.forward
+    monkeypatch.setattr(LightGCN, "forward", lambda self: calls.append(1) or propagate(self))
+    with made.model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH):
+        made.model.calculate_loss(next(iter(made.train_data)))
+    assert len(calls) == 1
+
+
+def test_stable_rank_of_the_tables_leaves_padding_out_and_draws_nothing(built):
+    model, _ = built
+    before = torch.get_rng_state()
+    ranks = model.sr_stable_rank()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.training
+    tables = (
+        model.forward()
+        if isinstance(model, LightGCN)
+        else (model.user_embedding.weight, model.item_embedding.weight)
+    )
+    for side, table in zip(BOTH, tables, strict=True):
+        assert ranks[side] == pytest.approx(
+            stable_rank_reference(table[1:].detach()).item(), rel=1e-4
+        )
+
+
+def test_an_epoch_in_which_nothing_was_regularised_fails(built):
+    model, batch = built
+    batch = copy.deepcopy(batch)
+    for field in ("user_id", "item_id", "neg_item_id"):
+        del batch.interaction[field]
+    with (
+        pytest.raises(RuntimeError, match="the warm phase regularised no batch in a whole epoch"),
+        model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH),
+    ):
+        assert model._sr_rows(batch, [(None, None)]) == {}
+
+
+def test_nothing_is_left_on_the_model_even_after_an_error(built):
+    model, batch = built
+    clean = set(vars(model))
+
+    def step():
+        with model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH):
+            model.calculate_loss(batch)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        step()
+    assert set(vars(model)) == clean
+
+
+def test_class_and_instance_pickle_and_deepcopy(built):
+    model, batch = built
+    assert pickle.loads(pickle.dumps(type(model))) is type(model)  # noqa: S301
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
+        assert type(twin) is type(model)
+        assert torch.equal(twin.predict(batch), model.predict(batch))
+
+
+def test_pickles_into_a_fresh_process(built, tmp_path):
+    model, _ = built
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps((type(model), model)))
+    read = (
+        "import pickle; c, m = pickle.load(open('model.pickle', 'rb'));"
+        "print(type(m) is c, c.__name__)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", read], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.split() == ["True", type(model).__name__]
+
+
+def test_a_model_that_is_not_listed_is_refused():
+    with pytest.raises(InputError, match="expected one whose representations are known"):
+        inject(Pop)

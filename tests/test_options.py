@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from recbole_sr.config import Config, properties_folder
+from recbole_sr.errors import InputError
+from recbole_sr.options import Options
+
+YAML = (properties_folder() / "stable_rank.yaml").read_text()
+
+
+def test_the_property_file_has_the_defaults():
+    assert yaml.safe_load(YAML) == Options().model_dump()
+
+
+def test_the_property_file_explains_every_key_on_its_line():
+    for key in Options.model_fields:
+        assert re.search(rf"^{key}:.*# \((int|float|str|bool|list|dict)\) .+\.$", YAML, re.M), key
+
+
+REFUSED = {
+    "unknown key": (
+        {"sr_warm_epoch": 1},
+        "unknown key 'sr_warm_epoch'; did you mean 'sr_warm_epochs'?",
+    ),
+    "text for a number": (
+        {"sr_warm_epochs": "five"},
+        "sr_warm_epochs: expected a valid integer, got 'five'",
+    ),
+    "truth for a number": (
+        {"sr_warm_epochs": True},
+        "sr_warm_epochs: expected a valid integer, got True",
+    ),
+    "fraction": ({"sr_warm_epochs": 1.5}, "sr_warm_epochs: expected a valid integer, got 1.5"),
+    "null": ({"sr_warm_epochs": None}, "sr_warm_epochs: expected a valid integer, got None"),
+    "negative": (
+        {"sr_warm_epochs": -1},
+        "sr_warm_epochs: expected greater than or equal to 0, got -1",
+    ),
+    "no patience": ({"sr_patience": 0}, "sr_patience: expected greater than or equal to 1, got 0"),
+    "unknown rule": ({"sr_switch": "loss"}, "sr_switch: expected 'epochs' or 'metric', got 'loss'"),
+    "unknown regulariser": (
+        {"sr_warm_regularizers": {"rank": 1.0}},
+        "sr_warm_regularizers (rank): expected one of stable_rank, got 'rank'",
+    ),
+    "not a mapping": (
+        {"sr_main_regularizers": ["stable_rank"]},
+        "sr_main_regularizers: expected a valid dictionary, got ['stable_rank']",
+    ),
+    "negative weight": (
+        {"sr_warm_regularizers": {"stable_rank": -1.0}},
+        "sr_warm_regularizers (stable_rank): expected greater than or equal to 0, got -1.0",
+    ),
+    "NaN weight": (
+        {"sr_warm_regularizers": {"stable_rank": float("nan")}},
+        "sr_warm_regularizers (stable_rank): expected a finite number, got nan",
+    ),
+    "unknown side": (
+        {"sr_tables": ["users"]},
+        "sr_tables (0): expected 'user' or 'item', got 'users'",
+    ),
+    "no side": (
+        {"sr_tables": []},
+        "sr_tables: expected one or both of user and item, each once, got []",
+    ),
+    "a side twice": (
+        {"sr_tables": ["user", "user"]},
+        "sr_tables: expected one or both of user and item, each once",
+    ),
+    "text for truth": ({"sr_monitor": "yes"}, "sr_monitor: expected a valid boolean, got 'yes'"),
+    "nothing to regularise": ({"sr_warm_regularizers": {}}, "are both empty; give one a weight"),
+    "metric without validation": (
+        {"sr_switch": "metric", "eval_step": 0},
+        "sr_switch: metric needs validation scores but eval_step is 0",
+    ),
+    "published and not": (
+        {"sr_published": True, "sr_warm_regularizers": {"stable_rank": 0.5}},
+        "sr_published: True fixes sr_warm_regularizers at {'stable_rank': 1.0}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_bad_settings_are_refused_in_one_sentence(settings, sentence):
+    with pytest.raises(InputError) as refusal:
+        Options.from_mapping(settings)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_same_from_file_dictionary_and_command_line(tmp_path, monkeypatch):
+    wanted = {
+        "sr_warm_epochs": 3,
+        "sr_tables": ["item"],
+        "sr_warm_regularizers": {"stable_rank": 0.5},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.dump(wanted))
+    from_file = Config("BPR", "ml-100k", [str(tmp_path / "mine.yaml")]).options
+    from_dict = Config("BPR", "ml-100k", config_dict=wanted).options
+    monkeypatch.setattr(
+        "sys.argv",
+        [
+            "run",
+            "--sr_warm_epochs=3",
+            "--sr_tables=[item]",
+            "--sr_warm_regularizers={stable_rank: 0.5}",
+        ],
+    )
+    from_command_line = Config("BPR", "ml-100k").options
+    assert from_file == from_dict == from_command_line
+    assert from_file.model_dump() == {**Options().model_dump(), **wanted}
+
+
+def test_published_is_the_authors_recipe_with_its_extra_epoch():
+    options = Config("BPR", "ml-100k", config_dict={"sr_published": True}).options
+    machine = options.schedule()
+    names = [machine.begin_epoch(epoch).name for epoch in range(8)]
+    assert names == ["warm"] * 6 + ["main"] * 2
+    assert machine.warm.regularizers == {"stable_rank": 1.0}
+    assert not machine.main.active
+
+
+def test_options_cannot_be_changed_after_they_were_judged():
+    with pytest.raises(ValueError, match="frozen"):
+        Options().sr_warm_epochs = 9

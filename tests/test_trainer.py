@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.trainer import Trainer
+from recbole.utils import early_stopping
+
+from recbole_sr.trainer import inject_trainer
+
+OFF = {"sr_warm_epochs": 0}
+QUIET = {"show_progress": False, "state": "ERROR"}
+
+
+def same_weights(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+@pytest.mark.parametrize("monitor", [True, False])
+@pytest.mark.usefixtures("one_thread")
+def test_off_is_stock_recbole_bit_for_bit(model, monitor, experiment, stock):
+    settings = {"epochs": 3, **QUIET}
+    theirs = stock(model, "ml-100k", **settings)
+    ours = experiment(model, "ml-100k", **settings, **OFF, sr_monitor=monitor)
+    result = ours.train(saved=False, verbose=False)
+    assert same_weights(ours.model.state_dict(), theirs.weights)
+    assert torch.equal(torch.get_rng_state(), theirs.random_state)
+    assert [epoch["train_loss"] for epoch in result["sr"]["epochs"]] == theirs.losses
+    assert result["best_valid_score"] == theirs.best_valid_score
+    assert result["best_valid_result"] == theirs.best_valid_result
+    assert result["test_result"] == theirs.test_result
+
+
+@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+def test_five_regularised_epochs_leave_a_higher_stable_rank(model, experiment, tiny):
+    def ranks(warm_epochs):
+        run = experiment(model, "tiny", **tiny, epochs=5, sr_warm_epochs=warm_epochs)
+        return run.train(saved=False, verbose=False)["sr"]["epochs"][-1]["stable_rank"]
+
+    plain, regularized = ranks(0), ranks(5)
+    assert regularized["user"] > plain["user"]
+    assert regularized["item"] > plain["item"]
+
+
+def fit(experiment, scores, **settings):
+    """Train with the validation scores given instead of measured ones."""
+    made = experiment("BPR", "tiny", **settings)
+    trainer = inject_trainer(Trainer)(made.config, made.model)
+    given = iter(scores)
+    trainer.evaluate = lambda *args, **kwargs: {"mrr@10": next(given)}
+    return trainer, trainer.fit(made.train_data, made.valid_data, verbose=False, saved=False)
+
+
+def test_a_warm_best_does_not_win(experiment, tiny):
+    scores = [0.9, 0.8, 0.1, 0.3, 0.2]
+    _, (best, result) = fit(experiment, scores, **tiny, epochs=5, sr_warm_epochs=2)
+    assert best == 0.3
+    assert result == {"mrr@10": 0.3}
+
+
+def test_a_warm_phase_does_not_end_the_run(experiment, tiny):
+    scores = [0.9, *[0.1] * 5, 0.2, 0.1]
+    trainer, (best, _) = fit(
+        experiment, scores, **tiny, epochs=8, sr_warm_epochs=6, stopping_step=1
+    )
+    assert [record.phase for record in trainer.epoch_records] == ["warm"] * 6 + ["main"] * 2
+    assert best == 0.2
+
+
+def test_early_stopping_counts_from_the_switch(experiment, tiny):
+    scores = [0.9, 0.8, 0.5, 0.4, 0.4, 0.4, 0.4]
+    trainer, _ = fit(experiment, scores, **tiny, epochs=50, sr_warm_epochs=2, stopping_step=2)
+    assert len(trainer.epoch_records) == 2 + 4  # the best, then stopping_step + 1 misses
+
+
+def test_recbole_still_stops_where_this_package_expects(experiment, tiny):
+    assert early_stopping(0.1, 0.2, 10**9, max_step=math.inf)[2] is False
+
+
+def test_metric_switch_follows_the_validation_scores(experiment, tiny):
+    scores = [0.1, 0.2, 0.1, 0.2, 0.5, 0.6, 0.7]
+    trainer, (best, _) = fit(
+        experiment, scores, **tiny, epochs=7, sr_switch="metric", sr_patience=2, stopping_step=0
+    )
+    assert trainer.schedule.switch_epoch == 4
+    assert best == 0.7
+
+
+def test_published_lets_a_warm_best_win(experiment, tiny):
+    scores = [0.9, *[0.1] * 8]
+    trainer, (best, _) = fit(experiment, scores, **tiny, epochs=9, sr_published=True)
+    assert trainer.schedule.switch_epoch == 6
+    assert best == 0.9
+
+
+def test_published_starts_from_standard_normal_tables(experiment, tiny):
+    ours = experiment("BPR", "tiny", **{**tiny, "embedding_size": 512}, sr_published=True)
+    assert ours.model.user_embedding.weight.std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_evaluating_every_other_epoch(experiment, tiny):
+    trainer, _ = fit(experiment, [0.1, 0.2], **tiny, epochs=4, sr_warm_epochs=1, eval_step=2)
+    assert [record.valid_score for record in trainer.epoch_records] == [None, 0.1, None, 0.2]
+
+
+def test_checkpoint_is_plain_data_that_recboles_own_load_reads(experiment, tiny, tmp_path):
+    made = experiment("LightGCN", "tiny", **tiny, epochs=2, sr_warm_epochs=1)
+    made.train(saved=True, verbose=False)  # RecBole loads the best model for the test
+    (file,) = (tmp_path / "saved").iterdir()
+    checkpoint = torch.load(file, weights_only=True)
+    assert checkpoint["config"]["model"] == "LightGCN"
+    assert checkpoint["config"]["MODEL_TYPE"] == "GENERAL"
+    assert checkpoint["schedule"]["warming"] is False
+
+
+def test_a_checkpoint_that_fails_leaves_the_old_one_whole(experiment, tiny, monkeypatch, tmp_path):
+    made = experiment("BPR", "tiny", **tiny)
+    trainer = inject_trainer(Trainer)(made.config, made.model)
+    trainer._save_checkpoint(0, verbose=False)
+    before = Path(trainer.saved_model_file).read_bytes()
+
+    def full_disk(state, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        trainer._save_checkpoint(1, verbose=False)
+    assert Path(trainer.saved_model_file).read_bytes() == before
+    assert len(os.listdir(tmp_path / "saved")) == 1
+
+
+def test_the_bar_shows_phase_and_stable_ranks(experiment, tiny, capsys):
+    made = experiment("BPR", "tiny", **{**tiny, "show_progress": True}, epochs=2, sr_warm_epochs=1)
+    made.train(saved=False)
+    shown = capsys.readouterr().err
+    assert "Train     0 warm, stable rank: user" in shown
+    assert "Train     1 main, stable rank: user" in shown
+
+
+def test_ranks_go_to_tensorboard(experiment, tiny, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    made = experiment("BPR", "tiny", **tiny, epochs=3, sr_warm_epochs=1)
+    result = made.train(saved=False, verbose=False)
+    (folder,) = (tmp_path / "log_tensorboard").iterdir()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    seen = [event.value for event in events.Scalars("Stable_rank/user")]
+    assert seen == pytest.approx([e["stable_rank"]["user"] for e in result["sr"]["epochs"]])
