@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from recbole_sr.errors import InputError
+from recbole_sr.resources import properties_folder
 
 __all__ = ["main"]
 
@@ -40,6 +42,8 @@ def _run(given: argparse.Namespace) -> None:
     # Imported late: --help and a mistyped flag need not wait for torch.
     from recbole_sr.quick_start import run_recbole_sr
 
+    # RecBole calls what torch deprecates; that is no news to who runs a command.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     run_recbole_sr(given.model, given.dataset, given.config_files.split())
 
 
@@ -64,8 +68,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _epilog() -> str:
-    from recbole_sr.config import properties_folder
-
     keys = (properties_folder() / "stable_rank.yaml").read_text(encoding="utf-8")
     return (
         "Every property of RecBole and of this package can be set as --key=value, above\n"

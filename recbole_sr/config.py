@@ -6,8 +6,6 @@ import ast
 import copy
 import sys
 from collections.abc import Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Any
 
 import recbole.config
@@ -15,16 +13,10 @@ import yaml
 
 from recbole_sr.errors import InputError
 from recbole_sr.options import Options
+from recbole_sr.resources import properties_folder
 from recbole_sr.settings import from_plain
 
-__all__ = ["Config", "properties_folder"]
-
-
-def properties_folder() -> Traversable:
-    """The shipped property files: inside an installed package, beside it in a clone."""
-    package = resources.files("recbole_sr")
-    installed = package / "properties"
-    return installed if installed.is_dir() else resources.files("recbole_sr") / ".." / "properties"
+__all__ = ["Config"]
 
 
 class Config(recbole.config.Config):

@@ -5,9 +5,10 @@ import re
 import pytest
 import yaml
 
-from recbole_sr.config import Config, properties_folder
+from recbole_sr.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.options import Options
+from recbole_sr.resources import properties_folder
 
 YAML = (properties_folder() / "stable_rank.yaml").read_text()
 
