@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from logging import getLogger
 from typing import Any
 
-import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_environment, get_model, get_trainer, init_logger, init_seed, set_color
 from torch import nn
 
+from recbole_sr import checkpoint
 from recbole_sr.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.model import inject
 from recbole_sr.trainer import describe_ranks, inject_trainer, summarize
 
-__all__ = ["load_data_and_model", "objective_function", "run_recbole_sr"]
+__all__ = ["load_data_and_model", "objective_function", "resume", "run_recbole_sr"]
 
 
 @dataclass
@@ -32,10 +32,14 @@ class _Experiment:
     test_data: Any
     model: Any
 
-    def train(self, saved: bool, verbose: bool = True) -> dict[str, Any]:
-        """Fit and test; RecBole's result dictionary plus ``sr``."""
+    def train(
+        self, saved: bool, verbose: bool = True, state: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Fit, from ``state`` on where given, and test; RecBole's result dictionary plus ``sr``."""
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
         trainer = inject_trainer(trainer_class)(self.config, self.model)
+        if state:
+            trainer.restore_run(state)
         show = verbose and self.config["show_progress"]
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
@@ -84,12 +88,35 @@ def run_recbole_sr(
 
         result = run_recbole_sr("BPR", "ml-100k", config_dict={"epochs": 20})
         print(result["test_result"], result["sr"]["switch_epoch"])
-
     """
-    config = Config(model, dataset, config_file_list, config_dict)
+    return _run(Config(model, dataset, config_file_list, config_dict), saved)
+
+
+def resume(run_file: str) -> dict[str, Any]:
+    """Continue a run that was interrupted or killed, as if it had not been.
+
+    On one machine weights, metrics, phases and early stopping come out the same bit for bit, where
+    the model's own training is reproducible. A finished run is tested again, not trained on.
+
+    Args:
+        run_file: the ``.run.pth`` file that the run left in its ``checkpoint_dir``.
+
+    Returns:
+        As :func:`run_recbole_sr`.
+
+    Raises:
+        InputError: there is no such file, or it is not what a run saved.
+    """
+    state = checkpoint.read(run_file)
+    if "random_states" not in state:
+        raise InputError(f"{run_file}: expected a saved run, *.run.pth, got a model's checkpoint")
+    return _run(Config.from_plain(state["config"]), True, state)
+
+
+def _run(config: Config, saved: bool, state: dict[str, Any] | None = None) -> dict[str, Any]:
     experiment = _prepare(config)
     logger = getLogger()
-    result = experiment.train(saved)
+    result = experiment.train(saved, state=state)
     logger.info("The running environment is as follows:\n" + get_environment(config).draw())
     for line in _closing_lines(result):
         logger.info(line)
@@ -110,7 +137,6 @@ def objective_function(
 
     Returns:
         As :func:`run_recbole_sr`, and ``model``, the model's name.
-
     """
     config = Config(config_dict=config_dict, config_file_list=config_file_list)
     return {"model": config["model"], **_prepare(config).train(saved, verbose=False)}
@@ -128,14 +154,12 @@ def load_data_and_model(model_file: str) -> tuple[Config, Any, Any, Any, Any, An
         ``(config, model, dataset, train_data, valid_data, test_data)``, as RecBole's function.
 
     Raises:
-        pickle.UnpicklingError: the file holds more than tensors and plain data, as the checkpoints
-            of RecBole itself do.
-
+        InputError: there is no such file, it is damaged, or it is not of this package.
     """
-    checkpoint = torch.load(model_file, map_location="cpu", weights_only=True)
-    experiment = _prepare(Config.from_plain(checkpoint["config"]))
-    experiment.model.load_state_dict(checkpoint["state_dict"])
-    experiment.model.load_other_parameter(checkpoint["other_parameter"])
+    state = checkpoint.read(model_file)
+    experiment = _prepare(Config.from_plain(state["config"]))
+    experiment.model.load_state_dict(state["state_dict"])
+    experiment.model.load_other_parameter(state["other_parameter"])
     return (
         experiment.config,
         experiment.model,

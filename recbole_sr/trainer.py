@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import torch
 from recbole.utils import set_color
 
+from recbole_sr import checkpoint
 from recbole_sr.options import Options
 from recbole_sr.progress import ProgressBar
 from recbole_sr.settings import to_plain
+from recbole_sr.snapshot import ModelMemory, optimizers, random_states, restore_random_states
 from recbole_sr.subclass import subclass
 
 if TYPE_CHECKING:
@@ -69,7 +69,31 @@ class PhasedTrainer(_Trainer):
         self.schedule = self.options.schedule(bigger=self.valid_metric_bigger)
         self.epoch_records: list[EpochRecord] = []
         self.initial_stable_rank: Ranks | None = None
+        self._memory = ModelMemory(model)
+        self._saving = False
+        self.finished = False
+        self._random_states: dict[str, Any] | None = None
         self._judge_phase()
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Any = None,
+    ) -> Any:
+        """RecBole's ``fit``; with ``saved`` each epoch begins by saving all that it depends on."""
+        if self.finished:
+            self._continue_generators(train_data)
+            return self.best_valid_score, self.best_valid_result
+        self._saving = saved
+        best = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        self.finished = True
+        if saved and self.options.sr_save_step:
+            self._save_run(self.epochs, train_data)
+        return best
 
     def _train_epoch(
         self,
@@ -79,6 +103,7 @@ class PhasedTrainer(_Trainer):
         show_progress: bool = False,
     ) -> Any:
         """One epoch of RecBole's training inside the phase it belongs to."""
+        self._begin_exactly(epoch_idx, train_data)
         warming = self.schedule.warming
         phase = self.schedule.begin_epoch(epoch_idx)
         if self.schedule.warming != warming:
@@ -117,9 +142,68 @@ class PhasedTrainer(_Trainer):
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        _write_whole(state, path)
+        checkpoint.write(state, path)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def _begin_exactly(self, epoch: int, train_data: Any) -> None:
+        """Continue the generators of the run that is resumed, or save what resuming would need."""
+        step = self.options.sr_save_step
+        self._continue_generators(train_data)
+        if self._saving and step and epoch % step == 0:
+            self._save_run(epoch, train_data)
+
+    def _continue_generators(self, train_data: Any) -> None:
+        if self._random_states is not None:
+            restore_random_states(self._random_states, train_data)
+            self._random_states = None
+
+    def _save_run(self, epoch: int, train_data: Any) -> None:
+        """Write all that the epochs from ``epoch`` on depend on."""
+        best = self.best_valid_result
+        state = {
+            "config": to_plain(self.config.final_config_dict),
+            "epoch": epoch,
+            "finished": self.finished,
+            "saved_model_file": self.saved_model_file,
+            "state_dict": self.model.state_dict(),
+            "memory": self._memory.state_dict(),
+            "optimizers": {name: o.state_dict() for name, o in optimizers(self).items()},
+            "schedule": self.schedule.state_dict(),
+            "epoch_records": [asdict(record) for record in self.epoch_records],
+            "initial_stable_rank": self.initial_stable_rank,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": best and {name: float(value) for name, value in best.items()},
+            "train_loss_dict": self.train_loss_dict,
+            "random_states": random_states(train_data),
+        }
+        checkpoint.write(state, self.run_file)
+
+    def restore_run(self, state: dict[str, Any]) -> None:
+        """Become the trainer that wrote ``state``, at the start of the epoch it wrote it in."""
+        self.start_epoch = state["epoch"]
+        self.finished = state["finished"]
+        self.saved_model_file = state["saved_model_file"]
+        self.model.load_state_dict(state["state_dict"])
+        self._memory.load_state_dict(state["memory"])
+        for name, optimizer_state in state["optimizers"].items():
+            getattr(self, name).load_state_dict(optimizer_state)
+        self.schedule.load_state_dict(state["schedule"])
+        self._judge_phase()
+        self.epoch_records = [EpochRecord(**record) for record in state["epoch_records"]]
+        self.initial_stable_rank = state["initial_stable_rank"]
+        self.cur_step = state["cur_step"]
+        self.best_valid_score = state["best_valid_score"]
+        best = state["best_valid_result"]
+        self.best_valid_result = best and OrderedDict(best)
+        self.train_loss_dict = state["train_loss_dict"]
+        self._random_states = state["random_states"]
+
+    @property
+    def run_file(self) -> str:
+        """Where the run is saved for resuming, beside RecBole's checkpoint of the best model."""
+        return self.saved_model_file.removesuffix(".pth") + ".run.pth"
 
     def _switch(self) -> None:
         self.logger.info(
@@ -172,19 +256,6 @@ def describe_ranks(ranks: Mapping[str, float]) -> str:
 
     """
     return "stable rank: " + ", ".join(f"{side} {rank:.2f}" for side, rank in ranks.items())
-
-
-def _write_whole(state: Any, path: str) -> None:
-    folder = os.path.dirname(os.path.abspath(path))
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".tmp", delete=False) as file:
-        try:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
 
 
 def summarize(trainer: Any) -> dict[str, Any]:

@@ -1,0 +1,91 @@
+"""Checkpoint files: written whole or not at all, read without running code from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_sr.errors import InputError
+
+__all__ = ["read", "write"]
+
+
+# What Python's zip reader raises on flipped bytes.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error)
+
+
+def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Replace ``path`` by ``state``; a full disk or a kill leaves the old file as it was.
+
+    Args:
+        state: tensors and plain data, so that :func:`read` can read it.
+        path: where to; its folder exists.
+
+    Raises:
+        OSError: the file could not be written; nothing has changed.
+    """
+    # One name for all attempts: what a kill leaves behind, the next write replaces.
+    unfinished = Path(f"{path}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    os.replace(unfinished, path)
+    _sync(unfinished.parent)
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint on the CPU, by ``torch.load(weights_only=True)``: no code in it is run.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it holds more than tensors and plain
+            data, as RecBole's own checkpoints do.
+    """
+    try:
+        _check_sums(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path}: expected a checkpoint of recbole_sr, got one that holds more than tensors "
+            "and plain data (RecBole's own do) or is damaged; train the model with recbole-sr"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, *_DAMAGED) as error:
+        raise InputError(
+            f"{path}: expected a checkpoint of recbole_sr, got {_first_line(error)!r}; "
+            "check the path, or use an earlier checkpoint"
+        ) from None
+    if not isinstance(state, dict) or "config" not in state:
+        raise InputError(f"{path}: expected a checkpoint of recbole_sr, got other data")
+    return state
+
+
+def _check_sums(path: str | os.PathLike[str]) -> None:
+    """Compare the file with its checksums, which ``torch.load`` does not for tensors."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise zipfile.BadZipFile(f"a damaged entry {damaged}")
+
+
+def _sync(folder: Path) -> None:
+    """Make the renaming itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,192 @@
+"""A run that was killed and resumed is the run that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_sr import snapshot
+from recbole_sr.errors import InputError
+from recbole_sr.quick_start import resume, run_recbole_sr
+
+MODELS = ["BPR", "LightGCN"]
+
+RUN = """
+import json, sys
+from recbole_sr.quick_start import run_recbole_sr
+import torch
+torch.set_num_threads(1)
+run_recbole_sr("BPR", "tiny", config_dict=json.loads(sys.argv[1]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+def without_seconds(result):
+    for epoch in result["sr"]["epochs"]:
+        del epoch["train_seconds"]
+    return result
+
+
+def run_file(folder):
+    (file,) = (folder / "saved").glob("*.run.pth")
+    return file
+
+
+def weights(folder):
+    (file,) = (path for path in (folder / "saved").glob("*.pth") if ".run" not in path.name)
+    return torch.load(file, weights_only=True)["state_dict"]
+
+
+def in_folder(folder, monkeypatch, function, *args, **kwargs):
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    return without_seconds(function(*args, **kwargs))
+
+
+def interrupt_at(epoch, monkeypatch):
+    """Raise, as Ctrl-C does, in the middle of an epoch."""
+    from recbole_sr.model import RegularizedModel
+
+    own, calls = RegularizedModel.calculate_loss, []
+
+    def calculate_loss(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) > epoch * 6 + 3:  # the tiny data set has 6 batches or more
+            raise KeyboardInterrupt
+        return own(self, *args, **kwargs)
+
+    monkeypatch.setattr(RegularizedModel, "calculate_loss", calculate_loss)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"sr_switch": "metric", "sr_patience": 1},
+        {"sr_save_step": 3},
+        {"learner": "adagrad", "eval_step": 2},
+        {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}},
+    ],
+    ids=["epochs", "metric", "rarely saved", "adagrad", "popularity"],
+)
+@pytest.mark.parametrize("epoch", [1, 4], ids=["in the warm phase", "in the main phase"])
+def test_an_interrupted_run_continues_to_the_same_bits(
+    model, more, epoch, tiny, tmp_path, monkeypatch
+):
+    settings = {**tiny, "epochs": 6, "sr_warm_epochs": 3, **more}
+    whole = in_folder(
+        tmp_path / "whole", monkeypatch, run_recbole_sr, model, "tiny", config_dict=settings
+    )
+    with monkeypatch.context() as patch:
+        interrupt_at(epoch, patch)
+        with pytest.raises(KeyboardInterrupt):
+            in_folder(tmp_path / "cut", patch, run_recbole_sr, model, "tiny", config_dict=settings)
+    for generator in (torch.manual_seed, np.random.seed, random.seed):
+        generator(99)  # another process would start from other states
+    resumed = in_folder(tmp_path / "cut", monkeypatch, resume, str(run_file(tmp_path / "cut")))
+    assert resumed == whole
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_finished_run_is_tested_again_and_not_trained(tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 3, "sr_warm_epochs": 1}
+    whole = in_folder(tmp_path, monkeypatch, run_recbole_sr, "BPR", "tiny", config_dict=settings)
+    before = run_file(tmp_path).read_bytes()
+    assert without_seconds(resume(str(run_file(tmp_path)))) == whole
+    assert run_file(tmp_path).read_bytes() == before
+
+
+def test_no_state_is_saved_where_none_is_wanted(tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 2, "sr_warm_epochs": 1}
+    run_recbole_sr("BPR", "tiny", config_dict={**settings, "sr_save_step": 0})
+    run_recbole_sr("BPR", "tiny", config_dict=settings, saved=False)
+    assert not list((tmp_path / "saved").glob("*.run.pth"))
+
+
+def test_a_models_checkpoint_is_not_a_run(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
+    (file,) = (tmp_path / "saved").glob("*.pth")
+    with pytest.raises(InputError, match=r"expected a saved run, \*\.run\.pth"):
+        resume(str(file))
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_loses_nothing(tiny, tmp_path, monkeypatch):
+    """Twenty kills over the switch boundary, each followed by a resume."""
+    settings = {**tiny, "epochs": 12, "sr_warm_epochs": 6, "stopping_step": 99}
+    whole = in_folder(
+        tmp_path / "whole", monkeypatch, run_recbole_sr, "BPR", "tiny", config_dict=settings
+    )
+    pauses = np.random.default_rng(0).uniform(0, 0.6, size=20)
+    for kill, pause in enumerate(pauses):
+        folder = tmp_path / f"killed-{kill}"
+        folder.mkdir()
+        kill_after(pause, folder, settings)
+        resumed = in_folder(folder, monkeypatch, resume, str(run_file(folder)))
+        assert resumed == whole
+        assert len(os.listdir(folder / "saved")) == 2
+
+
+def kill_after(pause, folder, settings):
+    """Start a run in another process and kill it ``pause`` seconds after its first saved state."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", RUN, json.dumps(settings)],
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+    )
+    while not list(folder.glob("saved/*.run.pth")):
+        time.sleep(0.01)
+    time.sleep(pause)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_generators_continue_exactly():
+    def draw():
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()  # noqa: S311
+
+    loader = torch.utils.data.DataLoader([1, 2], generator=torch.Generator().manual_seed(1))
+    states = snapshot.random_states(loader)
+    expected = draw(), torch.rand(2, generator=loader.generator).tolist()
+    snapshot.restore_random_states(states, loader)
+    assert (draw(), torch.rand(2, generator=loader.generator).tolist()) == expected
+
+
+def test_memory_holds_what_changed_and_nothing_else():
+    def model():
+        net = torch.nn.Sequential(torch.nn.Linear(2, 2))
+        net.counter, net.fixed, net.order = 0, torch.ones(3), np.arange(4)
+        net[0].history, net[0].centroids = torch.zeros(2), None
+        return net
+
+    first = model()
+    memory = snapshot.ModelMemory(first)
+    assert memory.state_dict() == {}
+    first.counter += 1
+    first.order[:2] = [9, 8]
+    first[0].history[1] = 5
+    first[0].centroids = torch.ones(1)
+    first.eval()
+    state = memory.state_dict()
+    assert set(state) == {":counter", ":order", "0:history", "0:centroids"}
+    second = model()
+    snapshot.ModelMemory(second).load_state_dict(state)
+    assert second.counter == 1
+    assert second.order.tolist() == [9, 8, 2, 3]
+    assert second[0].history.tolist() == [0, 5]
+    assert second[0].centroids.tolist() == [1]
