@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from recbole_sr.errors import InputError
 
-__all__ = ["read", "write"]
+__all__ = ["load_weights", "read", "write"]
 
 
 # What Python's zip reader raises on flipped bytes.
@@ -68,6 +69,21 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(state, dict) or "config" not in state:
         raise InputError(f"{path}: expected a checkpoint of recbole_sr, got other data")
     return state
+
+
+def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Raises:
+        InputError: they are another model's, or tables for other data.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: expected weights for this {type(model).__name__} and its data, got others "
+            f"({' '.join(str(error).split())}); train anew, or restore the data and settings"
+        ) from None
 
 
 def _check_sums(path: str | os.PathLike[str]) -> None:

@@ -6,17 +6,23 @@ import ast
 import copy
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import recbole.config
 import yaml
 
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.options import Options
+from recbole_sr.recbole_keys import check_unread, check_values
 from recbole_sr.resources import properties_folder
 from recbole_sr.settings import from_plain
 
 __all__ = ["Config"]
+
+
+_MOST_VALUES = 100_000
 
 
 class Config(recbole.config.Config):
@@ -55,7 +61,8 @@ class Config(recbole.config.Config):
         config_file_list: list[str] | None = None,
         config_dict: Mapping[str, Any] | None = None,
     ):
-        super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
+        with refused_by_recbole("settings"):
+            super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
         self.options = Options.from_mapping(self._sr_settings())
         self.final_config_dict.update(self.options.model_dump())
         self.parameters["Stable Rank"] = list(Options.model_fields)
@@ -78,13 +85,42 @@ class Config(recbole.config.Config):
         return self.final_config_dict
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
+        with refused_by_recbole(f"model {model!r} and dataset {dataset!r}"):
+            *found, name = super()._get_model_and_dataset(model, dataset)
+        if Path(name).name != name:
+            raise InputError(f"dataset: expected a name, got {name!r}; set data_path to its folder")
+        return *found, name
+
+    def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        for file in file_list or []:
+            settings.update(self._read_settings(Path(file)))
+        return settings
+
+    def _read_settings(self, file: Path) -> dict[str, Any]:
         try:
-            return super()._get_model_and_dataset(model, dataset)
-        except (KeyError, ValueError, ImportError) as error:
+            settings = self._read_yaml(file.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{file}: expected a YAML property file, got {reason}") from None
+        if settings is None:
+            return {}
+        if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
             raise InputError(
-                f"model or dataset: RecBole cannot use model {model!r} with dataset {dataset!r} "
-                f"({error.args[0]}); check the spelling, or install what the model needs"
-            ) from None
+                f"{file}: expected lines of the form key: value, got {str(settings)[:80]!r}"
+            )
+        return settings
+
+    def _get_final_config_dict(self) -> dict[str, Any]:
+        """RecBole's merged keys, refused before RecBole derives others from them."""
+        settings = super()._get_final_config_dict()
+        check_unread(
+            (key for key in self.external_config_dict if not key.startswith("sr_")),
+            self.internal_config_dict,
+            self.model_class,
+        )
+        check_values(settings)
+        return settings
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
@@ -99,7 +135,10 @@ class Config(recbole.config.Config):
         return type("_Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": dict(resolvers)})
 
     def _read_yaml(self, text: str) -> Any:
-        return yaml.load(text, Loader=self.yaml_loader)  # noqa: S506 - a subclass of SafeLoader
+        value = yaml.load(text, Loader=self.yaml_loader)  # noqa: S506 - a subclass of SafeLoader
+        if _size(value, {}) > _MOST_VALUES:
+            raise ValueError(f"aliases that stand for more than {_MOST_VALUES} values")
+        return value
 
     def _load_cmd_line(self) -> dict[str, Any]:
         """The ``--key=value`` arguments; the launcher and the host program own the others."""
@@ -114,19 +153,26 @@ class Config(recbole.config.Config):
 
     def _literal(self, text: str) -> Any:
         """A Python literal as RecBole reads it, else a YAML list, mapping, null or boolean."""
-        try:
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             return ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            pass
         if text.lower() in ("true", "false", "null", "~") or text[:1] in ("[", "{"):
-            try:
+            with suppress(yaml.YAMLError):  # RecBole's intervals look like a list: "[5,inf)"
                 return self._read_yaml(text)
-            except yaml.YAMLError:
-                raise InputError(
-                    f"command line or dictionary: expected a YAML list or mapping, got {text!r}; "
-                    "check its brackets and quotes"
-                ) from None
         return text
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values there are with every alias written out; a file of a page can hold billions.
+
+    Raises:
+        RecursionError: an alias stands inside itself.
+    """
+    if not isinstance(value, list | dict):
+        return 1
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(value)]
 
 
 def _without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,11 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and RecBole's turned into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["InputError", "refused_by_recbole"]
 
 
 class InputError(ValueError):
@@ -7,3 +14,37 @@ class InputError(ValueError):
     The message is one sentence: the key or file, what was expected, what was got, what to do.
     The command line prints it and ends with exit code 2.
     """
+
+
+# What RecBole raises, on purpose or not, on settings and data that it cannot use.
+_REFUSALS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    ArithmeticError,
+    OSError,
+    ImportError,
+)
+
+
+@contextmanager
+def refused_by_recbole(what: str) -> Iterator[None]:
+    """Say what RecBole could not use, where RecBole itself only crashes on it.
+
+    Only for calls that read settings and data, where what was given is at fault; the original
+    error stays attached for whoever wants the traceback.
+
+    Args:
+        what: the key or file, as the sentence begins.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _REFUSALS as error:
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise InputError(
+            f"{what}: RecBole cannot use this ({type(error).__name__}: {reason}); correct it"
+        ) from error

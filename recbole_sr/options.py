@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from recbole_sr.errors import InputError
 from recbole_sr.objective import Phase
 from recbole_sr.regularizers import REGULARIZERS
 from recbole_sr.schedule import Schedule
+from recbole_sr.sentences import nearest, sentence
 
 __all__ = ["Options"]
 
@@ -75,12 +74,16 @@ class Options(BaseModel):
 
         """
         given = {key: value for key, value in settings.items() if key.startswith("sr_")}
+        for key in given.keys() - cls.model_fields:
+            raise InputError(
+                f"unknown key {key!r}; did you mean {nearest(key, cls.model_fields)!r}?"
+            )
         if given.get("sr_published") is True:
             given = _as_published(given)
         try:
             options = cls.model_validate(given)
         except ValidationError as error:
-            raise InputError(_sentence(error.errors()[0])) from None
+            raise InputError(sentence(error)) from None
         options._check_combinations(settings)
         return options
 
@@ -117,14 +120,3 @@ def _as_published(given: Mapping[str, Any]) -> dict[str, Any]:
                 "drop one of the two keys"
             )
     return {**given, **_PUBLISHED}
-
-
-def _sentence(error: ErrorDetails) -> str:
-    key, *inside = map(str, error["loc"])
-    if error["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(key, Options.model_fields, n=1, cutoff=0)[0]
-        return f"unknown key {key!r}; did you mean {nearest!r}?"
-    expected = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    expected = expected.removeprefix("should be ").removeprefix("should have ")
-    where = f"{key} ({', '.join(part for part in inside if part != '[key]')})" if inside else key
-    return f"{where}: expected {expected}, got {error['input']!r}"

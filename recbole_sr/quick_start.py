@@ -13,8 +13,9 @@ from recbole.utils import get_environment, get_model, get_trainer, init_logger, 
 from torch import nn
 
 from recbole_sr import checkpoint
+from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.model import inject
 from recbole_sr.trainer import describe_ranks, inject_trainer, summarize
 
@@ -37,9 +38,10 @@ class _Experiment:
     ) -> dict[str, Any]:
         """Fit, from ``state`` on where given, and test; RecBole's result dictionary plus ``sr``."""
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
-        trainer = inject_trainer(trainer_class)(self.config, self.model)
+        with refused_by_recbole("checkpoint_dir or log_wandb"):
+            trainer = inject_trainer(trainer_class)(self.config, self.model)
         if state:
-            trainer.restore_run(state)
+            trainer.restore_run(state, self.train_data)
         show = verbose and self.config["show_progress"]
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
@@ -158,7 +160,7 @@ def load_data_and_model(model_file: str) -> tuple[Config, Any, Any, Any, Any, An
     """
     state = checkpoint.read(model_file)
     experiment = _prepare(Config.from_plain(state["config"]))
-    experiment.model.load_state_dict(state["state_dict"])
+    checkpoint.load_weights(experiment.model, state["state_dict"], model_file)
     experiment.model.load_other_parameter(state["other_parameter"])
     return (
         experiment.config,
@@ -183,9 +185,11 @@ def _prepare(config: Config) -> _Experiment:
     logger = getLogger()
     logger.info(sys.argv)
     logger.info(config)
-    dataset = create_dataset(config)
-    logger.info(dataset)
-    train_data, valid_data, test_data = data_preparation(config, dataset)
+    with refused_by_recbole(f"dataset {config['dataset']!r}"):
+        check_dataset(config.final_config_dict)
+        dataset = create_dataset(config)
+        logger.info(dataset)
+        train_data, valid_data, test_data = data_preparation(config, dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = model_class(config, train_data.dataset).to(config["device"])
     if config.options.sr_published:

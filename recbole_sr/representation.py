@@ -6,7 +6,6 @@ no guessing what to regularise.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
+from recbole_sr.sentences import nearest
 
 __all__ = ["REPRESENTATIONS", "EmbeddingTables", "ForwardOutput", "Representation", "find"]
 
@@ -111,8 +111,8 @@ def find(model_name: str) -> Representation:
     """
     if model_name in REPRESENTATIONS:
         return REPRESENTATIONS[model_name]
-    near = difflib.get_close_matches(model_name, REPRESENTATIONS, n=1, cutoff=0)[0]
     raise InputError(
         f"model: expected one whose representations are known "
-        f"({', '.join(REPRESENTATIONS)}), got {model_name!r}; did you mean {near!r}?"
+        f"({', '.join(REPRESENTATIONS)}), got {model_name!r}; "
+        f"did you mean {nearest(model_name, REPRESENTATIONS)!r}?"
     )

@@ -7,6 +7,7 @@ what models keep outside their parameters; a run resumed from it is another run.
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ModelMemory", "generators", "optimizers", "random_states", "restore_random_states"]
+__all__ = [
+    "ModelMemory",
+    "fingerprint",
+    "generators",
+    "optimizers",
+    "random_states",
+    "restore_random_states",
+]
 
 
 def random_states(loader: Any) -> dict[str, Any]:
@@ -51,6 +59,12 @@ def generators(loader: Any) -> Iterator[torch.Generator]:
             yield value
         elif isinstance(value, torch.utils.data.DataLoader):
             yield from generators(value)
+
+
+def fingerprint(dataset: Any) -> int:
+    """A checksum of a data set's user and item ids, by which other data are told."""
+    ids = [dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field)]
+    return zlib.crc32(torch.stack(ids).numpy().tobytes())
 
 
 def optimizers(trainer: Any) -> dict[str, torch.optim.Optimizer]:

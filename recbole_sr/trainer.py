@@ -10,12 +10,20 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from recbole.utils import set_color
+from torch import Tensor
 
 from recbole_sr import checkpoint
+from recbole_sr.errors import InputError
 from recbole_sr.options import Options
 from recbole_sr.progress import ProgressBar
 from recbole_sr.settings import to_plain
-from recbole_sr.snapshot import ModelMemory, optimizers, random_states, restore_random_states
+from recbole_sr.snapshot import (
+    ModelMemory,
+    fingerprint,
+    optimizers,
+    random_states,
+    restore_random_states,
+)
 from recbole_sr.subclass import subclass
 
 if TYPE_CHECKING:
@@ -104,6 +112,7 @@ class PhasedTrainer(_Trainer):
     ) -> Any:
         """One epoch of RecBole's training inside the phase it belongs to."""
         self._begin_exactly(epoch_idx, train_data)
+        self._epoch, self._batch = epoch_idx, 0
         warming = self.schedule.warming
         phase = self.schedule.begin_epoch(epoch_idx)
         if self.schedule.warming != warming:
@@ -118,6 +127,16 @@ class PhasedTrainer(_Trainer):
         total = sum(loss) if isinstance(loss, tuple) else loss
         self._record(EpochRecord(epoch_idx, phase.name, total, seconds, None, self._stable_rank()))
         return loss
+
+    def _check_nan(self, loss: Tensor) -> None:
+        """Stop at a loss that is NaN or, which RecBole lets pass, infinite."""
+        self._batch += 1
+        if not loss.isfinite().all():
+            raise InputError(
+                f"epoch {self._epoch}, batch {self._batch}, {self.schedule.phase.name} phase: "
+                f"expected a finite training loss, got {loss.sum().item()}; lower learning_rate or "
+                f"the regularisers' weights (the best model so far stays in the checkpoint)"
+            )
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
         """RecBole's validation, its score noted by the schedule."""
@@ -177,15 +196,25 @@ class PhasedTrainer(_Trainer):
             "best_valid_result": best and {name: float(value) for name, value in best.items()},
             "train_loss_dict": self.train_loss_dict,
             "random_states": random_states(train_data),
+            "data": fingerprint(train_data.dataset),
         }
         checkpoint.write(state, self.run_file)
 
-    def restore_run(self, state: dict[str, Any]) -> None:
-        """Become the trainer that wrote ``state``, at the start of the epoch it wrote it in."""
+    def restore_run(self, state: dict[str, Any], train_data: Any) -> None:
+        """Become the trainer that wrote ``state``, at the start of the epoch it wrote it in.
+
+        Raises:
+            InputError: the training interactions are not those of the run.
+        """
+        if state["data"] != fingerprint(train_data.dataset):
+            raise InputError(
+                f"{state['config']['dataset']}: expected the interactions that the run was trained "
+                "on, got others; restore the data set, or train anew"
+            )
         self.start_epoch = state["epoch"]
         self.finished = state["finished"]
         self.saved_model_file = state["saved_model_file"]
-        self.model.load_state_dict(state["state_dict"])
+        checkpoint.load_weights(self.model, state["state_dict"], state["saved_model_file"])
         self._memory.load_state_dict(state["memory"])
         for name, optimizer_state in state["optimizers"].items():
             getattr(self, name).load_state_dict(optimizer_state)

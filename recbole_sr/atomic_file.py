@@ -1,0 +1,80 @@
+"""RecBole's atomic files, looked at before RecBole reads them.
+
+RecBole's reader shifts columns where a line has too many, and fills them where it has too few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_sr.errors import InputError
+
+__all__ = ["check_dataset"]
+
+_TYPES = ("token", "token_seq", "float", "float_seq")
+
+
+def check_dataset(settings: Mapping[str, Any]) -> None:
+    """Check the interaction files of a data set: encoding, header, columns of every line.
+
+    Args:
+        settings: RecBole's final configuration. A data set that is not there is left to RecBole,
+            which may know where to download it.
+
+    Raises:
+        InputError: names the file and, where there is one, the line.
+    """
+    folder, name = Path(settings["data_path"]), settings["dataset"]
+    parts = settings["benchmark_filename"]
+    names = [f"{name}.{part}.inter" for part in parts] if parts else [f"{name}.inter"]
+    wanted = {settings["USER_ID_FIELD"], settings["ITEM_ID_FIELD"]}
+    for file in (folder / name for name in names):
+        if file.is_file():
+            _check_file(file, settings["field_separator"], wanted)
+
+
+def _check_file(file: Path, separator: str, wanted: set[str]) -> None:
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{file}: expected UTF-8 text, got other bytes at {error.start}; convert the file"
+        ) from None
+    header, _, body = text.partition("\n")
+    columns = header.rstrip("\r").split(separator)
+    fields = _fields(file, columns)
+    if missing := wanted - fields.keys():
+        raise InputError(
+            f"{file}: expected the columns {', '.join(sorted(wanted))}, got {', '.join(fields)}; "
+            f"add {', '.join(sorted(missing))} or set USER_ID_FIELD and ITEM_ID_FIELD"
+        )
+    if not body.strip():
+        raise InputError(f"{file}: expected interactions below the header, got none")
+    _check_lines(file, body, separator, len(columns))
+
+
+def _fields(file: Path, columns: list[str]) -> dict[str, str]:
+    fields = dict(column.rpartition(":")[::2] for column in columns)
+    if len(fields) < len(columns) or any(type_ not in _TYPES for type_ in fields.values()):
+        raise InputError(
+            f"{file}: expected a header of distinct name:type columns with types "
+            f"{', '.join(_TYPES)}, got {columns!r}; see RecBole's atomic files"
+        )
+    return fields
+
+
+def _check_lines(file: Path, body: str, separator: str, columns: int) -> None:
+    body = body.removesuffix("\n")
+    # Counting the whole text is cheap; only a file known to be wrong is gone through line by line.
+    if body.count(separator) == (body.count("\n") + 1) * (columns - 1) and '"' not in body:
+        return
+    for number, line in enumerate(body.split("\n"), start=2):
+        if line.count(separator) != columns - 1:
+            raise InputError(
+                f"{file}: expected {columns} columns in every line, got "
+                f"{line.count(separator) + 1} in line {number}; mend or remove the line"
+            )
+        if line.count('"') % 2:
+            raise InputError(f"{file}: expected paired quotes, got one alone in line {number}")
