@@ -5,71 +5,91 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from recbole_sr.errors import InputError
 from recbole_sr.resources import properties_folder
 
 __all__ = ["main"]
 
+PROGRAM = "recbole-sr"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a model from the command line.
+    """Run a command; without one, train a model.
 
     Args:
         arguments: without the program's name; None reads ``sys.argv``.
 
     Returns:
         The exit code: 0, or 2 where something given cannot work.
-
     """
-    parser = _parser()
-    given, rest = parser.parse_known_args(arguments)
-    stray = [argument for argument in rest if not _is_property(argument)]
-    if stray:
-        parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
-    # RecBole's Config reads sys.argv itself, so that the command line overrides all else.
-    sys.argv[1:] = rest
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = COMMANDS[arguments.pop(0)] if arguments[:1] and arguments[0] in COMMANDS else _train
+    # RecBole calls what torch deprecates; that is no news to who runs a command.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     try:
-        _run(given)
+        command(arguments)
     except InputError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _run(given: argparse.Namespace) -> None:
-    # Imported late: --help and a mistyped flag need not wait for torch.
-    from recbole_sr.quick_start import run_recbole_sr
-
-    # RecBole calls what torch deprecates; that is no news to who runs a command.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
-    run_recbole_sr(given.model, given.dataset, given.config_files.split())
+# Each command imports what it needs itself: --help and a mistyped flag need not wait for torch.
 
 
-def _is_property(argument: str) -> bool:
-    return argument.startswith("--") and "=" in argument
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="recbole-sr",
-        description="Train a RecBole model with stable-rank regularisation and warm start.",
-        epilog=_epilog(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _train(arguments: list[str]) -> None:
+    parser = _parser("Train a RecBole model with stable-rank regularisation and warm start.")
+    parser.epilog = _epilog()
     parser.add_argument("-m", "--model", default="BPR", help="RecBole's name of the model")
     parser.add_argument("-d", "--dataset", default="ml-100k", help="name of the data set")
     parser.add_argument(
         "--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"'
     )
-    return parser
+    given, properties = parser.parse_known_args(arguments)
+    _leave_to_config(properties, parser)
+    from recbole_sr.quick_start import run_recbole_sr
+
+    run_recbole_sr(given.model, given.dataset, given.config_files.split())
+
+
+def _resume(arguments: list[str]) -> None:
+    parser = _parser("Continue a run that was interrupted or killed, to the same result.", "resume")
+    parser.add_argument("run", help="the .run.pth file that the run left in its checkpoint_dir")
+    given = parser.parse_args(arguments)
+    _leave_to_config([], parser)
+    from recbole_sr.quick_start import resume
+
+    resume(given.run)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "resume": _resume,
+}
+
+
+def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"{PROGRAM} {command}".rstrip(),
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _leave_to_config(properties: list[str], parser: argparse.ArgumentParser) -> None:
+    """RecBole's ``Config`` reads ``sys.argv`` itself, so that the command line overrides all."""
+    stray = [text for text in properties if not (text.startswith("--") and "=" in text)]
+    if stray:
+        parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
+    sys.argv[1:] = properties
 
 
 def _epilog() -> str:
     keys = (properties_folder() / "stable_rank.yaml").read_text(encoding="utf-8")
     return (
+        f"Further commands, each with its own --help: {', '.join(COMMANDS)}.\n\n"
         "Every property of RecBole and of this package can be set as --key=value, above\n"
         "property files. The keys of this package, with their defaults:\n\n" + keys
     )

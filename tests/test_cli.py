@@ -57,3 +57,15 @@ def test_a_stray_argument_is_refused(stray, capsys):
         main([stray])
     assert ended.value.code == 2
     assert "expected --key=value" in capsys.readouterr().err
+
+
+def test_a_run_is_resumed(tiny, tmp_path):
+    settings = [f"--{key}={value}" for key, value in tiny.items()]
+    assert main(["-d", "tiny", *settings, "--epochs=2", "--sr_warm_epochs=1"]) == 0
+    (file,) = (tmp_path / "saved").glob("*.run.pth")
+    assert main(["resume", str(file)]) == 0
+
+
+def test_resuming_nothing_is_refused(capsys):
+    assert main(["resume", "none.run.pth"]) == 2
+    assert "none.run.pth: expected a checkpoint of recbole_sr" in capsys.readouterr().err
