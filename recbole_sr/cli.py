@@ -64,7 +64,19 @@ def _resume(arguments: list[str]) -> None:
     resume(given.run)
 
 
+def _export(arguments: list[str]) -> None:
+    parser = _parser("Write a checkpoint that RecBole itself can load.", "export")
+    parser.add_argument("checkpoint", help="a model's checkpoint of recbole-sr")
+    parser.add_argument("-o", "--output", required=True, help="the file to write")
+    given = parser.parse_args(arguments)
+    _leave_to_config([], parser)
+    from recbole_sr.export import export
+
+    export(given.checkpoint, given.output)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "export": _export,
     "resume": _resume,
 }
 
