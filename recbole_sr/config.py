@@ -13,6 +13,7 @@ from typing import Any
 import recbole.config
 import yaml
 
+from recbole_sr import representation
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.options import Options
 from recbole_sr.recbole_keys import check_unread, check_values
@@ -85,6 +86,9 @@ class Config(recbole.config.Config):
         return self.final_config_dict
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
+        named = model or self.external_config_dict.get("model")
+        if isinstance(named, str):
+            representation.find(named)  # RecBole takes a misspelt name for one of another library's
         with refused_by_recbole(f"model {model!r} and dataset {dataset!r}"):
             *found, name = super()._get_model_and_dataset(model, dataset)
         if Path(name).name != name:

@@ -97,7 +97,10 @@ class PhasedTrainer(_Trainer):
             self._continue_generators(train_data)
             return self.best_valid_score, self.best_valid_result
         self._saving = saved
-        best = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        try:
+            best = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        finally:
+            self.tensorboard.close()  # else its last events and its thread outlive the run
         self.finished = True
         if saved and self.options.sr_save_step:
             self._save_run(self.epochs, train_data)

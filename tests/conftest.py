@@ -11,7 +11,7 @@ import pytest
 import recbole.config
 import torch
 from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_model, get_trainer, init_seed
+from recbole.utils import get_model, get_tensorboard, get_trainer, init_seed
 
 from recbole_sr.config import Config
 from recbole_sr.quick_start import _prepare
@@ -22,7 +22,14 @@ def clean_surroundings(tmp_path, monkeypatch):
     """RecBole writes into the working folder and reads sys.argv; neither may leak between tests."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["test"])
+    writers = []
+    monkeypatch.setattr(
+        "recbole.trainer.trainer.get_tensorboard",
+        lambda logger: writers.append(get_tensorboard(logger)) or writers[-1],
+    )
     yield
+    for writer in writers:  # they flush later, by a path relative to the working folder
+        writer.close()
     for handler in logging.getLogger().handlers[:]:
         if isinstance(handler, logging.FileHandler):
             handler.close()

@@ -65,7 +65,7 @@ def test_an_interval_stays_text_and_an_unfinished_list_is_refused(monkeypatch):
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(InputError, match="RecBole cannot use model 'LightGCM'"):
+    with pytest.raises(InputError, match="got 'LightGCM'; did you mean 'LightGCN'"):
         Config("LightGCM", "ml-100k")
 
 
