@@ -42,6 +42,8 @@ class TableSpectrum:
     def of(cls, name: str, table: Tensor) -> TableSpectrum:
         """The spectrum of a table ``(N, D)``, floating point, N and D at least 1.
 
+        Both ranks of an all-zero table are 0.
+
         Example:
             >>> spectrum = TableSpectrum.of("eye", torch.eye(4))
             >>> spectrum.stable_rank, round(spectrum.effective_rank, 6), spectrum.condition_number
@@ -49,10 +51,13 @@ class TableSpectrum:
 
         """
         values = singular_values(table)
+        shape = (table.shape[0], table.shape[1])
+        if not values.any():
+            return cls(name, shape, 0.0, 0.0, None, values.tolist())
         shares = values / values.sum()
         return cls(
             name,
-            (table.shape[0], table.shape[1]),
+            shape,
             (values.square().sum() / values[0].square()).item(),
             torch.special.entr(shares).sum().exp().item(),
             (values[0] / values[-1]).item() if values[-1] > 0 else None,
