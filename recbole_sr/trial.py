@@ -102,18 +102,14 @@ def _start(folder: Path) -> int:
     source = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "recbole_sr.trial", str(folder), _BY_STUDY]
-    with open(folder / _OUTPUT, "wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
-            command,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        try:
-            return process.wait()
-        finally:
-            process.kill()
+    environment = {**os.environ, "PYTHONPATH": path}
+    with (
+        open(folder / _OUTPUT, "wb") as output,
+        subprocess.Popen(  # noqa: S603 - this interpreter, this module
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment
+        ) as process,
+    ):
+        return process.wait()  # interrupted, the block closes stdin, which ends the run
 
 
 def _last_line(output: Path, code: int) -> str:

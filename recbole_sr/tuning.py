@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,8 @@ def tune(
     tuning = _hyper_tuning(search, space, trials)
     # hyperopt draws from this seed; RecBole's `run` has no argument for it.
     os.environ["HYPEROPT_FMIN_SEED"] = str(trial.seed)
-    with contextlib.redirect_stdout(sys.stderr):
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "hyperopt.txt", "w", encoding="utf-8") as output, redirect_stdout(output):
         tuning.run()
     return search.best()
 
