@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_sr.errors import InputError
-from recbole_sr.figures import Figure
+from recbole_sr.figures import Figure, Series
 
 __all__ = ["plot", "write_figures"]
 
@@ -56,22 +56,25 @@ def plot(figure: Figure) -> Any:
     axes = canvas.add_subplot(title=figure.title, xlabel=figure.x_title, ylabel=figure.y_title)
     if figure.log_y:
         axes.set_yscale("log")
-    named: set[str] = set()
     for one in figure.series:
-        axes.plot(
-            one.x,
-            one.y,
-            _DASHES[one.dash % len(_DASHES)],
-            color=_COLOURS[one.look % len(_COLOURS)],
-            marker=_MARKERS[one.look % len(_MARKERS)],
-            markevery=max(1, len(one.x) // 12),
-            markersize=3,
-            linewidth=1,
-            label=None if one.name in named else one.name,
-        )
-        named.add(one.name)
-        if one.switch is not None:
-            axes.plot(one.x[one.switch], one.y[one.switch], "*", color="black", zorder=3)
-    axes.legend(fontsize="small", frameon=False)
+        _draw(one, axes)
+    named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    axes.legend(named.values(), named.keys(), fontsize="small", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return canvas
+
+
+def _draw(series: Series, axes: Any) -> None:
+    axes.plot(
+        series.x,
+        series.y,
+        _DASHES[series.dash % len(_DASHES)],
+        color=_COLOURS[series.look % len(_COLOURS)],
+        marker=_MARKERS[series.look % len(_MARKERS)],
+        markevery=max(1, len(series.x) // 12),
+        markersize=3,
+        linewidth=1,
+        label=series.name,
+    )
+    if series.switch is not None:
+        axes.plot(series.x[series.switch], series.y[series.switch], "*", color="black", zorder=3)

@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
 
 __all__ = ["OFF", "STOCK", "Trial"]
@@ -89,11 +90,21 @@ class Trial:
         return result
 
     def finished(self, folder: Path) -> dict[str, Any] | None:
-        """The result in ``folder``, if this very trial ended well there."""
+        """The result in ``folder``; None where no run has ended well there.
+
+        Raises:
+            InputError: the run that ended there had other settings.
+        """
         run = RunFolder(folder)
         result = run.read(_RESULT)
-        if result is None or result.get("error") or run.read(_REQUEST) != asdict(self):
+        # A run writes RecBole's results first; "error" is there once a trial is complete.
+        if result is None or result.get("error", "") is not None:
             return None
+        if run.read(_REQUEST) != asdict(self):
+            raise InputError(
+                f"{folder}: expected a run with the settings of this study, got one with others; "
+                "restore the settings, remove that folder, or give another --output"
+            )
         return result
 
 

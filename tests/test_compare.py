@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,19 @@ def test_a_study_is_not_overwritten(tmp_path):
     (tmp_path / "study" / "runs").mkdir(parents=True)
     with pytest.raises(InputError, match="continue it with --resume"):
         compare(output="study")
+
+
+def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
+    trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
+    folder = RunFolder(tmp_path)
+    folder.write("request.json", asdict(trial))
+    assert trial.finished(tmp_path) is None
+    folder.write("result.json", {"best_valid_score": 0.1})  # killed before it was complete
+    assert trial.finished(tmp_path) is None
+    folder.write("result.json", {"best_valid_score": 0.1, "error": None})
+    assert trial.finished(tmp_path)["best_valid_score"] == 0.1
+    with pytest.raises(InputError, match="expected a run with the settings of this study"):
+        replace(trial, settings={"epochs": 4}).finished(tmp_path)
 
 
 REFUSED = {
