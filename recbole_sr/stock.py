@@ -6,7 +6,6 @@ order of random draws. It shares no code with the pipeline it is the measure of.
 
 from __future__ import annotations
 
-import os
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +13,7 @@ import recbole.config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_logger, init_seed
 
+from recbole_sr.compat import own_checkpoint_trusted
 from recbole_sr.config import Config
 from recbole_sr.model import RegularizedModel
 from recbole_sr.run_folder import RunFolder
@@ -61,19 +61,18 @@ class StockExperiment:
             folder: where the run's files go, as those of our own runs.
 
         """
-        # RecBole's checkpoint is a pickle, and its own `evaluate` loads it without saying so,
-        # which torch >= 2.6 refuses. The file is the one that this process has just written.
-        os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
         trainer = trainer_class(self.config, self.model)
         watch = _Watch(trainer, RunFolder.create(folder, self.config))
         score, result = trainer.fit(self.train_data, self.valid_data, verbose, saved)
         watch.finish()
+        with own_checkpoint_trusted():
+            test_result = trainer.evaluate(self.test_data, load_best_model=saved)
         return {
             "best_valid_score": score,
             "valid_score_bigger": self.config["valid_metric_bigger"],
             "best_valid_result": result,
-            "test_result": trainer.evaluate(self.test_data, load_best_model=saved),
+            "test_result": test_result,
         }
 
 
