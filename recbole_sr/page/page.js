@@ -16,7 +16,9 @@ function traces(figure) {
   return figure.series.map((series) => {
     const first = !named.has(series.name);
     named.add(series.name);
-    const starred = (star, other) => series.x.map((_, i) => (i === series.switch ? star : other));
+    const every = Math.ceil(series.x.length / 12); // more markers would hide the dashes
+    const sizes = series.x.map((_, i) => (i === series.switch ? 14 : i % every ? 0 : 6));
+    const symbol = MARKERS[series.look % MARKERS.length];
     const look = colours[series.look % colours.length];
     return {
       type: "scatter",
@@ -29,9 +31,10 @@ function traces(figure) {
       line: { color: look, width: 1.75, dash: DASHES[series.dash % DASHES.length] },
       marker: {
         color: look,
-        size: starred(14, 5),
+        size: sizes,
         line: { width: 0 },
-        symbol: starred("star", MARKERS[series.look % MARKERS.length]),
+        symbol: series.x.map((_, i) => (i === series.switch ? "star" : symbol)),
+        opacity: 1,
       },
       hovertemplate: `${series.detail}<br>%{x}: %{y}`,
     };
