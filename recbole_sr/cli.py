@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -75,9 +76,22 @@ def _export(arguments: list[str]) -> None:
     export(given.checkpoint, given.output)
 
 
+def _of(module: str) -> Callable[[list[str]], None]:
+    """The ``main(arguments)`` of a module."""
+
+    def command(arguments: list[str]) -> None:
+        sys.argv[1:] = []  # RecBole's Config reads it
+        importlib.import_module(f"recbole_sr.{module}").main(arguments)
+
+    return command
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "export": _export,
     "resume": _resume,
+    "compare": _of("compare"),
+    "report": _of("report"),
+    "spectrum": _of("spectrum"),
 }
 
 

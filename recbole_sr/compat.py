@@ -6,6 +6,9 @@ that fails once it can be deleted. Nothing here changes another package at impor
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -49,3 +52,22 @@ def _check(requirement: Requirement) -> None:
         f"recbole_sr needs {requirement.name} {requirement.specifier} but found {found}"
         f"{f' ({why})' if why else ''}; run: pip install '{requirement}'"
     )
+
+
+@contextmanager
+def own_checkpoint_trusted() -> Iterator[None]:
+    """Let RecBole load, inside the block, a checkpoint that this process has just written itself.
+
+    RecBole's checkpoint is a pickle of its ``Config``, and its ``Trainer.evaluate``
+    (``trainer.py:583``) loads it by a plain ``torch.load``, which torch >= 2.6 refuses. This sets
+    torch's own switch for such calls. Never use it around a file that came from elsewhere.
+    """
+    switch = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(switch)
+    os.environ[switch] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(switch)
+        if before is not None:
+            os.environ[switch] = before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from recbole_sr.recbole_keys import check_unread, check_values
 from recbole_sr.resources import properties_folder
 from recbole_sr.settings import from_plain
 
-__all__ = ["Config"]
+__all__ = ["Config", "read_properties"]
 
 
 _MOST_VALUES = 100_000
@@ -177,6 +177,24 @@ def _size(value: Any, known: dict[int, int]) -> int:
         parts = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_size(part, known) for part in parts)
     return known[id(value)]
+
+
+def read_properties(files: Sequence[str] = (), arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """The property values of YAML files and, above them, of ``--key=value`` arguments.
+
+    They are read as :class:`Config` reads them, but nothing is added to them.
+
+    Raises:
+        InputError: a file is not there, or holds no YAML mapping.
+
+    Example:
+        >>> read_properties(arguments=["--learning_rate=1e-3", "--topk=[10,20]"])
+        {'learning_rate': 0.001, 'topk': [10, 20]}
+    """
+    reader = Config.__new__(Config)
+    reader.yaml_loader = reader._build_yaml_loader()
+    given = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+    return {**reader._load_config_files(list(files)), **reader._convert_config_dict(given)}
 
 
 def _without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -104,14 +104,18 @@ class RegularizedModel(_Model):
         return output
 
     @torch.no_grad()
-    def sr_stable_rank(self) -> dict[str, float]:
-        """Stable rank of each side's whole table, padding row left out; draws no random number."""
+    def sr_tables(self) -> dict[str, Tensor]:
+        """Each side's whole table, padding row left out, ``(N, D)``; draws no random number."""
         where = representation.find(type(self).__name__)
         training = self.training
         self.eval()
         tables = where.tables(self, [self.forward()] if where.needs_forward else [])
         self.train(training)
-        return {side: stable_rank(table[_PADDING + 1 :]).item() for side, table in tables.items()}
+        return {side: table[_PADDING + 1 :] for side, table in tables.items()}
+
+    def sr_stable_rank(self) -> dict[str, float]:
+        """Stable rank of each side's whole table."""
+        return {side: stable_rank(table).item() for side, table in self.sr_tables().items()}
 
     @contextmanager
     def _sr_capturing(self) -> Iterator[list[Any]]:

@@ -17,6 +17,7 @@ from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.model import inject
+from recbole_sr.run_folder import RunFolder
 from recbole_sr.trainer import describe_ranks, inject_trainer, summarize
 
 __all__ = ["load_data_and_model", "objective_function", "resume", "run_recbole_sr"]
@@ -34,31 +35,46 @@ class _Experiment:
     model: Any
 
     def train(
-        self, saved: bool, verbose: bool = True, state: dict[str, Any] | None = None
+        self,
+        saved: bool,
+        verbose: bool = True,
+        state: dict[str, Any] | None = None,
+        folder: str | None = None,
     ) -> dict[str, Any]:
-        """Fit, from ``state`` on where given, and test; RecBole's result dictionary plus ``sr``."""
+        """Fit, from ``state`` on where given, and test; RecBole's result dictionary plus ``sr``.
+
+        A saved run leaves a folder behind, named as its checkpoint where no ``folder`` is given.
+        """
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
         with refused_by_recbole("checkpoint_dir or log_wandb"):
             trainer = inject_trainer(trainer_class)(self.config, self.model)
         if state:
             trainer.restore_run(state, self.train_data)
+        if saved:
+            folder = folder or trainer.saved_model_file.removesuffix(".pth")
+            trainer.run_folder = RunFolder.create(folder, self.config, resumed=bool(state))
         show = verbose and self.config["show_progress"]
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
         )
+        trainer.leave_behind("end")
         if trainer.schedule.warming:
             getLogger().warning(
                 "The run ended in the warm phase, so its best model is a warm one: "
                 "raise epochs, or lower sr_warm_epochs or sr_patience"
             )
         test_result = trainer.evaluate(self.test_data, load_best_model=saved, show_progress=show)
-        return {
+        result = {
             "best_valid_score": best_score,
             "valid_score_bigger": self.config["valid_metric_bigger"],
             "best_valid_result": best_result,
             "test_result": test_result,
-            "sr": summarize(trainer),
         }
+        summary = summarize(trainer)
+        if trainer.run_folder:
+            outcome = {**result, "switch_epoch": summary["switch_epoch"]}
+            trainer.run_folder.write("result.json", outcome)
+        return {**result, "sr": summary}
 
 
 def run_recbole_sr(

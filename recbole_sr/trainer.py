@@ -16,6 +16,7 @@ from recbole_sr import checkpoint
 from recbole_sr.errors import InputError
 from recbole_sr.options import Options
 from recbole_sr.progress import ProgressBar
+from recbole_sr.run_folder import RunFolder
 from recbole_sr.settings import to_plain
 from recbole_sr.snapshot import (
     ModelMemory,
@@ -66,6 +67,7 @@ class EpochRecord:
     train_seconds: float
     valid_score: float | None = None
     stable_rank: Ranks | None = None
+    valid_seconds: float | None = None
 
 
 class PhasedTrainer(_Trainer):
@@ -81,6 +83,7 @@ class PhasedTrainer(_Trainer):
         self._saving = False
         self.finished = False
         self._random_states: dict[str, Any] | None = None
+        self.run_folder: RunFolder | None = None
         self._judge_phase()
 
     def fit(
@@ -116,6 +119,7 @@ class PhasedTrainer(_Trainer):
         """One epoch of RecBole's training inside the phase it belongs to."""
         self._begin_exactly(epoch_idx, train_data)
         self._epoch, self._batch = epoch_idx, 0
+        self.leave_behind(None if self.epoch_records else "start")
         warming = self.schedule.warming
         phase = self.schedule.begin_epoch(epoch_idx)
         if self.schedule.warming != warming:
@@ -143,10 +147,21 @@ class PhasedTrainer(_Trainer):
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
         """RecBole's validation, its score noted by the schedule."""
+        start = perf_counter()
         score, result = super()._valid_epoch(valid_data, show_progress)
+        self.epoch_records[-1].valid_seconds = perf_counter() - start
         self.schedule.observe(float(score))
         self.epoch_records[-1].valid_score = float(score)
+        self.leave_behind()
         return score, result
+
+    def leave_behind(self, moment: str | None = None) -> None:
+        """Write the finished epochs to the run's folder, and the spectra of a moment."""
+        if self.run_folder is None:
+            return
+        self.run_folder.add_epochs(self.epoch_records)
+        if moment:
+            self.run_folder.add_spectra(moment, self.model.sr_tables())
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         """RecBole's checkpoint with settings as plain data, whole or not written at all.
@@ -243,6 +258,7 @@ class PhasedTrainer(_Trainer):
             + f": switch from the {self.schedule.warm.name} to the {self.schedule.main.name} phase"
         )
         self._judge_phase()
+        self.leave_behind("switch")
 
     def _judge_phase(self) -> None:
         """Let only the main phase end the run or win it, unless the published recipe is asked for.

@@ -36,7 +36,7 @@ def _one_thread(one_thread):
 
 def without_seconds(result):
     for epoch in result["sr"]["epochs"]:
-        del epoch["train_seconds"]
+        del epoch["train_seconds"], epoch["valid_seconds"]
     return result
 
 

@@ -108,7 +108,7 @@ def test_evaluating_every_other_epoch(experiment, tiny):
 def test_checkpoint_is_plain_data_that_recboles_own_load_reads(experiment, tiny, tmp_path):
     made = experiment("LightGCN", "tiny", **tiny, epochs=2, sr_warm_epochs=1)
     made.train(saved=True, verbose=False)  # RecBole loads the best model for the test
-    (file,) = (path for path in (tmp_path / "saved").iterdir() if ".run" not in path.name)
+    (file,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
     checkpoint = torch.load(file, weights_only=True)
     assert checkpoint["config"]["model"] == "LightGCN"
     assert checkpoint["config"]["MODEL_TYPE"] == "GENERAL"

@@ -1,0 +1,215 @@
+"""Does it help, and how much: ``recbole-sr compare``, a study against stock RecBole."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from recbole_sr.comparison import summarize, to_csv, to_markdown
+from recbole_sr.config import read_properties
+from recbole_sr.errors import InputError
+from recbole_sr.run_folder import RunFolder, write_whole
+from recbole_sr.trial import OFF, STOCK, Trial
+from recbole_sr.tuning import tune
+
+__all__ = ["compare", "main"]
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "none": OFF,
+    "published": {"sr_published": True},
+    "default": {},
+}
+_FIRST_SEED = 2020  # RecBole's own
+_RUNS = "runs"
+
+
+def compare(
+    models: Sequence[str] = ("BPR",),
+    datasets: Sequence[str] = ("ml-100k",),
+    *,
+    seeds: int = 5,
+    variants: Sequence[str] = ("published", "default"),
+    config_file_list: Sequence[str] = (),
+    config_dict: Mapping[str, Any] | None = None,
+    output: str = "comparison",
+    resume: bool = False,
+    tune_file: str | None = None,
+    tune_trials: int = 10,
+) -> dict[str, Any]:
+    """Train stock RecBole and variants of the method on the same splits, and compare them.
+
+    Each run has a process of its own and leaves ``output/runs/<run>/`` behind as soon as it ends;
+    ``comparison.md``, ``.csv``, ``.json`` and ``report.html`` are written at the end.
+
+    Args:
+        models: RecBole's names.
+        datasets: names of data sets.
+        seeds: how many; they count up from the ``seed`` given, RecBole's 2020 by default.
+        variants: ``none`` (this package, switched off), ``published``, ``default``, or paths of
+            property files. Stock RecBole is always run.
+        config_file_list: property files for all runs, stock ones included; no ``sr_`` keys.
+        config_dict: property values for all runs, above the files; no ``sr_`` keys.
+        output: the study's folder.
+        resume: continue the study in ``output``: what ended well is kept, what failed is tried
+            again.
+        tune_file: a search space in YAML; every variant is tuned in it, by as many trials.
+        tune_trials: trials for each model, data set and variant.
+
+    Returns:
+        As :func:`~recbole_sr.comparison.summarize`.
+
+    Raises:
+        InputError: something given cannot work; one sentence says what, before anything runs.
+
+    """
+    shared = _shared_settings(config_file_list, config_dict or {})
+    study = _Study(Path(output), _named(variants), shared, seeds, tune_file, tune_trials)
+    groups = list(product(models, datasets, study.variants))
+    study.check(groups, resume)
+    results = list(study.results(groups))
+    comparison = summarize(results, study.epochs(results))
+    study.write(comparison)
+    return comparison
+
+
+@dataclass(frozen=True)
+class _Study:
+    folder: Path
+    variants: Mapping[str, Mapping[str, Any]]
+    shared: Mapping[str, Any]
+    seeds: int
+    tune_file: str | None
+    tune_trials: int
+
+    def check(self, groups: Sequence[tuple[str, str, str]], resume: bool) -> None:
+        """Find out now what would otherwise be found out after hours."""
+        if self.seeds < 1:
+            raise InputError(f"seeds: expected 1 or more, got {self.seeds}; give a number of seeds")
+        if (self.folder / _RUNS).is_dir() and not resume:
+            raise InputError(
+                f"{self.folder}: expected no study there, but it holds one; "
+                "continue it with --resume, or give another folder by --output"
+            )
+        for group in groups:
+            self.trial(*group).config()
+
+    def trial(self, model: str, dataset: str, variant: str) -> Trial:
+        seed = self.shared.get("seed", _FIRST_SEED)
+        return Trial(model, dataset, variant, seed, {**self.shared, **self.variants[variant]})
+
+    def results(self, groups: Sequence[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
+        """Run what is not there yet, under a bar that shows how long it will take."""
+        tunings = self.tune_trials if self.tune_file else 0
+        # A seed's variants follow each other, so that a study cut short has whole pairs.
+        with tqdm(total=len(groups) * (self.seeds + tunings), unit="run") as bar:
+            trials = [self._tuned(self.trial(*group), bar) for group in groups]
+            for offset, trial in product(range(self.seeds), trials):
+                yield self._run(replace(trial, seed=trial.seed + offset), bar)
+
+    def _tuned(self, trial: Trial, bar: Any) -> Trial:
+        if not self.tune_file:
+            return trial
+        space = read_properties([self.tune_file])
+        folder = self.folder / "tuning" / trial.name
+        best = tune(trial, space, self.tune_trials, folder, bar)
+        return replace(trial, settings={**trial.settings, **best})
+
+    def _run(self, trial: Trial, bar: Any) -> dict[str, Any]:
+        bar.set_description(trial.name)
+        folder = self.folder / _RUNS / trial.name
+        result = trial.finished(folder) or trial.run(folder)
+        bar.update()
+        if result["error"]:
+            bar.write(f"{trial.name} failed: {result['error']}")
+        return result
+
+    def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        names = ["{model}-{dataset}-{variant}-{seed}".format_map(result) for result in results]
+        return {name: RunFolder(self.folder / _RUNS / name).epochs() for name in names}
+
+    def write(self, comparison: Mapping[str, Any]) -> None:
+        from recbole_sr.report import report
+
+        RunFolder(self.folder).write("comparison.json", comparison)
+        write_whole(self.folder / "comparison.md", to_markdown(comparison))
+        write_whole(self.folder / "comparison.csv", to_csv(comparison))
+        report([str(self.folder)], str(self.folder / "report.html"))
+
+
+def _shared_settings(files: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {**read_properties(files), **given}
+    for key in settings:
+        if key.startswith("sr_"):
+            raise InputError(
+                f"{key}: expected no sr_ key among the settings that all runs share, stock RecBole "
+                "included; put it in a property file and give that to --variants"
+            )
+    return settings
+
+
+def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
+    named: dict[str, dict[str, Any]] = {STOCK: OFF}
+    for variant in variants:
+        name = Path(variant).stem if variant.endswith((".yaml", ".yml")) else variant
+        if name in named:
+            raise InputError(f"variants: expected distinct names, got {name!r} twice; rename one")
+        if name == variant and name not in VARIANTS:
+            raise InputError(
+                f"variants: expected one of {', '.join(VARIANTS)} or a .yaml file, got {name!r}; "
+                "check the spelling"
+            )
+        named[name] = VARIANTS[name] if name == variant else read_properties([variant])
+    return named
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``recbole-sr compare``."""
+    given, rest = _parser().parse_known_args(arguments)
+    stray = [argument for argument in rest if not argument.startswith("--") or "=" not in argument]
+    if stray:
+        raise InputError(f"expected --key=value for every property, got {' '.join(stray)!r}")
+    comparison = compare(
+        given.model,
+        given.dataset,
+        seeds=given.seeds,
+        variants=given.variants,
+        config_file_list=given.config_files.split(),
+        config_dict=read_properties(arguments=rest),
+        output=given.output,
+        resume=given.resume,
+        tune_file=given.tune,
+        tune_trials=given.trials,
+    )
+    print(to_markdown(comparison))
+    print(f"Report: {Path(given.output) / 'report.html'}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="recbole-sr compare",
+        description="Train stock RecBole and variants of the method on the same splits and "
+        "compare them. Any property can be set for all runs as --key=value.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-m", "--model", nargs="+", default=["BPR"], help="RecBole's names of the models")
+    add("-d", "--dataset", nargs="+", default=["ml-100k"], help="names of the data sets")
+    add("--seeds", type=int, default=5, help="runs of each; no claim is made below 5")
+    add(
+        "--variants",
+        nargs="+",
+        default=["published", "default"],
+        help="none, published, default, or YAML property files; stock RecBole is always there",
+    )
+    add("--config_files", default="", help='property files for all runs, as in "a.yaml b.yaml"')
+    add("-o", "--output", default="comparison", help="the study's folder")
+    add("--resume", action="store_true", help="continue the study in that folder")
+    add("--tune", help="search space in YAML: tune every variant in it, equally")
+    add("--trials", type=int, default=10, help="trials of each model, data set and variant")
+    return parser

@@ -1,0 +1,152 @@
+"""Pictures of runs: ``recbole-sr report``, one page that needs no network."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from recbole_sr.comparison import cells, columns_of
+from recbole_sr.errors import InputError
+from recbole_sr.figures import Run, draw
+from recbole_sr.run_folder import RunFolder, write_whole
+from recbole_sr.trial import STOCK
+
+__all__ = ["main", "read_runs", "report"]
+
+# Settings that differ between any two runs and say nothing about either.
+_INCIDENTAL = {"seed", "checkpoint_dir", "show_progress", "state"}
+
+
+def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
+    """Write one self-contained page about runs and studies.
+
+    Args:
+        folders: of runs (``saved/<run>``), finished or not, and of studies.
+        output: the page.
+
+    Returns:
+        The runs it shows.
+
+    Raises:
+        InputError: a folder holds neither a run nor a study.
+
+    """
+    runs = [run for folder in folders for run in read_runs(Path(folder))]
+    studies = [RunFolder(folder).read("comparison.json") for folder in folders]
+    page = Environment(
+        loader=PackageLoader("recbole_sr", "page"), autoescape=True, undefined=StrictUndefined
+    )
+    text = page.get_template("page.html").render(
+        sections=[_section(group) for group in _groups(runs)],
+        comparisons=[_comparison(study) for study in studies if study],
+        plotly=get_plotlyjs(),
+    )
+    write_whole(Path(output), text)
+    return runs
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The runs in a folder: itself, or those of a study; a run without an epoch yet is left out.
+
+    Raises:
+        InputError: the folder holds neither a run nor a study.
+
+    """
+    study = folder / "runs"
+    found = sorted(study.iterdir(), key=_order) if study.is_dir() else [folder]
+    runs = [run for one in found if (run := _read_run(one)) is not None]
+    if not runs:
+        raise InputError(
+            f"{folder}: expected the folder of a run with metrics.jsonl, or of a study, got "
+            f"{'neither' if folder.is_dir() else 'no folder'}; give saved/<run> or a study's output"
+        )
+    return runs
+
+
+def _order(folder: Path) -> tuple[bool, str]:
+    """Stock first: it is what the others are seen against."""
+    request = RunFolder(folder).read("request.json") or {}
+    return request.get("variant") != STOCK, folder.name
+
+
+def _read_run(path: Path) -> Run | None:
+    folder = RunFolder(path)
+    settings, epochs = folder.read("settings.json"), folder.epochs()
+    if not settings or not epochs:
+        return None
+    request = folder.read("request.json") or {}
+    return Run(
+        request.get("variant", path.name),
+        settings["model"],
+        settings["dataset"],
+        settings["seed"],
+        settings,
+        epochs,
+        folder.read("spectra.json") or {},
+    )
+
+
+def _groups(runs: Sequence[Run]) -> list[list[Run]]:
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.model, run.dataset), []).append(run)
+    return list(groups.values())
+
+
+def _section(runs: Sequence[Run]) -> dict[str, Any]:
+    labels = {run.label: run.settings for run in reversed(runs)}
+    return {
+        "id": f"{runs[0].model}-{runs[0].dataset}",
+        "title": f"{runs[0].model} on {runs[0].dataset}",
+        "runs": len(runs),
+        "figures": [asdict(figure) for figure in draw(runs)],
+        "labels": list(reversed(labels)),
+        "settings": list(_differing(dict(reversed(labels.items())))),
+    }
+
+
+def _differing(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Each setting that is not the same everywhere, with its value by label."""
+    keys = dict.fromkeys(key for one in settings.values() for key in one)
+    for key in keys:
+        values = [str(one.get(key)) for one in settings.values()]
+        if key not in _INCIDENTAL and len(set(values)) > 1:
+            yield key, values
+
+
+def _comparison(study: Mapping[str, Any]) -> dict[str, Any]:
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in study["rows"]:
+        title = f"{row['model']} on {row['dataset']}, {row.get('metric', 'score')}"
+        groups.setdefault(title, []).append(cells(row))
+    tables = [
+        {"title": title, "columns": columns_of(rows), "rows": rows}
+        for title, rows in groups.items()
+    ]
+    return {"method": study["method"], "tables": tables, "failed": study["failed"]}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``recbole-sr report``."""
+    parser = argparse.ArgumentParser(
+        prog="recbole-sr report",
+        description="Write one self-contained page about runs and studies.",
+    )
+    parser.add_argument("run", nargs="+", help="folder of a run, saved/<run>, or of a study")
+    parser.add_argument("-o", "--output", default="report.html", help="the page")
+    parser.add_argument("--figures", help="also write PNG and SVG figures into this folder")
+    given = parser.parse_args(arguments)
+    runs = report(given.run, given.output)
+    print(f"Report: {given.output}")
+    if given.figures:
+        from recbole_sr.paper import write_figures
+
+        for group in _groups(runs):
+            for file in write_figures(draw(group), given.figures, _section(group)["id"]):
+                print(f"Figure: {file}")

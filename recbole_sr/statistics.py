@@ -1,0 +1,88 @@
+"""Paired comparison of two sets of scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["Paired", "holm", "paired"]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two-sided paired t-test of the mean difference.
+
+    Attributes:
+        n: pairs.
+        difference: mean of ours minus theirs.
+        low: lower end of the 95 % interval of the difference; None with fewer than two pairs.
+        high: its upper end.
+        p_value: None where it is not defined: fewer than two pairs, or differences all equal but
+            not zero.
+        effect_size: mean over standard deviation of the differences, Cohen's d_z; None likewise.
+
+    """
+
+    n: int
+    difference: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    effect_size: float | None
+
+
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
+    """Compare scores that belong together pair by pair.
+
+    The t-test, not Wilcoxon's: with five pairs the least p-value that Wilcoxon's exact test can
+    give is 0.0625.
+
+    Args:
+        ours: one score a seed, at least one.
+        theirs: as many, in the same order.
+
+    Source: Student, "The probable error of a mean", Biometrika 6(1), 1908; Cohen, "Statistical
+    Power Analysis for the Behavioral Sciences", 1988, for d_z.
+
+    Example:
+        >>> result = paired([3.0, 4.0, 5.5], [2.0, 2.0, 2.5])
+        >>> result.difference, round(result.effect_size, 4), round(result.p_value, 4)
+        (2.0, 2.0, 0.0742)
+
+    """
+    differences = np.subtract(ours, theirs)
+    n, mean = len(differences), float(differences.mean())
+    if n < 2:
+        return Paired(n, mean, None, None, None, None)
+    deviation = float(differences.std(ddof=1))
+    # Equal differences leave rounding noise, on which a t-test would be certain of anything.
+    if deviation <= 1e-12 * float(np.abs([ours, theirs]).max()):
+        same = abs(mean) <= deviation
+        return Paired(n, mean, mean, mean, 1.0 if same else None, 0.0 if same else None)
+    margin = float(stats.t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+    p_value = float(stats.ttest_rel(ours, theirs).pvalue)
+    return Paired(n, mean, mean - margin, mean + margin, p_value, mean / deviation)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """P-values corrected for making several comparisons at once; None stays and does not count.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6(2), 1979.
+
+    Example:
+        >>> holm([0.01, None, 0.03])
+        [0.02, None, 0.03]
+
+    """
+    order = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, index) in enumerate(order):
+        highest = max(highest, min(1.0, p * (len(order) - rank)))
+        corrected[index] = highest
+    return corrected

@@ -1,0 +1,114 @@
+"""Equal tuning: every variant gets the same search space, the same trials and the same number."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recbole_sr.errors import InputError
+from recbole_sr.run_folder import RunFolder
+from recbole_sr.trial import Trial
+
+__all__ = ["tune"]
+
+_TYPES = ("choice", "uniform", "quniform", "loguniform")
+
+
+def tune(
+    trial: Trial, space: Mapping[str, Any], trials: int, folder: Path, bar: Any
+) -> dict[str, Any]:
+    """The best settings of a search by RecBole's ``HyperTuning``, judged by validation.
+
+    The search is hyperopt's random one from a fixed seed, so that every variant is tried with the
+    very same settings. Each trial's settings and score go to ``trials.json`` as soon as it ends.
+
+    Args:
+        trial: what to tune; its seed serves all trials.
+        space: in the format of RecBole's ``params_dict``: ``choice: {learning_rate: [0.1, 0.01]}``;
+            the bounds of ``loguniform`` are natural logarithms.
+        trials: 1 or more.
+        folder: where the trials go.
+        bar: progress, moved on by one for each trial.
+
+    Returns:
+        The property values of the best trial; of the first where all failed.
+
+    Raises:
+        InputError: hyperopt is missing, or the search space cannot work.
+
+    """
+    search = _Search(trial, folder, bar)
+    _check(space, trials)
+    tuning = _hyper_tuning(search, space, trials)
+    # hyperopt draws from this seed; RecBole's `run` has no argument for it.
+    os.environ["HYPEROPT_FMIN_SEED"] = str(trial.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "hyperopt.txt", "w", encoding="utf-8") as output, redirect_stdout(output):
+        tuning.run()
+    return search.best()
+
+
+class _Search:
+    """The objective function that ``HyperTuning`` calls, and what it has seen."""
+
+    def __init__(self, trial: Trial, folder: Path, bar: Any):
+        self.trial, self.folder, self.bar = trial, folder, bar
+        self.seen: list[dict[str, Any]] = []
+        self.bigger = True
+
+    def __call__(self, settings: dict[str, Any], _: Any = None) -> dict[str, Any]:
+        trial = replace(self.trial, settings={**self.trial.settings, **settings})
+        self.bar.set_description(f"tuning {trial.name}")
+        folder = self.folder / str(len(self.seen))
+        result = trial.finished(folder) or trial.run(folder)
+        self.bar.update()
+        self.bigger = result.get("valid_score_bigger", self.bigger)
+        score = result.get("best_valid_score")
+        self.seen.append({"settings": settings, "score": score, "error": result["error"]})
+        RunFolder(self.folder).write("trials.json", self.seen)
+        worst = -math.inf if self.bigger else math.inf
+        return {
+            "model": trial.model,
+            "best_valid_score": worst if score is None else score,
+            "valid_score_bigger": self.bigger,
+            "best_valid_result": result.get("best_valid_result", {}),
+            "test_result": result.get("test_result", {}),
+        }
+
+    def best(self) -> dict[str, Any]:
+        scored = [one for one in self.seen if one["score"] is not None]
+        if not scored:
+            return dict(self.seen[0]["settings"])
+        best = (max if self.bigger else min)(scored, key=lambda one: one["score"])
+        return dict(best["settings"])
+
+
+def _hyper_tuning(search: _Search, space: Mapping[str, Any], trials: int) -> Any:
+    try:
+        import hyperopt  # noqa: F401 - RecBole imports it later, where it is harder to explain
+        from recbole.trainer import HyperTuning
+    except ImportError as error:
+        raise InputError(
+            f"--tune needs hyperopt, which cannot be imported ({error}); "
+            "run: pip install 'recbole_sr[tune]'"
+        ) from None
+    # RecBole stops after `early_stop` trials without progress; as many as there are means never.
+    return HyperTuning(
+        search, params_dict=dict(space), algo="random", max_evals=trials, early_stop=trials
+    )
+
+
+def _check(space: Mapping[str, Any], trials: int) -> None:
+    if trials < 1:
+        raise InputError(f"trials: expected 1 or more, got {trials}; give a number of trials")
+    for kind, parameters in space.items():
+        if kind not in _TYPES or not isinstance(parameters, Mapping):
+            raise InputError(
+                f"--tune: expected one of {', '.join(_TYPES)} with its properties under it, "
+                f"got {kind!r}: {parameters!r}; as in 'choice: {{learning_rate: [0.01, 0.001]}}'"
+            )

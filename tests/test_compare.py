@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recbole_sr.compare import compare
+from recbole_sr.errors import InputError
+from recbole_sr.run_folder import RunFolder
+from recbole_sr.trial import STOCK, Trial
+from recbole_sr.tuning import tune
+
+
+@pytest.fixture
+def brief(tiny):
+    return {**tiny, "epochs": 2}
+
+
+def scores(comparison):
+    """All that does not depend on how busy the machine is."""
+    return [
+        (row["variant"], row["runs"], row.get("test_result"), row.get("best_valid_result"))
+        for row in comparison["rows"]
+    ]
+
+
+def test_switched_off_the_study_finds_stock_recbole_itself(brief, tmp_path):
+    comparison = compare(
+        ["BPR"], ["tiny"], seeds=1, variants=["none"], config_dict=brief, output="study"
+    )
+    stock, ours = comparison["rows"]
+    assert not comparison["failed"]
+    for kind in ("best_valid_result", "test_result", "epochs"):
+        assert ours[kind] == stock[kind]
+    losses = [
+        [line["train_loss"] for line in RunFolder(f"study/runs/{name}").epochs()]
+        for name in ("BPR-tiny-stock-2020", "BPR-tiny-none-2020")
+    ]
+    assert losses[0] == losses[1]
+    assert stock["seconds"]["total"]["mean"] > stock["seconds"]["training"]["mean"] > 0
+    assert json.loads(Path("study/comparison.json").read_text()) == comparison
+    for name in ("comparison.md", "comparison.csv", "report.html"):
+        assert (tmp_path / "study" / name).stat().st_size > 0
+    assert not list((tmp_path / "study").rglob("*.pth"))
+    assert not list((tmp_path / "study").rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_a_row_and_is_tried_again(brief, tmp_path):
+    (tmp_path / "bad.yaml").write_text("sr_warm_epochs: 1\nlearning_rate: 1e30\n")
+    settings = {"seeds": 1, "config_dict": brief, "output": "study"}
+    comparison = compare(["BPR"], ["tiny"], variants=["bad.yaml"], **settings)
+    stock, bad = comparison["rows"]
+    assert (stock["runs"], bad["runs"], bad["failed"]) == (1, 0, 1)
+    assert "expected a finite training loss" in comparison["failed"][0]["error"]
+    (tmp_path / "bad.yaml").write_text("sr_warm_epochs: 1\n")
+    mended = compare(["BPR"], ["tiny"], variants=["bad.yaml"], resume=True, **settings)
+    assert [row["runs"] for row in mended["rows"]] == [1, 1]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_gives_the_same_table(brief, tmp_path):
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(brief))
+
+    def command(output, *more):
+        words = ["compare", "-m", "BPR", "-d", "tiny", "--seeds", "2", "--variants", "default"]
+        words += ["--config_files", "all.yaml", "-o", output, *more]
+        return [sys.executable, "-m", "recbole_sr", *words]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    study = subprocess.Popen(command("cut"), stderr=subprocess.DEVNULL)
+    first = tmp_path / "cut/runs/BPR-tiny-stock-2020/result.json"
+    while not (first.is_file() and "split" in first.read_text()):
+        time.sleep(0.05)
+    study.send_signal(signal.SIGKILL)
+    study.wait()
+    written = first.stat().st_mtime_ns
+    subprocess.run(command("cut", "--resume"), check=True, capture_output=True)
+    assert first.stat().st_mtime_ns == written  # what was finished is not run again
+    whole, cut = (
+        json.loads((tmp_path / name / "comparison.json").read_text()) for name in ("whole", "cut")
+    )
+    assert scores(cut) == scores(whole)
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_its_study(brief, tmp_path):
+    settings = {**brief, "epochs": 100_000, "stopping_step": 100_000, "sr_save_step": 0}
+    code = (
+        "from pathlib import Path; from recbole_sr.trial import Trial; "
+        f"Trial('BPR', 'tiny', 'default', 1, {settings!r}).run(Path('run'))"
+    )
+    study = subprocess.Popen([sys.executable, "-c", code])
+    while not RunFolder("run").epochs():
+        time.sleep(0.05)
+    study.send_signal(signal.SIGKILL)
+    study.wait()
+    time.sleep(1)
+    length = os.path.getsize("run/metrics.jsonl")
+    time.sleep(1)
+    assert os.path.getsize("run/metrics.jsonl") == length
+
+
+def test_a_study_is_not_overwritten(tmp_path):
+    (tmp_path / "study" / "runs").mkdir(parents=True)
+    with pytest.raises(InputError, match="continue it with --resume"):
+        compare(output="study")
+
+
+def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
+    trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
+    folder = RunFolder(tmp_path)
+    folder.write("request.json", asdict(trial))
+    assert trial.finished(tmp_path) is None
+    folder.write("result.json", {"best_valid_score": 0.1})  # killed before it was complete
+    assert trial.finished(tmp_path) is None
+    folder.write("result.json", {"best_valid_score": 0.1, "error": None})
+    assert trial.finished(tmp_path)["best_valid_score"] == 0.1
+    with pytest.raises(InputError, match="expected a run with the settings of this study"):
+        replace(trial, settings={"epochs": 4}).finished(tmp_path)
+
+
+REFUSED = {
+    "unknown variant": ({"variants": ["publisht"]}, "got 'publisht'"),
+    "a variant twice": ({"variants": ["none", "none"]}, "got 'none' twice"),
+    "stock as a variant": ({"variants": [STOCK]}, "got 'stock' twice"),
+    "missing file": ({"variants": ["nowhere.yaml"]}, "nowhere.yaml: expected a YAML"),
+    "method in shared settings": ({"config_dict": {"sr_warm_epochs": 1}}, "that all runs share"),
+    "no seed": ({"seeds": 0}, "seeds: expected 1 or more, got 0"),
+    "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
+}
+
+
+@pytest.mark.parametrize(("given", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_work_is_refused_before_anything_runs(given, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        compare(output="study", **given)
+    assert not (tmp_path / "study").exists()
+
+
+class Bar:
+    done = 0
+
+    def update(self):
+        self.done += 1
+
+    def set_description(self, text):
+        pass
+
+
+def search(variant, brief, tmp_path, space, trials=3):
+    trial = Trial("BPR", "tiny", variant, 2020, brief)
+    bar = Bar()
+    best = tune(trial, space, trials, tmp_path / variant, bar)
+    return best, json.loads((tmp_path / variant / "trials.json").read_text()), bar.done
+
+
+@pytest.mark.slow
+def test_every_variant_is_tuned_with_the_same_settings(brief, tmp_path):
+    pytest.importorskip("hyperopt")
+    space = {"choice": {"learning_rate": [0.001, 0.01, 0.05], "embedding_size": [4, 8]}}
+    searches = {name: search(name, brief, tmp_path, space) for name in (STOCK, "default")}
+    tried = [[one["settings"] for one in trials] for _, trials, _ in searches.values()]
+    assert tried[0] == tried[1]
+    for best, trials, done in searches.values():
+        assert len(trials) == done == 3
+        top = max(trials, key=lambda one: one["score"])
+        assert best == top["settings"]
+
+
+def test_without_hyperopt_tuning_says_what_to_install(monkeypatch, brief, tmp_path):
+    monkeypatch.setitem(sys.modules, "hyperopt", None)
+    with pytest.raises(InputError, match=r"pip install 'recbole_sr\[tune\]'"):
+        search("default", brief, tmp_path, {"choice": {"learning_rate": [0.1]}})
+
+
+def test_a_search_space_of_another_form_is_refused(brief, tmp_path):
+    with pytest.raises(InputError, match="expected one of choice, uniform"):
+        search("default", brief, tmp_path, {"learning_rate": [0.1]})
