@@ -45,7 +45,7 @@ REFUSED = {
     "unknown rule": ({"sr_switch": "loss"}, "sr_switch: expected 'epochs' or 'metric', got 'loss'"),
     "unknown regulariser": (
         {"sr_warm_regularizers": {"rank": 1.0}},
-        "sr_warm_regularizers (rank): expected one of stable_rank, got 'rank'",
+        "sr_warm_regularizers (rank): expected one of stable_rank, log_stable_rank, ",
     ),
     "not a mapping": (
         {"sr_main_regularizers": ["stable_rank"]},
