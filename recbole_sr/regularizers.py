@@ -18,6 +18,7 @@ from functools import wraps
 import torch
 from torch import Tensor
 
+from recbole_sr.rows import unit_rows
 from recbole_sr.spectral import stable_rank
 from recbole_sr.uniformity import log_mean_kernel
 
@@ -47,15 +48,9 @@ def _of_unit_rows(function: Regularizer) -> Regularizer:
         if not x.is_floating_point():
             raise TypeError(f"expected a floating-point matrix, got {x.dtype}")
         with torch.autocast(x.device.type, enabled=False):
-            return function(_unit_rows(x.float() if x.dtype.itemsize < 4 else x))
+            return function(unit_rows(x.float() if x.dtype.itemsize < 4 else x))
 
     return of_rows
-
-
-def _unit_rows(x: Tensor) -> Tensor:
-    """Rows of length one. The divisor of a zero row is 1, so that nothing explodes there."""
-    length = x.norm(dim=-1, keepdim=True)
-    return x / (length + (length == 0))
 
 
 def _gram(x: Tensor) -> tuple[Tensor, Tensor]:
