@@ -12,11 +12,13 @@ from typing import Any
 
 import recbole.config
 import yaml
+from recbole.utils import ModelType
 
 from recbole_sr import representation
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.options import Options
 from recbole_sr.recbole_keys import check_unread, check_values
+from recbole_sr.representation import find_loss
 from recbole_sr.resources import properties_folder
 from recbole_sr.settings import from_plain
 
@@ -66,6 +68,8 @@ class Config(recbole.config.Config):
             super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
         self.options = Options.from_mapping(self._sr_settings())
         self.final_config_dict.update(self.options.model_dump())
+        if self.options.sr_loss != "model":
+            self._prepare_loss()
         self.parameters["Stable Rank"] = list(Options.model_fields)
 
     @classmethod
@@ -78,6 +82,32 @@ class Config(recbole.config.Config):
         config.model, config.dataset = config["model"], config["dataset"]
         config.compatibility_settings()
         return config
+
+    def _prepare_loss(self) -> None:
+        """Refuse a loss that the model cannot take; sample negatives only where it wants any."""
+        find_loss(self["model"])
+        if self.options.sr_loss == "align":
+            self._sample_no_negatives()
+        elif self["train_neg_sample_args"]["distribution"] == "none":
+            raise InputError(
+                f"train_neg_sample_args: expected negatives for sr_loss: {self.options.sr_loss}, "
+                "got none; drop the key, or use sr_loss: align"
+            )
+
+    def _sample_no_negatives(self) -> None:
+        given = self.external_config_dict.get("train_neg_sample_args")
+        if given and given.get("distribution") not in (None, "None", "none"):
+            raise InputError(
+                f"train_neg_sample_args: expected null, as sr_loss: align wants no negatives, got "
+                f"{given}; drop the key, or use sr_loss: bpr or ssm"
+            )
+        if self["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+            raise InputError(
+                f"sr_loss: expected bpr or ssm for {self['model']}, got 'align'; RecBole cannot "
+                "load a knowledge graph without sampling negatives"
+            )
+        self["train_neg_sample_args"] = None
+        self._set_train_neg_sample_args()  # RecBole's own form of none
 
     def _sr_settings(self) -> dict[str, Any]:
         """What ``Options`` has to judge: the keys given, over defaults unless published."""

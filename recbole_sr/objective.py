@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from recbole_sr.losses import Loss
+from recbole_sr.rank_control import RankControl
 from recbole_sr.regularizers import REGULARIZERS
 
 __all__ = ["Phase"]
@@ -15,11 +17,16 @@ __all__ = ["Phase"]
 
 @dataclass(frozen=True)
 class Phase:
-    """What is minimised while the phase lasts, beside the model's own loss.
+    """What is minimised while the phase lasts.
 
     Attributes:
         name: shown to the user, ``warm`` or ``main``.
         regularizers: weight of each entry of :data:`~recbole_sr.regularizers.REGULARIZERS`.
+        loss: takes the place of the model's own recommendation loss; None keeps the model's.
+        negatives: how many negatives a pair has in ``loss``; 0 where it wants none.
+        uniformity_rows: on how many rows, drawn anew each time, uniformity is measured; None
+            means all, and draws no random number.
+        control: holds the stable rank at a target. The phases of a run share one.
 
     Example:
         >>> import torch
@@ -31,14 +38,23 @@ class Phase:
 
     name: str
     regularizers: Mapping[str, float] = field(default_factory=dict)
+    loss: Loss | None = None
+    negatives: int = 1
+    uniformity_rows: int | None = None
+    control: RankControl | None = None
 
     @property
     def active(self) -> bool:
-        """Whether the phase adds anything to the model's own loss."""
-        return any(self.regularizers.values())
+        """Whether the phase changes the model's own loss in any way."""
+        return self.regularizes or self.loss is not None
+
+    @property
+    def regularizes(self) -> bool:
+        """Whether the phase has a penalty."""
+        return any(self.regularizers.values()) or self.control is not None
 
     def penalty(self, rows: Mapping[str, Tensor]) -> Tensor:
-        r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)`.
+        r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)` + control.
 
         Args:
             rows: for each side, the representations of the batch's distinct ids, ``(N, D)``.
@@ -50,8 +66,16 @@ class Phase:
 
         """
         terms = [
-            weight * torch.stack([REGULARIZERS[name](x) for x in rows.values()]).mean()
+            weight * torch.stack([self._regularize(name, x) for x in rows.values()]).mean()
             for name, weight in self.regularizers.items()
             if weight
         ]
+        if self.control is not None:
+            terms.append(self.control.penalty(rows))
         return torch.stack(terms).sum()
+
+    def _regularize(self, name: str, x: Tensor) -> Tensor:
+        limit = self.uniformity_rows
+        if name == "uniformity" and limit is not None and limit < len(x):
+            x = x[torch.randperm(len(x), device=x.device)[:limit]]
+        return REGULARIZERS[name](x)

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from recbole_sr.errors import InputError
 from recbole_sr.sentences import nearest
 
-__all__ = ["REPRESENTATIONS", "EmbeddingTables", "ForwardOutput", "Representation", "find"]
+__all__ = [
+    "REPRESENTATIONS",
+    "EmbeddingTables",
+    "ForwardOutput",
+    "Representation",
+    "find",
+    "find_loss",
+]
 
 
 class Representation(Protocol):
@@ -29,6 +36,14 @@ class Representation(Protocol):
     @property
     def needs_forward(self) -> bool:
         """Whether the representations are an output of ``forward`` rather than parameters."""
+
+    @property
+    def loss(self) -> str | None:
+        """Path of the module that returns the recommendation loss, or None where it has company.
+
+        It is called once a step, and what it returns depends on the dot products of the
+        representations alone, so that ``sr_loss`` can take its place.
+        """
 
     def tables(self, model: nn.Module, outputs: list[Any]) -> Mapping[str, Tensor]:
         """Both tables, by side, still attached to the graph.
@@ -47,11 +62,13 @@ class EmbeddingTables:
     Attributes:
         user: attribute path of the user ``nn.Embedding``.
         item: attribute path of the item ``nn.Embedding``.
+        loss: see :class:`Representation`.
 
     """
 
     user: str = "user_embedding"
     item: str = "item_embedding"
+    loss: str | None = None
     needs_forward = False
 
     @property
@@ -74,11 +91,13 @@ class ForwardOutput:
     Attributes:
         user: position of the user representations in the returned tuple.
         item: position of the item representations.
+        loss: see :class:`Representation`.
 
     """
 
     user: int = 0
     item: int = 1
+    loss: str | None = None
     needs_forward = True
 
     @property
@@ -93,8 +112,8 @@ class ForwardOutput:
 
 
 REPRESENTATIONS: dict[str, Representation] = {
-    "BPR": EmbeddingTables(),
-    "LightGCN": ForwardOutput(),
+    "BPR": EmbeddingTables(loss="loss"),
+    "LightGCN": ForwardOutput(loss="mf_loss"),
 }
 
 
@@ -116,3 +135,24 @@ def find(model_name: str) -> Representation:
         f"({', '.join(REPRESENTATIONS)}), got {model_name!r}; "
         f"did you mean {nearest(model_name, REPRESENTATIONS)!r}?"
     )
+
+
+def find_loss(model_name: str) -> str:
+    """Path of the module whose recommendation loss ``sr_loss`` can replace.
+
+    Raises:
+        InputError: the model is not listed, or its loss cannot be split.
+
+    Example:
+        >>> find_loss("LightGCN")
+        'mf_loss'
+
+    """
+    path = find(model_name).loss
+    if path is None:
+        able = [name for name, where in REPRESENTATIONS.items() if where.loss is not None]
+        raise InputError(
+            f"sr_loss: expected 'model' for {model_name}, whose recommendation loss cannot be told "
+            f"from its other losses; keep sr_loss: model, or use one of {', '.join(able)}"
+        )
+    return path

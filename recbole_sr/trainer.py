@@ -58,7 +58,11 @@ def inject_trainer(trainer_class: type) -> Any:
 
 @dataclass
 class EpochRecord:
-    """What one epoch was. ``stable_rank`` is that of the whole tables at its end."""
+    """What one epoch was.
+
+    ``stable_rank`` is that of the whole tables at its end, ``rank_weight`` how strongly each side
+    is then held at ``sr_target_rank``.
+    """
 
     epoch: int
     phase: str
@@ -66,6 +70,7 @@ class EpochRecord:
     train_seconds: float
     valid_score: float | None = None
     stable_rank: Ranks | None = None
+    rank_weight: dict[str, float] | None = None
 
 
 class PhasedTrainer(_Trainer):
@@ -74,13 +79,16 @@ class PhasedTrainer(_Trainer):
     def __init__(self, config: Any, model: Any):
         super().__init__(config, model)
         self.options = Options.from_mapping(config.final_config_dict)
-        self.schedule = self.options.schedule(bigger=self.valid_metric_bigger)
+        self.schedule = self.options.schedule(
+            self.valid_metric_bigger, config["train_neg_sample_args"]["sample_num"]
+        )
         self.epoch_records: list[EpochRecord] = []
         self.initial_stable_rank: Ranks | None = None
         self._memory = ModelMemory(model)
         self._saving = False
         self.finished = False
         self._random_states: dict[str, Any] | None = None
+        self._check_reachable()
         self._judge_phase()
 
     def fit(
@@ -122,13 +130,17 @@ class PhasedTrainer(_Trainer):
             self._switch()
         if self.initial_stable_rank is None:
             self.initial_stable_rank = self._stable_rank()
+            self._observe(self.initial_stable_rank)
         batches = ProgressBar(train_data, self._title(epoch_idx)) if show_progress else train_data
         start = perf_counter()
         with self.model.sr_regularized(phase, self.options.sr_tables):
             loss = super()._train_epoch(batches, epoch_idx, loss_func)
         seconds = perf_counter() - start
         total = sum(loss) if isinstance(loss, tuple) else loss
-        self._record(EpochRecord(epoch_idx, phase.name, total, seconds, None, self._stable_rank()))
+        ranks = self._stable_rank()
+        self._observe(ranks)
+        weights = phase.control.weights if phase.control else None
+        self._record(EpochRecord(epoch_idx, phase.name, total, seconds, None, ranks, weights))
         return loss
 
     def _check_nan(self, loss: Tensor) -> None:
@@ -244,6 +256,26 @@ class PhasedTrainer(_Trainer):
         )
         self._judge_phase()
 
+    def _observe(self, ranks: Ranks | None) -> None:
+        """Let the schedule see the stable rank of the sides that are regularised."""
+        if ranks:
+            self.schedule.observe_ranks({side: ranks[side] for side in self.options.sr_tables})
+
+    def _check_reachable(self) -> None:
+        """Refuse a rank that a table of this model cannot have: its width is the most."""
+        wanted = [("sr_target_rank", *target) for target in self.options.target_ranks.items()]
+        if self.schedule.warming and self.schedule.switch == "rank" and self.schedule.rank:
+            wanted += [
+                ("sr_switch_rank", side, self.schedule.rank) for side in self.options.sr_tables
+            ]
+        width = self.model.sr_width() if wanted else {}
+        for key, side, rank in wanted:
+            if rank >= width[side]:
+                raise InputError(
+                    f"{key}: expected less than {width[side]}, the width of the {side} "
+                    f"representations, got {rank}; lower it or raise embedding_size"
+                )
+
     def _judge_phase(self) -> None:
         """Let only the main phase end the run or win it, unless the published recipe is asked for.
 
@@ -257,16 +289,17 @@ class PhasedTrainer(_Trainer):
 
     def _record(self, record: EpochRecord) -> None:
         self.epoch_records.append(record)
-        if record.stable_rank is None:
+        numbers = {"stable_rank": record.stable_rank, "rank_weight": record.rank_weight}
+        seen = {name: values for name, values in numbers.items() if values}
+        if not seen:
             return
-        for side, rank in record.stable_rank.items():
-            self.tensorboard.add_scalar(f"Stable_rank/{side}", rank, record.epoch)
-        self.wandblogger.log_metrics(
-            {"epoch": record.epoch, "stable_rank": record.stable_rank}, head="train"
-        )
+        for name, values in seen.items():
+            for side, value in values.items():
+                self.tensorboard.add_scalar(f"{name.capitalize()}/{side}", value, record.epoch)
+        self.wandblogger.log_metrics({"epoch": record.epoch, **seen}, head="train")
         self.logger.info(
             set_color(f"epoch {record.epoch} {record.phase} phase", "green")
-            + f" [{describe_ranks(record.stable_rank)}]"
+            + f" [{'; '.join(describe_ranks(values, name) for name, values in seen.items())}]"
         )
 
     def _stable_rank(self) -> Ranks | None:
@@ -279,15 +312,16 @@ class PhasedTrainer(_Trainer):
         return f"{title}, {describe_ranks(ranks)}" if ranks else title
 
 
-def describe_ranks(ranks: Mapping[str, float]) -> str:
-    """Stable ranks as the console shows them.
+def describe_ranks(ranks: Mapping[str, float], name: str = "stable_rank") -> str:
+    """Stable ranks, or other numbers of each side, as the console shows them.
 
     Example:
         >>> describe_ranks({"user": 12.345, "item": 6.0})
         'stable rank: user 12.35, item 6.00'
 
     """
-    return "stable rank: " + ", ".join(f"{side} {rank:.2f}" for side, rank in ranks.items())
+    shown = ", ".join(f"{side} {rank:.2f}" for side, rank in ranks.items())
+    return f"{name.replace('_', ' ')}: {shown}"
 
 
 def summarize(trainer: Any) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""Holding the stable rank at a target, by adapting how strongly it is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from recbole_sr.regularizers import log_stable_rank
+
+__all__ = ["MAX_WEIGHT", "RankControl"]
+
+# A target that the loss makes unreachable must not let the weight grow without end.
+MAX_WEIGHT = 10.0
+
+
+class RankControl:
+    r"""Penalty :math:`\sum_s \gamma_s \cdot (-\log \operatorname{srank}(\hat X_s))` over the sides.
+
+    Dual ascent on the constraint :math:`\log \operatorname{srank}(\hat X_s) \ge \log r_s`: after
+    each batch
+
+    .. math:: \gamma_s \leftarrow \operatorname{clip}\big(\gamma_s + \eta \,
+              (\log r_s - \log \operatorname{srank}(\hat X_s)), \, 0, \, 10\big)
+
+    so the weight grows while the rank is below its target, and falls to 0 while it is above.
+
+    Args:
+        targets: stable rank wanted, by side; above 1 and below the width of the rows.
+        step: :math:`\eta`, above 0.
+
+    Example:
+        >>> import torch
+        >>> control = RankControl({"item": 4.0}, step=0.5)
+        >>> _ = control.penalty({"item": torch.ones(5, 8)})  # rank 1: below the target
+        >>> round(control.weights["item"], 4)  # 0.5 * log 4
+        0.6931
+
+    Source: method of multipliers, Boyd and Vandenberghe, "Convex Optimization", 2004, section 5,
+    applied to the stable rank of Loveland et al., WWW 2025.
+
+    """
+
+    def __init__(self, targets: Mapping[str, float], step: float = 0.01):
+        self.targets = dict(targets)
+        self.step = step
+        self._weights: dict[str, Tensor | float] = dict.fromkeys(self.targets, 0.0)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each side now. Waits for a GPU: ask once an epoch, not once a batch."""
+        return {side: float(weight) for side, weight in self._weights.items()}
+
+    def penalty(self, rows: Mapping[str, Tensor]) -> Tensor:
+        """Penalty by the present weights, which are then adapted.
+
+        Args:
+            rows: for each side, the representations of the batch's distinct ids, ``(N, D)``. A
+                side without a target is left alone.
+
+        Returns:
+            ``()``, float32 or wider.
+
+        """
+        terms = [self._term(side, rows[side]) for side in self.targets if side in rows]
+        return torch.stack(terms).sum() if terms else torch.zeros(())
+
+    def state_dict(self) -> dict[str, float]:
+        """The weights, as plain data."""
+        return self.weights
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Continue from what :meth:`state_dict` returned."""
+        self._weights = {side: state[side] for side in self.targets}
+
+    def _term(self, side: str, x: Tensor) -> Tensor:
+        minus_log_rank = log_stable_rank(x)
+        # Stays a tensor on the device from the first batch on, so that no batch waits for a GPU.
+        weight = torch.as_tensor(
+            self._weights[side], dtype=minus_log_rank.dtype, device=minus_log_rank.device
+        )
+        gap = math.log(self.targets[side]) + minus_log_rank.detach()
+        self._weights[side] = (weight + self.step * gap).clamp(0, MAX_WEIGHT)
+        return weight * minus_log_rank
