@@ -17,15 +17,17 @@ MAX_WEIGHT = 10.0
 
 
 class RankControl:
-    r"""Penalty :math:`\sum_s \gamma_s \cdot (-\log \operatorname{srank}(\hat X_s))` over the sides.
+    r"""Penalty :math:`\sum_s w_s \cdot (-\log \operatorname{srank}(\hat X_s))` over the sides.
 
-    Dual ascent on the constraint :math:`\log \operatorname{srank}(\hat X_s) \ge \log r_s`: after
-    each batch
+    The method of multipliers on the constraint :math:`\log \operatorname{srank}(\hat X_s) \ge
+    \log r_s`. With the gap :math:`g_s = \log r_s - \log \operatorname{srank}(\hat X_s)` of a batch,
 
-    .. math:: \gamma_s \leftarrow \operatorname{clip}\big(\gamma_s + \eta \,
-              (\log r_s - \log \operatorname{srank}(\hat X_s)), \, 0, \, 10\big)
+    .. math:: w_s = \operatorname{clip}(\gamma_s + g_s, \, 0, \, 10), \qquad
+              \gamma_s \leftarrow \operatorname{clip}(\gamma_s + \eta \, g_s, \, 0, \, 10)
 
-    so the weight grows while the rank is below its target, and falls to 0 while it is above.
+    The multiplier :math:`\gamma_s` grows while the rank is below its target and falls to 0 while it
+    is above. Without the gap in :math:`w_s`, which is plain dual ascent, the rank swings around
+    the target instead of holding it.
 
     Args:
         targets: stable rank wanted, by side; above 1 and below the width of the rows.
@@ -38,8 +40,8 @@ class RankControl:
         >>> round(control.weights["item"], 4)  # 0.5 * log 4
         0.6931
 
-    Source: method of multipliers, Boyd and Vandenberghe, "Convex Optimization", 2004, section 5,
-    applied to the stable rank of Loveland et al., WWW 2025.
+    Source: Hestenes, "Multiplier and gradient methods", J. Optim. Theory Appl. 4, 1969, for an
+    inequality and with penalty parameter 1.
 
     """
 
@@ -50,11 +52,11 @@ class RankControl:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each side now. Waits for a GPU: ask once an epoch, not once a batch."""
+        """The multiplier of each side now. Waits for a GPU: ask once an epoch, not once a batch."""
         return {side: float(weight) for side, weight in self._weights.items()}
 
     def penalty(self, rows: Mapping[str, Tensor]) -> Tensor:
-        """Penalty by the present weights, which are then adapted.
+        """Penalty by the present multipliers, which are then adapted.
 
         Args:
             rows: for each side, the representations of the batch's distinct ids, ``(N, D)``. A
@@ -77,10 +79,8 @@ class RankControl:
 
     def _term(self, side: str, x: Tensor) -> Tensor:
         minus_log_rank = log_stable_rank(x)
-        # Stays a tensor on the device from the first batch on, so that no batch waits for a GPU.
-        weight = torch.as_tensor(
-            self._weights[side], dtype=minus_log_rank.dtype, device=minus_log_rank.device
-        )
         gap = math.log(self.targets[side]) + minus_log_rank.detach()
-        self._weights[side] = (weight + self.step * gap).clamp(0, MAX_WEIGHT)
-        return weight * minus_log_rank
+        # Stays a tensor on the device from the first batch on, so that no batch waits for a GPU.
+        multiplier = torch.as_tensor(self._weights[side], dtype=gap.dtype, device=gap.device)
+        self._weights[side] = (multiplier + self.step * gap).clamp(0, MAX_WEIGHT)
+        return (multiplier + gap).clamp(0, MAX_WEIGHT) * minus_log_rank

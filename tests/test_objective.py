@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -23,8 +25,9 @@ def test_penalties_add_up():
     control = RankControl({"item": 3.0}, step=1.0)
     control.load_state_dict({"item": 0.5})
     phase = Phase("main", {"effective_rank": 0.2, "uniformity": 0.3}, control=control)
+    log_rank = (-4 * negative_stable_rank(x)).log()
     expected = 0.2 * effective_rank(x) + 0.3 * uniformity(x)
-    expected -= 0.5 * (-4 * negative_stable_rank(x)).log()
+    expected -= (0.5 + math.log(3) - log_rank).clamp_min(0) * log_rank
     torch.testing.assert_close(phase.penalty({"item": x}), expected)
 
 

@@ -14,14 +14,14 @@ LINE = torch.ones(5, 8)  # stable rank 1
 AXES = torch.eye(8)  # stable rank 8
 
 
-def test_the_weight_is_the_sum_of_steps_by_the_gap_to_the_target():
+def test_the_multiplier_is_the_sum_of_steps_by_the_gap_to_the_target():
     control = RankControl({"user": 4.0}, step=0.1)
     expected = 0.0
-    for rows in (LINE, LINE, AXES):
+    for rank, rows in [(1, LINE), (8, AXES), (1, LINE), (2, AXES[:2])]:
+        gap = math.log(4) - math.log(rank)
         penalty = control.penalty({"user": rows})
-        rank = stable_rank(torch.nn.functional.normalize(rows)).item()
-        assert penalty.item() == pytest.approx(-expected * math.log(rank), abs=1e-6)
-        expected += 0.1 * (math.log(4) - math.log(rank))
+        assert penalty.item() == pytest.approx(-max(expected + gap, 0) * math.log(rank), abs=1e-6)
+        expected = max(expected + 0.1 * gap, 0)
         assert control.weights["user"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -50,10 +50,13 @@ def test_the_weight_is_not_differentiated():
     control = RankControl({"user": 4.0}, step=1.0)
     control.penalty({"user": LINE})
     x = torch.randn(9, 8, dtype=torch.float64, requires_grad=True)
-    weight = control.weights["user"]
+    multiplier = control.weights["user"]
     control.penalty({"user": x}).backward()
     plain = x.detach().clone().requires_grad_()
-    (-weight * stable_rank(torch.nn.functional.normalize(plain)).log()).backward()
+    log_rank = stable_rank(torch.nn.functional.normalize(plain)).log()
+    weight = (multiplier + math.log(4) - log_rank.detach()).clamp_min(0)
+    assert weight > 0
+    (-weight * log_rank).backward()
     torch.testing.assert_close(x.grad, plain.grad)
 
 
