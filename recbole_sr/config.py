@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -41,14 +42,16 @@ class Config(recbole.config.Config):
     Args:
         model: name of a RecBole model; None where a file, dictionary or the command line says.
         dataset: name of a data set; None as above.
-        config_file_list: paths of YAML property files, later ones first.
+        config_file_list: paths of YAML property files, later ones first; also names of shipped
+            ones, such as ``loss/directau.yaml``.
         config_dict: property values.
 
     Attributes:
         options: the validated ``sr_`` keys.
 
     Raises:
-        InputError: an ``sr_`` key is unknown, mistyped, out of range or contradicts another.
+        InputError: an ``sr_`` key is unknown, mistyped, out of range or contradicts another, or a
+            file is not there.
 
     Example:
         >>> config = Config("BPR", "ml-100k", config_dict={"sr_warm_epochs": 2})
@@ -163,6 +166,9 @@ class Config(recbole.config.Config):
             if file.is_file():
                 self.internal_config_dict.update(self._read_yaml(file.read_text("utf-8")) or {})
 
+    def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
+        return super()._load_config_files([_find_file(name) for name in file_list or []])
+
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""
         resolvers = super()._build_yaml_loader().yaml_implicit_resolvers
@@ -211,3 +217,15 @@ def _size(value: Any, known: dict[int, int]) -> int:
 
 def _without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if not key.startswith("sr_")}
+
+
+def _find_file(name: str) -> str:
+    shipped = properties_folder() / name
+    if os.path.isfile(name):
+        return name
+    if shipped.is_file():
+        return str(shipped)
+    raise InputError(
+        "config_file_list: expected the path of a YAML file, or the name of a shipped one such as "
+        f"loss/directau.yaml, got {name!r}; check the spelling"
+    )

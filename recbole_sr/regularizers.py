@@ -143,26 +143,25 @@ def effective_rank(x: Tensor) -> Tensor:
 
 @_of_unit_rows
 def coding_rate(x: Tensor) -> Tensor:
-    r"""Rate of coding the unit rows up to a distortion, per dimension, as a penalty.
+    r"""Rate of coding the unit rows up to a distortion, in nats, as a penalty.
 
-    .. math:: -\frac{1}{D} \log\det\Big( I + \frac{D}{N \varepsilon^2} \hat X^\top \hat X \Big),
+    .. math:: -\frac{1}{2} \log\det\Big( I + \frac{D}{N \varepsilon^2} \hat X^\top \hat X \Big),
               \qquad \varepsilon^2 = 0.5
 
     Args:
         x: ``(N, D)``, floating point.
 
     Returns:
-        ``()``, in ``[-log(1 + 1 / 0.5), -log(1 + D / 0.5) / D]``; the first for isotropic rows, the
-        second for rows along one line.
+        ``()``, in ``[-D log(3) / 2, -log(1 + 2 D) / 2]``: the first for isotropic rows, the second
+        for rows along one line. It grows with the width, so its weight is not that of others.
 
     Source: Yu et al., "Learning Diverse and Discriminative Representations via the Principle of
-    Maximal Coding Rate Reduction", NeurIPS 2020, equation 1; here times :math:`-2 / D`, so that
-    its scale does not grow with the width, as that of the stable rank does not.
+    Maximal Coding Rate Reduction", NeurIPS 2020, equation 1 and the distortion of its experiments.
 
     Example:
         >>> import torch
         >>> round(coding_rate(torch.eye(4)).item(), 4)
-        -1.0986
+        -2.1972
 
     """
     gram, rows = _gram(x)
@@ -172,7 +171,7 @@ def coding_rate(x: Tensor) -> Tensor:
     )
     # cholesky_ex gives NaN where the rows are not finite, for the trainer to find, and asks
     # nothing back from a GPU.
-    return -2 * torch.linalg.cholesky_ex(scatter).L.diagonal().log().mean()
+    return -torch.linalg.cholesky_ex(scatter).L.diagonal().log().sum()
 
 
 @_of_unit_rows

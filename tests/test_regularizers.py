@@ -51,9 +51,9 @@ def mean_squared_inner_product(x):
     return torch.stack(products).mean().log()
 
 
-def rate_per_dimension(x):
+def rate_of_each_direction(x):
     n, d = x.shape
-    return -(1 + d / (n * 0.5) * singular_values(x) ** 2).log().sum() / d
+    return -(1 + d / (n * 0.5) * singular_values(x) ** 2).log().sum() / 2
 
 
 def log_mean_over_pairs(x):
@@ -66,7 +66,7 @@ SLOW = {
     "stable_rank": published_stable_rank,
     "log_stable_rank": log_of_stable_rank,
     "effective_rank": mean_squared_inner_product,
-    "coding_rate": rate_per_dimension,
+    "coding_rate": rate_of_each_direction,
     "uniformity": log_mean_over_pairs,
 }
 
@@ -87,7 +87,7 @@ CLOSED = {
     "stable_rank": (-1.0, -1 / 8),
     "log_stable_rank": (-math.log(8), 0.0),
     "effective_rank": (-math.log(8), 0.0),
-    "coding_rate": (-math.log(3), -math.log(1 + 8 / 0.5) / 8),
+    "coding_rate": (-8 * math.log(3) / 2, -math.log(1 + 8 / 0.5) / 2),
     "uniformity": (-4.0, 0.0),
 }
 
@@ -132,7 +132,7 @@ def test_bounds(values):
     assert -most - slack <= log_stable_rank(x) <= slack
     # the participation ratio is never below the stable rank
     assert -most - slack <= effective_rank(x) <= log_stable_rank(x) + slack
-    assert -math.log(3) - slack <= coding_rate(x) <= -math.log(1 + d / 0.5) / d + slack
+    assert -d * math.log(3) / 2 - slack <= coding_rate(x) <= -math.log(1 + 2 * d) / 2 + slack
     assert -4 * n / (n - 1) - slack <= uniformity(x) <= slack
 
 
