@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -131,7 +130,7 @@ class Config(recbole.config.Config):
     def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
         settings: dict[str, Any] = {}
         for file in file_list or []:
-            settings.update(self._read_settings(Path(file)))
+            settings.update(self._read_settings(_find_file(file)))
         return settings
 
     def _read_settings(self, file: Path) -> dict[str, Any]:
@@ -165,9 +164,6 @@ class Config(recbole.config.Config):
             file = properties_folder() / name
             if file.is_file():
                 self.internal_config_dict.update(self._read_yaml(file.read_text("utf-8")) or {})
-
-    def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
-        return super()._load_config_files([_find_file(name) for name in file_list or []])
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""
@@ -219,13 +215,7 @@ def _without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if not key.startswith("sr_")}
 
 
-def _find_file(name: str) -> str:
-    shipped = properties_folder() / name
-    if os.path.isfile(name):
-        return name
-    if shipped.is_file():
-        return str(shipped)
-    raise InputError(
-        "config_file_list: expected the path of a YAML file, or the name of a shipped one such as "
-        f"loss/directau.yaml, got {name!r}; check the spelling"
-    )
+def _find_file(name: str) -> Path:
+    """A file of the user's, or else the shipped one of that name."""
+    shipped = Path(str(properties_folder())) / name
+    return shipped if shipped.is_file() and not Path(name).is_file() else Path(name)

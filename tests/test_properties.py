@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from recbole_sr import run_recbole_sr
-from recbole_sr.config import Config, properties_folder
+from recbole_sr.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.losses import LOSSES
+from recbole_sr.resources import properties_folder
 
 GRID = {
     "bpr": ("bpr", {}),
@@ -80,5 +81,5 @@ def test_a_file_of_the_user_comes_before_a_shipped_one_of_the_same_name(tmp_path
 
 
 def test_a_file_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match="expected the path of a YAML file, or the name of a"):
+    with pytest.raises(InputError, match=r"loss/bprr\.yaml: expected a YAML property file"):
         Config("BPR", "ml-100k", ["loss/bprr.yaml"])

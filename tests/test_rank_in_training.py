@@ -43,14 +43,13 @@ def test_each_side_can_have_its_own_target(run):
     assert last["stable_rank"]["item"] > last["stable_rank"]["user"] + 1
 
 
-def test_the_weights_are_in_the_checkpoint_and_in_the_log(experiment, tiny, tmp_path, caplog):
+def test_the_weights_are_in_the_checkpoint_and_in_the_log(experiment, tiny, caplog):
     made = experiment("BPR", "tiny", **{**tiny, **HELD, "epochs": 2, "state": "INFO"})
     trainer = inject_trainer(Trainer)(made.config, made.model)
     with caplog.at_level(logging.INFO):
         trainer.fit(made.train_data, made.valid_data, verbose=False, saved=True)
     assert "rank weight: user" in caplog.text
-    (file,) = (tmp_path / "saved").iterdir()
-    saved = torch.load(file, weights_only=True)
+    saved = torch.load(trainer.saved_model_file, weights_only=True)
     assert set(saved["schedule"]["control"]) == {"user", "item"}
     again = inject_trainer(Trainer)(made.config, made.model)
     again.schedule.load_state_dict(copy.deepcopy(saved["schedule"]))
