@@ -75,8 +75,17 @@ def _export(arguments: list[str]) -> None:
     export(given.checkpoint, given.output)
 
 
+def _models(arguments: list[str]) -> None:
+    parser = _parser("List RecBole's models: what of each is regularised, which not.", "models")
+    parser.parse_args(arguments)
+    from recbole_sr.catalogue import lines
+
+    print(*lines(), sep="\n")
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "export": _export,
+    "models": _models,
     "resume": _resume,
 }
 

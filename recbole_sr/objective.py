@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -31,7 +31,8 @@ class Phase:
     Example:
         >>> import torch
         >>> phase = Phase("warm", {"stable_rank": 0.5})
-        >>> round(phase.penalty({"user": torch.eye(4), "item": torch.ones(6, 4)}).item(), 4)
+        >>> rows = {"user": [torch.eye(4)], "item": [torch.ones(6, 4)]}
+        >>> round(phase.penalty(rows).item(), 4)
         -0.3125
 
     """
@@ -53,11 +54,12 @@ class Phase:
         """Whether the phase has a penalty."""
         return any(self.regularizers.values()) or self.control is not None
 
-    def penalty(self, rows: Mapping[str, Tensor]) -> Tensor:
+    def penalty(self, rows: Mapping[str, Sequence[Tensor]]) -> Tensor:
         r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)` + control.
 
         Args:
-            rows: for each side, the representations of the batch's distinct ids, ``(N, D)``.
+            rows: for each side, its representations of the batch's distinct ids, each ``(N, D)``.
+                Several of one side count by their mean.
 
         Returns:
             ``()``, float32 or wider.
@@ -66,7 +68,7 @@ class Phase:
 
         """
         terms = [
-            weight * torch.stack([self._regularize(name, x) for x in rows.values()]).mean()
+            weight * torch.stack([self._regularize(name, side) for side in rows.values()]).mean()
             for name, weight in self.regularizers.items()
             if weight
         ]
@@ -74,8 +76,13 @@ class Phase:
             terms.append(self.control.penalty(rows))
         return torch.stack(terms).sum()
 
-    def _regularize(self, name: str, x: Tensor) -> Tensor:
+    def _regularize(self, name: str, matrices: Sequence[Tensor]) -> Tensor:
+        if name == "uniformity":
+            matrices = [self._some_rows(x) for x in matrices]
+        return torch.stack([REGULARIZERS[name](x) for x in matrices]).mean()
+
+    def _some_rows(self, x: Tensor) -> Tensor:
         limit = self.uniformity_rows
-        if name == "uniformity" and limit is not None and limit < len(x):
-            x = x[torch.randperm(len(x), device=x.device)[:limit]]
-        return REGULARIZERS[name](x)
+        if limit is None or limit >= len(x):
+            return x
+        return x[torch.randperm(len(x), device=x.device)[:limit]]

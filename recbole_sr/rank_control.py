@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class RankControl:
     Example:
         >>> import torch
         >>> control = RankControl({"item": 4.0}, step=0.5)
-        >>> _ = control.penalty({"item": torch.ones(5, 8)})  # rank 1: below the target
+        >>> _ = control.penalty({"item": [torch.ones(5, 8)]})  # rank 1: below the target
         >>> round(control.weights["item"], 4)  # 0.5 * log 4
         0.6931
 
@@ -55,12 +55,13 @@ class RankControl:
         """The multiplier of each side now. Waits for a GPU: ask once an epoch, not once a batch."""
         return {side: float(weight) for side, weight in self._weights.items()}
 
-    def penalty(self, rows: Mapping[str, Tensor]) -> Tensor:
+    def penalty(self, rows: Mapping[str, Sequence[Tensor]]) -> Tensor:
         """Penalty by the present multipliers, which are then adapted.
 
         Args:
-            rows: for each side, the representations of the batch's distinct ids, ``(N, D)``. A
-                side without a target is left alone.
+            rows: for each side, its representations of the batch's distinct ids, each ``(N, D)``.
+                Of several, the mean of the logarithms is held. A side without a target is left
+                alone.
 
         Returns:
             ``()``, float32 or wider.
@@ -77,8 +78,8 @@ class RankControl:
         """Continue from what :meth:`state_dict` returned."""
         self._weights = {side: state[side] for side in self.targets}
 
-    def _term(self, side: str, x: Tensor) -> Tensor:
-        minus_log_rank = log_stable_rank(x)
+    def _term(self, side: str, matrices: Sequence[Tensor]) -> Tensor:
+        minus_log_rank = torch.stack([log_stable_rank(x) for x in matrices]).mean()
         gap = math.log(self.targets[side]) + minus_log_rank.detach()
         # Stays a tensor on the device from the first batch on, so that no batch waits for a GPU.
         multiplier = torch.as_tensor(self._weights[side], dtype=gap.dtype, device=gap.device)

@@ -16,7 +16,7 @@ from recbole_sr import checkpoint
 from recbole_sr.errors import InputError
 from recbole_sr.options import Options
 from recbole_sr.progress import ProgressBar
-from recbole_sr.settings import to_plain
+from recbole_sr.settings import plain_state, to_plain
 from recbole_sr.snapshot import (
     ModelMemory,
     fingerprint,
@@ -172,13 +172,18 @@ class PhasedTrainer(_Trainer):
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            "other_parameter": plain_state(self.model.other_parameter()),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
         checkpoint.write(state, path)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
+        """RecBole's file of a pretrained model, for RaCT's and S3Rec's next stage."""
+        self._save_checkpoint(epoch, verbose=False, saved_model_file=saved_model_file)
+        self.saved_model_file = saved_model_file
 
     def _begin_exactly(self, epoch: int, train_data: Any) -> None:
         """Continue the generators of the run that is resumed, or save what resuming would need."""
@@ -211,7 +216,7 @@ class PhasedTrainer(_Trainer):
             "best_valid_result": best and {name: float(value) for name, value in best.items()},
             "train_loss_dict": self.train_loss_dict,
             "random_states": random_states(train_data),
-            "data": fingerprint(train_data.dataset),
+            "data": fingerprint(train_data._dataset),
         }
         checkpoint.write(state, self.run_file)
 
@@ -221,7 +226,7 @@ class PhasedTrainer(_Trainer):
         Raises:
             InputError: the training interactions are not those of the run.
         """
-        if state["data"] != fingerprint(train_data.dataset):
+        if state["data"] != fingerprint(train_data._dataset):
             raise InputError(
                 f"{state['config']['dataset']}: expected the interactions that the run was trained "
                 "on, got others; restore the data set, or train anew"
@@ -258,8 +263,9 @@ class PhasedTrainer(_Trainer):
 
     def _observe(self, ranks: Ranks | None) -> None:
         """Let the schedule see the stable rank of the sides that are regularised."""
-        if ranks:
-            self.schedule.observe_ranks({side: ranks[side] for side in self.options.sr_tables})
+        sides = [side for side in self.options.sr_tables if ranks and side in ranks]
+        if ranks and sides:
+            self.schedule.observe_ranks({side: ranks[side] for side in sides})
 
     def _check_reachable(self) -> None:
         """Refuse a rank that a table of this model cannot have: its width is the most."""
@@ -270,7 +276,7 @@ class PhasedTrainer(_Trainer):
             ]
         width = self.model.sr_width() if wanted else {}
         for key, side, rank in wanted:
-            if rank >= width[side]:
+            if rank >= width.get(side, math.inf):  # only batches have some models' users
                 raise InputError(
                     f"{key}: expected less than {width[side]}, the width of the {side} "
                     f"representations, got {rank}; lower it or raise embedding_size"

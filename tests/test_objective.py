@@ -15,8 +15,8 @@ def test_penalty_is_the_weighted_mean_over_the_sides():
     users, items = torch.randn(9, 4), torch.randn(5, 4)
     phase = Phase("warm", {"stable_rank": 0.6})
     expected = 0.6 * (negative_stable_rank(users) + negative_stable_rank(items)) / 2
-    torch.testing.assert_close(phase.penalty({"user": users, "item": items}), expected)
-    one_side = phase.penalty({"item": items})
+    torch.testing.assert_close(phase.penalty({"user": [users], "item": [items]}), expected)
+    one_side = phase.penalty({"item": [items]})
     torch.testing.assert_close(one_side, 0.6 * negative_stable_rank(items))
 
 
@@ -28,7 +28,7 @@ def test_penalties_add_up():
     log_rank = (-4 * negative_stable_rank(x)).log()
     expected = 0.2 * effective_rank(x) + 0.3 * uniformity(x)
     expected -= (0.5 + math.log(3) - log_rank).clamp_min(0) * log_rank
-    torch.testing.assert_close(phase.penalty({"item": x}), expected)
+    torch.testing.assert_close(phase.penalty({"item": [x]}), expected)
 
 
 def test_a_phase_without_weights_loss_or_control_is_not_active():
@@ -44,16 +44,16 @@ def test_uniformity_of_some_rows_is_that_of_rows_drawn_by_torch():
     x = torch.randn(50, 4)
     phase = Phase("main", {"uniformity": 1.0}, uniformity_rows=10)
     torch.manual_seed(0)
-    value = phase.penalty({"user": x})
+    value = phase.penalty({"user": [x]})
     torch.manual_seed(0)
     torch.testing.assert_close(value, uniformity(x[torch.randperm(50)[:10]]))
-    assert not torch.equal(phase.penalty({"user": x}), value)  # others the next time
+    assert not torch.equal(phase.penalty({"user": [x]}), value)  # others the next time
 
 
 def test_uniformity_of_some_rows_comes_near_that_of_all():
     x = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0))
     phase = Phase("main", {"uniformity": 1.0}, uniformity_rows=1000)
-    assert phase.penalty({"user": x}).item() == pytest.approx(uniformity(x).item(), abs=0.05)
+    assert phase.penalty({"user": [x]}).item() == pytest.approx(uniformity(x).item(), abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -67,5 +67,5 @@ def test_uniformity_of_some_rows_comes_near_that_of_all():
 )
 def test_no_random_number_is_drawn_without_need(phase):
     before = torch.get_rng_state()
-    phase.penalty({"user": torch.ones(50, 4)})
+    phase.penalty({"user": [torch.ones(50, 4)]})
     assert torch.equal(torch.get_rng_state(), before)

@@ -124,7 +124,7 @@ def test_the_weights_that_hold_a_rank_are_part_of_the_state():
         return Schedule(Phase("warm", control=control), Phase("main", control=control))
 
     first, second = machine(), machine()
-    first.warm.penalty({"user": torch.ones(5, 8)})
+    first.warm.penalty({"user": [torch.ones(5, 8)]})
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     assert second.main.control.weights == first.main.control.weights != {"user": 0.0}
 

@@ -38,7 +38,7 @@ def train(phase, steps=200, seed=0):
             vectors.append(tables["item"][drawn.T])
         loss = phase.loss(*vectors)
         if phase.regularizes:
-            loss = loss + phase.penalty(tables)
+            loss = loss + phase.penalty({side: [x] for side, x in tables.items()})
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
