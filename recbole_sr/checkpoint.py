@@ -5,21 +5,35 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
 
 __all__ = ["load_weights", "read", "write"]
 
 
-# What Python's zip reader raises on flipped bytes.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error)
+# What Python's zip reader and torch raise on flipped bytes.
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    UserWarning,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 
 def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -36,7 +50,7 @@ def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     unfinished = Path(f"{path}.tmp")
     try:
         with unfinished.open("wb") as file:
-            torch.save(state, file)
+            torch.save({**state, "checksum": _checksum(state)}, file)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
@@ -54,20 +68,26 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             data, as RecBole's own checkpoints do.
     """
     try:
-        _check_sums(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Only a zip file: else torch would read it as a bare pickle.
+        with zipfile.ZipFile(path), warnings.catch_warnings():
+            warnings.simplefilter("error")  # torch only warns where flipped bytes look like news
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: expected a checkpoint of recbole_sr, got one that holds more than tensors "
             "and plain data (RecBole's own do) or is damaged; train the model with recbole-sr"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, *_DAMAGED) as error:
+    except _DAMAGED as error:
         raise InputError(
             f"{path}: expected a checkpoint of recbole_sr, got {_first_line(error)!r}; "
             "check the path, or use an earlier checkpoint"
         ) from None
-    if not isinstance(state, dict) or "config" not in state:
+    if not isinstance(state, dict) or "checksum" not in state:
         raise InputError(f"{path}: expected a checkpoint of recbole_sr, got other data")
+    if state.pop("checksum") != _checksum(state):
+        raise InputError(
+            f"{path}: expected a whole checkpoint, got damaged data; use an earlier one"
+        )
     return state
 
 
@@ -86,12 +106,21 @@ def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathL
         ) from None
 
 
-def _check_sums(path: str | os.PathLike[str]) -> None:
-    """Compare the file with its checksums, which ``torch.load`` does not for tensors."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged:
-        raise zipfile.BadZipFile(f"a damaged entry {damaged}")
+def _checksum(value: Any, crc: int = 0) -> int:
+    """A checksum of tensors and plain data, however they are nested."""
+    if isinstance(value, dict):
+        value = [part for item in value.items() for part in item]
+    if isinstance(value, list | tuple):
+        for part in value:
+            crc = _checksum(part, crc)
+        return crc
+    if not isinstance(value, Tensor):
+        return zlib.crc32(repr(value).encode(), crc)
+    if value.layout is not torch.strided:
+        value = value.to_sparse_coo().coalesce()
+        return _checksum([value.indices(), value.values()], crc)
+    entries = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return zlib.crc32(entries.numpy().tobytes(), crc)
 
 
 def _sync(folder: Path) -> None:
