@@ -18,7 +18,7 @@ HELD = {"sr_loss": "align", "sr_warm_epochs": 0, "sr_target_rank": 4, "learning_
 @pytest.fixture
 def run(experiment, tiny):
     def train(model="BPR", **settings):
-        made = experiment(model, "tiny", **{**tiny, "stopping_step": 100, **settings})
+        made = experiment(model, "tiny", **{**tiny, "eval_step": 100, **settings})
         return made.train(saved=False, verbose=False)["sr"]
 
     return train
