@@ -12,11 +12,13 @@ from typing import Any
 
 import recbole.config
 import yaml
+from recbole.utils import ModelType, get_model
 
 from recbole_sr import representation
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.options import Options
 from recbole_sr.recbole_keys import check_unread, check_values
+from recbole_sr.representation import find_loss
 from recbole_sr.resources import properties_folder
 from recbole_sr.settings import from_plain
 
@@ -26,6 +28,10 @@ __all__ = ["Config", "read_properties"]
 _MOST_VALUES = 100_000
 
 
+class _Loader(yaml.SafeLoader):
+    """Has a name of its own, so that a data set, which holds its configuration, pickles."""
+
+
 class Config(recbole.config.Config):
     """RecBole's configuration plus the ``sr_`` keys, validated before any data is read.
 
@@ -33,20 +39,24 @@ class Config(recbole.config.Config):
     The defaults are RecBole's, then ``properties/stable_rank.yaml``, then
     ``properties/model/<Model>.yaml``.
 
-    Two things differ from RecBole: text is read as a Python or YAML literal, never evaluated, and
-    ``config_dict`` is left as it was.
+    Three things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
+    ``config_dict`` is left as it was; and a sequential model with the loss ``CE`` samples no
+    negatives by default, where RecBole stops and asks for ``train_neg_sample_args: None``.
 
     Args:
-        model: name of a RecBole model; None where a file, dictionary or the command line says.
+        model: name of a RecBole model, or a class; None where a file, dictionary or the command
+            line says.
         dataset: name of a data set; None as above.
-        config_file_list: paths of YAML property files, later ones first.
+        config_file_list: paths of YAML property files, later ones first; also names of shipped
+            ones, such as ``loss/directau.yaml``.
         config_dict: property values.
 
     Attributes:
         options: the validated ``sr_`` keys.
 
     Raises:
-        InputError: an ``sr_`` key is unknown, mistyped, out of range or contradicts another.
+        InputError: an ``sr_`` key is unknown, mistyped, out of range or contradicts another, or a
+            file is not there.
 
     Example:
         >>> config = Config("BPR", "ml-100k", config_dict={"sr_warm_epochs": 2})
@@ -57,7 +67,7 @@ class Config(recbole.config.Config):
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | type | None = None,
         dataset: str | None = None,
         config_file_list: list[str] | None = None,
         config_dict: Mapping[str, Any] | None = None,
@@ -66,18 +76,53 @@ class Config(recbole.config.Config):
             super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
         self.options = Options.from_mapping(self._sr_settings())
         self.final_config_dict.update(self.options.model_dump())
+        if self.options.sr_loss != "model":
+            self._prepare_loss()
         self.parameters["Stable Rank"] = list(Options.model_fields)
 
     @classmethod
-    def from_plain(cls, settings: dict[str, Any]) -> Config:
-        """The configuration of a finished run, from the plain settings in its checkpoint."""
+    def from_plain(cls, settings: dict[str, Any], model_class: type | None = None) -> Config:
+        """The configuration of a finished run, from the plain settings in its checkpoint.
+
+        Args:
+            settings: the checkpoint's ``config``.
+            model_class: the model's class where it is none of RecBole's.
+
+        """
         config = cls.__new__(cls)
         config._init_parameters_category()
         config.final_config_dict = from_plain(settings)
         config.options = Options.from_mapping(config.final_config_dict)
         config.model, config.dataset = config["model"], config["dataset"]
+        config.model_class = model_class or get_model(config.model)
         config.compatibility_settings()
         return config
+
+    def _prepare_loss(self) -> None:
+        """Refuse a loss that the model cannot take; sample negatives only where it wants any."""
+        find_loss(self.model_class)
+        if self.options.sr_loss == "align":
+            self._sample_no_negatives()
+        elif self["train_neg_sample_args"]["distribution"] == "none":
+            raise InputError(
+                f"train_neg_sample_args: expected negatives for sr_loss: {self.options.sr_loss}, "
+                "got none; drop the key, or use sr_loss: align"
+            )
+
+    def _sample_no_negatives(self) -> None:
+        given = self.external_config_dict.get("train_neg_sample_args")
+        if given and given.get("distribution") not in (None, "None", "none"):
+            raise InputError(
+                f"train_neg_sample_args: expected null, as sr_loss: align wants no negatives, got "
+                f"{given}; drop the key, or use sr_loss: bpr or ssm"
+            )
+        if self["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+            raise InputError(
+                f"sr_loss: expected bpr or ssm for {self['model']}, got 'align'; RecBole cannot "
+                "load a knowledge graph without sampling negatives"
+            )
+        self["train_neg_sample_args"] = None
+        self._set_train_neg_sample_args()  # RecBole's own form of none
 
     def _sr_settings(self) -> dict[str, Any]:
         """What ``Options`` has to judge: the keys given, over defaults unless published."""
@@ -87,8 +132,12 @@ class Config(recbole.config.Config):
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
         named = model or self.external_config_dict.get("model")
-        if isinstance(named, str):
-            representation.find(named)  # RecBole takes a misspelt name for one of another library's
+        if isinstance(named, type):
+            representation.find(named)
+        elif named:
+            representation.named(
+                named
+            )  # RecBole takes a misspelt name for one of another library's
         with refused_by_recbole(f"model {model!r} and dataset {dataset!r}"):
             *found, name = super()._get_model_and_dataset(model, dataset)
         if Path(name).name != name:
@@ -98,7 +147,7 @@ class Config(recbole.config.Config):
     def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
         settings: dict[str, Any] = {}
         for file in file_list or []:
-            settings.update(self._read_settings(Path(file)))
+            settings.update(self._read_settings(_find_file(file)))
         return settings
 
     def _read_settings(self, file: Path) -> dict[str, Any]:
@@ -124,6 +173,10 @@ class Config(recbole.config.Config):
             self.model_class,
         )
         check_values(settings)
+        if _refuses_negatives(self.model_class, settings):
+            settings["train_neg_sample_args"] = self.external_config_dict.get(
+                "train_neg_sample_args"
+            )
         return settings
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
@@ -135,8 +188,8 @@ class Config(recbole.config.Config):
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""
-        resolvers = super()._build_yaml_loader().yaml_implicit_resolvers
-        return type("_Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": dict(resolvers)})
+        _Loader.yaml_implicit_resolvers = dict(super()._build_yaml_loader().yaml_implicit_resolvers)
+        return _Loader
 
     def _read_yaml(self, text: str) -> Any:
         value = yaml.load(text, Loader=self.yaml_loader)  # noqa: S506 - a subclass of SafeLoader
@@ -197,5 +250,19 @@ def read_properties(files: Sequence[str] = (), arguments: Sequence[str] = ()) ->
     return {**reader._load_config_files(list(files)), **reader._convert_config_dict(given)}
 
 
+def _refuses_negatives(model_class: Any, settings: Mapping[str, Any]) -> bool:
+    return (
+        settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        and settings.get("loss_type") == "CE"
+        and not hasattr(model_class, "input_type")
+    )
+
+
 def _without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if not key.startswith("sr_")}
+
+
+def _find_file(name: str) -> Path:
+    """A file of the user's, or else the shipped one of that name."""
+    shipped = Path(str(properties_folder())) / name
+    return shipped if shipped.is_file() and not Path(name).is_file() else Path(name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from recbole_sr.losses import Loss
+from recbole_sr.rank_control import RankControl
 from recbole_sr.regularizers import REGULARIZERS
 
 __all__ = ["Phase"]
@@ -15,33 +17,49 @@ __all__ = ["Phase"]
 
 @dataclass(frozen=True)
 class Phase:
-    """What is minimised while the phase lasts, beside the model's own loss.
+    """What is minimised while the phase lasts.
 
     Attributes:
         name: shown to the user, ``warm`` or ``main``.
         regularizers: weight of each entry of :data:`~recbole_sr.regularizers.REGULARIZERS`.
+        loss: takes the place of the model's own recommendation loss; None keeps the model's.
+        negatives: how many negatives a pair has in ``loss``; 0 where it wants none.
+        uniformity_rows: on how many rows, drawn anew each time, uniformity is measured; None
+            means all, and draws no random number.
+        control: holds the stable rank at a target. The phases of a run share one.
 
     Example:
         >>> import torch
         >>> phase = Phase("warm", {"stable_rank": 0.5})
-        >>> round(phase.penalty({"user": torch.eye(4), "item": torch.ones(6, 4)}).item(), 4)
+        >>> rows = {"user": [torch.eye(4)], "item": [torch.ones(6, 4)]}
+        >>> round(phase.penalty(rows).item(), 4)
         -0.3125
 
     """
 
     name: str
     regularizers: Mapping[str, float] = field(default_factory=dict)
+    loss: Loss | None = None
+    negatives: int = 1
+    uniformity_rows: int | None = None
+    control: RankControl | None = None
 
     @property
     def active(self) -> bool:
-        """Whether the phase adds anything to the model's own loss."""
-        return any(self.regularizers.values())
+        """Whether the phase changes the model's own loss in any way."""
+        return self.regularizes or self.loss is not None
 
-    def penalty(self, rows: Mapping[str, Tensor]) -> Tensor:
-        r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)`.
+    @property
+    def regularizes(self) -> bool:
+        """Whether the phase has a penalty."""
+        return any(self.regularizers.values()) or self.control is not None
+
+    def penalty(self, rows: Mapping[str, Sequence[Tensor]]) -> Tensor:
+        r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)` + control.
 
         Args:
-            rows: for each side, the representations of the batch's distinct ids, ``(N, D)``.
+            rows: for each side, its representations of the batch's distinct ids, each ``(N, D)``.
+                Several of one side count by their mean.
 
         Returns:
             ``()``, float32 or wider.
@@ -50,8 +68,21 @@ class Phase:
 
         """
         terms = [
-            weight * torch.stack([REGULARIZERS[name](x) for x in rows.values()]).mean()
+            weight * torch.stack([self._regularize(name, side) for side in rows.values()]).mean()
             for name, weight in self.regularizers.items()
             if weight
         ]
+        if self.control is not None:
+            terms.append(self.control.penalty(rows))
         return torch.stack(terms).sum()
+
+    def _regularize(self, name: str, matrices: Sequence[Tensor]) -> Tensor:
+        if name == "uniformity":
+            matrices = [self._some_rows(x) for x in matrices]
+        return torch.stack([REGULARIZERS[name](x) for x in matrices]).mean()
+
+    def _some_rows(self, x: Tensor) -> Tensor:
+        limit = self.uniformity_rows
+        if limit is None or limit >= len(x):
+            return x
+        return x[torch.randperm(len(x), device=x.device)[:limit]]

@@ -1,7 +1,8 @@
-"""When the warm phase ends: a small state machine that knows epochs and scores, nothing else."""
+"""When the warm phase ends: a small state machine that knows epochs, scores and ranks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from recbole_sr.objective import Phase
@@ -10,7 +11,7 @@ __all__ = ["Schedule"]
 
 
 class Schedule:
-    """Which phase it is. Epochs and validation scores in, phase out.
+    """Which phase it is. Epochs, validation scores and stable ranks in, phase out.
 
     The phase only ever changes in :meth:`begin_epoch`, and only from warm to main.
 
@@ -18,9 +19,13 @@ class Schedule:
         warm: the phase that training starts in.
         main: the phase it ends in.
         switch: ``epochs`` ends the warm phase after ``warm_epochs`` epochs; ``metric`` once
-            ``patience`` evaluations in a row brought no better validation score.
+            ``patience`` evaluations in a row brought no better validation score; ``rank`` once
+            every side's stable rank has crossed ``rank``, from where it was before training to the
+            other side, or, without a ``rank``, has settled.
         warm_epochs: 0 means no warm phase, whatever ``switch`` is.
         patience: evaluations, 1 or more.
+        rank: the level to cross, above 1; None to wait until the ranks settle.
+        tolerance: a rank has settled that changed by less than this part of itself in one epoch.
         bigger: whether a bigger validation score is a better one.
 
     Example:
@@ -37,9 +42,11 @@ class Schedule:
         warm: Phase,
         main: Phase,
         *,
-        switch: Literal["epochs", "metric"] = "epochs",
+        switch: Literal["epochs", "metric", "rank"] = "epochs",
         warm_epochs: int = 5,
         patience: int = 5,
+        rank: float | None = None,
+        tolerance: float = 0.01,
         bigger: bool = True,
     ):
         self.warm = warm
@@ -47,11 +54,16 @@ class Schedule:
         self.switch = switch
         self.warm_epochs = warm_epochs
         self.patience = patience
+        self.rank = rank
+        self.tolerance = tolerance
         self.bigger = bigger
         self.warming = warm_epochs > 0
         self.switch_epoch: int | None = None
         self._best_score: float | None = None
         self._misses = 0
+        self._first_ranks: dict[str, float] = {}
+        self._ranks: dict[str, float] = {}
+        self._rank_reached = False
 
     @property
     def phase(self) -> Phase:
@@ -73,6 +85,14 @@ class Schedule:
         else:
             self._misses += 1
 
+    def observe_ranks(self, ranks: Mapping[str, float]) -> None:
+        """Take note of the stable rank of each side: before training, then after each epoch."""
+        if self._first_ranks:
+            self._rank_reached = all(self._arrived(side, rank) for side, rank in ranks.items())
+        else:
+            self._first_ranks = dict(ranks)
+        self._ranks = dict(ranks)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes while training, as plain data."""
         return {
@@ -80,6 +100,10 @@ class Schedule:
             "switch_epoch": self.switch_epoch,
             "best_score": self._best_score,
             "misses": self._misses,
+            "first_ranks": self._first_ranks,
+            "ranks": self._ranks,
+            "rank_reached": self._rank_reached,
+            "control": self.main.control and self.main.control.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -88,11 +112,23 @@ class Schedule:
         self.switch_epoch = state["switch_epoch"]
         self._best_score = state["best_score"]
         self._misses = state["misses"]
+        self._first_ranks = state["first_ranks"]
+        self._ranks = state["ranks"]
+        self._rank_reached = state["rank_reached"]
+        if self.main.control:
+            self.main.control.load_state_dict(state["control"])
 
     def _warm_enough(self, epoch: int) -> bool:
         if self.switch == "epochs":
             return epoch >= self.warm_epochs
+        if self.switch == "rank":
+            return self._rank_reached
         return self._misses >= self.patience
+
+    def _arrived(self, side: str, rank: float) -> bool:
+        if self.rank is None:
+            return abs(rank - self._ranks[side]) < self.tolerance * self._ranks[side]
+        return (rank - self.rank) * (self._first_ranks[side] - self.rank) <= 0
 
     def _better(self, score: float, best: float) -> bool:
         return score > best if self.bigger else score < best

@@ -17,7 +17,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.options import Options
 from recbole_sr.progress import ProgressBar
 from recbole_sr.run_folder import RunFolder
-from recbole_sr.settings import to_plain
+from recbole_sr.settings import plain_state, to_plain
 from recbole_sr.snapshot import (
     ModelMemory,
     fingerprint,
@@ -59,7 +59,11 @@ def inject_trainer(trainer_class: type) -> Any:
 
 @dataclass
 class EpochRecord:
-    """What one epoch was. ``stable_rank`` is that of the whole tables at its end."""
+    """What one epoch was.
+
+    ``stable_rank`` is that of the whole tables at its end, ``rank_weight`` how strongly each side
+    is then held at ``sr_target_rank``.
+    """
 
     epoch: int
     phase: str
@@ -68,6 +72,7 @@ class EpochRecord:
     valid_score: float | None = None
     stable_rank: Ranks | None = None
     valid_seconds: float | None = None
+    rank_weight: dict[str, float] | None = None
 
 
 class PhasedTrainer(_Trainer):
@@ -76,7 +81,9 @@ class PhasedTrainer(_Trainer):
     def __init__(self, config: Any, model: Any):
         super().__init__(config, model)
         self.options = Options.from_mapping(config.final_config_dict)
-        self.schedule = self.options.schedule(bigger=self.valid_metric_bigger)
+        self.schedule = self.options.schedule(
+            self.valid_metric_bigger, config["train_neg_sample_args"]["sample_num"]
+        )
         self.epoch_records: list[EpochRecord] = []
         self.initial_stable_rank: Ranks | None = None
         self._memory = ModelMemory(model)
@@ -84,6 +91,7 @@ class PhasedTrainer(_Trainer):
         self.finished = False
         self._random_states: dict[str, Any] | None = None
         self.run_folder: RunFolder | None = None
+        self._check_reachable()
         self._judge_phase()
 
     def fit(
@@ -126,13 +134,21 @@ class PhasedTrainer(_Trainer):
             self._switch()
         if self.initial_stable_rank is None:
             self.initial_stable_rank = self._stable_rank()
+            self._observe(self.initial_stable_rank)
         batches = ProgressBar(train_data, self._title(epoch_idx)) if show_progress else train_data
         start = perf_counter()
         with self.model.sr_regularized(phase, self.options.sr_tables):
             loss = super()._train_epoch(batches, epoch_idx, loss_func)
         seconds = perf_counter() - start
         total = sum(loss) if isinstance(loss, tuple) else loss
-        self._record(EpochRecord(epoch_idx, phase.name, total, seconds, None, self._stable_rank()))
+        ranks = self._stable_rank()
+        self._observe(ranks)
+        weights = phase.control.weights if phase.control else None
+        self._record(
+            EpochRecord(
+                epoch_idx, phase.name, total, seconds, stable_rank=ranks, rank_weight=weights
+            )
+        )
         return loss
 
     def _check_nan(self, loss: Tensor) -> None:
@@ -175,13 +191,18 @@ class PhasedTrainer(_Trainer):
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            "other_parameter": plain_state(self.model.other_parameter()),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
         checkpoint.write(state, path)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
+        """RecBole's file of a pretrained model, for RaCT's and S3Rec's next stage."""
+        self._save_checkpoint(epoch, verbose=False, saved_model_file=saved_model_file)
+        self.saved_model_file = saved_model_file
 
     def _begin_exactly(self, epoch: int, train_data: Any) -> None:
         """Continue the generators of the run that is resumed, or save what resuming would need."""
@@ -214,7 +235,7 @@ class PhasedTrainer(_Trainer):
             "best_valid_result": best and {name: float(value) for name, value in best.items()},
             "train_loss_dict": self.train_loss_dict,
             "random_states": random_states(train_data),
-            "data": fingerprint(train_data.dataset),
+            "data": fingerprint(train_data._dataset),
         }
         checkpoint.write(state, self.run_file)
 
@@ -224,7 +245,7 @@ class PhasedTrainer(_Trainer):
         Raises:
             InputError: the training interactions are not those of the run.
         """
-        if state["data"] != fingerprint(train_data.dataset):
+        if state["data"] != fingerprint(train_data._dataset):
             raise InputError(
                 f"{state['config']['dataset']}: expected the interactions that the run was trained "
                 "on, got others; restore the data set, or train anew"
@@ -260,6 +281,27 @@ class PhasedTrainer(_Trainer):
         self._judge_phase()
         self.leave_behind("switch")
 
+    def _observe(self, ranks: Ranks | None) -> None:
+        """Let the schedule see the stable rank of the sides that are regularised."""
+        sides = [side for side in self.options.sr_tables if ranks and side in ranks]
+        if ranks and sides:
+            self.schedule.observe_ranks({side: ranks[side] for side in sides})
+
+    def _check_reachable(self) -> None:
+        """Refuse a rank that a table of this model cannot have: its width is the most."""
+        wanted = [("sr_target_rank", *target) for target in self.options.target_ranks.items()]
+        if self.schedule.warming and self.schedule.switch == "rank" and self.schedule.rank:
+            wanted += [
+                ("sr_switch_rank", side, self.schedule.rank) for side in self.options.sr_tables
+            ]
+        width = self.model.sr_width() if wanted else {}
+        for key, side, rank in wanted:
+            if rank >= width.get(side, math.inf):  # only batches have some models' users
+                raise InputError(
+                    f"{key}: expected less than {width[side]}, the width of the {side} "
+                    f"representations, got {rank}; lower it or raise embedding_size"
+                )
+
     def _judge_phase(self) -> None:
         """Let only the main phase end the run or win it, unless the published recipe is asked for.
 
@@ -273,16 +315,17 @@ class PhasedTrainer(_Trainer):
 
     def _record(self, record: EpochRecord) -> None:
         self.epoch_records.append(record)
-        if record.stable_rank is None:
+        numbers = {"stable_rank": record.stable_rank, "rank_weight": record.rank_weight}
+        seen = {name: values for name, values in numbers.items() if values}
+        if not seen:
             return
-        for side, rank in record.stable_rank.items():
-            self.tensorboard.add_scalar(f"Stable_rank/{side}", rank, record.epoch)
-        self.wandblogger.log_metrics(
-            {"epoch": record.epoch, "stable_rank": record.stable_rank}, head="train"
-        )
+        for name, values in seen.items():
+            for side, value in values.items():
+                self.tensorboard.add_scalar(f"{name.capitalize()}/{side}", value, record.epoch)
+        self.wandblogger.log_metrics({"epoch": record.epoch, **seen}, head="train")
         self.logger.info(
             set_color(f"epoch {record.epoch} {record.phase} phase", "green")
-            + f" [{describe_ranks(record.stable_rank)}]"
+            + f" [{'; '.join(describe_ranks(values, name) for name, values in seen.items())}]"
         )
 
     def _stable_rank(self) -> Ranks | None:
@@ -295,15 +338,16 @@ class PhasedTrainer(_Trainer):
         return f"{title}, {describe_ranks(ranks)}" if ranks else title
 
 
-def describe_ranks(ranks: Mapping[str, float]) -> str:
-    """Stable ranks as the console shows them.
+def describe_ranks(ranks: Mapping[str, float], name: str = "stable_rank") -> str:
+    """Stable ranks, or other numbers of each side, as the console shows them.
 
     Example:
         >>> describe_ranks({"user": 12.345, "item": 6.0})
         'stable rank: user 12.35, item 6.00'
 
     """
-    return "stable rank: " + ", ".join(f"{side} {rank:.2f}" for side, rank in ranks.items())
+    shown = ", ".join(f"{side} {rank:.2f}" for side, rank in ranks.items())
+    return f"{name.replace('_', ' ')}: {shown}"
 
 
 def summarize(trainer: Any) -> dict[str, Any]:

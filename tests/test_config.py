@@ -39,6 +39,8 @@ def test_the_dictionary_given_is_left_as_it_was():
         ("{stable_rank: 1e-2}", {"stable_rank": 0.01}),
         ("{'split': {'RS': [0.8,0.1,0.1]}}", {"split": {"RS": [0.8, 0.1, 0.1]}}),
         ("dataset/", "dataset/"),
+        ("[5,inf)", "[5,inf)"),
+        ("(0,inf]", "(0,inf]"),
         ("a=b", "a=b"),
         ("max", "max"),
     ],

@@ -29,6 +29,7 @@ def test_result_has_recboles_keys_and_the_phases(tiny):
         "valid_seconds",
         "valid_score",
         "stable_rank",
+        "rank_weight",
     }
     warm, main = report["phases"]
     assert (warm["name"], warm["first_epoch"], warm["last_epoch"]) == ("warm", 0, 1)

@@ -78,10 +78,17 @@ def interrupt_at(epoch, monkeypatch):
         {},
         {"sr_switch": "metric", "sr_patience": 1},
         {"sr_save_step": 3},
+        {"sr_switch": "rank", "sr_rank_tolerance": 0.2, "sr_target_rank": 4},
+        {
+            "sr_loss": "align",
+            "sr_main_regularizers": {"uniformity": 1.0},
+            "sr_uniformity_rows": 8,
+            "train_batch_size": 48,
+        },
         {"learner": "adagrad", "eval_step": 2},
         {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}},
     ],
-    ids=["epochs", "metric", "rarely saved", "adagrad", "popularity"],
+    ids=["epochs", "metric", "rarely saved", "rank", "alignment", "adagrad", "popularity"],
 )
 @pytest.mark.parametrize("epoch", [1, 4], ids=["in the warm phase", "in the main phase"])
 def test_an_interrupted_run_continues_to_the_same_bits(

@@ -4,10 +4,12 @@ import json
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_sr.objective import Phase
+from recbole_sr.rank_control import RankControl
 from recbole_sr.schedule import Schedule
 
 
@@ -59,7 +61,75 @@ def test_nan_is_never_better():
     assert names == ["warm"] * 3 + ["main"]
 
 
-@pytest.mark.parametrize("switch", ["epochs", "metric"])
+def run_ranks(ranks, **settings):
+    """The epoch of the switch, given the ranks before training and after each epoch."""
+    machine = schedule(switch="rank", **settings)
+    machine.observe_ranks(ranks[0])
+    for epoch, after in enumerate(ranks[1:]):
+        machine.begin_epoch(epoch)
+        machine.observe_ranks(after)
+    machine.begin_epoch(len(ranks) - 1)
+    return machine.switch_epoch
+
+
+def both(*ranks):
+    return [{"user": user, "item": item} for user, item in ranks]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "epoch"),
+    [
+        (both((40, 40), (30, 30), (9, 9)), 2),
+        (both((2, 2), (9, 9), (11, 11)), 2),
+        (both((40, 40), (9, 30), (8, 10)), 2),
+        (both((40, 2), (9, 3), (9, 12)), 2),
+        (both((40, 40), (9, 30), (30, 9)), None),
+        (both((40, 40), (30, 30), (20, 20)), None),
+        (both((40, 40), (math.nan, 9)), None),
+    ],
+    ids=["above", "below", "one by one", "each its way", "not at once", "not yet", "NaN"],
+)
+def test_rank_switches_once_every_side_is_on_the_other_side_of_the_level(ranks, epoch):
+    assert run_ranks(ranks, rank=10.0) == epoch
+
+
+@pytest.mark.parametrize(
+    ("ranks", "epoch"),
+    [
+        (both((40, 40), (30, 30), (30.2, 29.8)), 2),
+        (both((40, 40), (30, 30), (30.2, 25), (30.2, 24.9)), 3),
+        (both((40, 40), (30, 30), (20, 30), (10, 30)), None),
+        (both((40, 40), (math.nan, 30), (math.nan, 30)), None),
+    ],
+    ids=["both", "the second later", "one never", "NaN"],
+)
+def test_rank_without_a_level_switches_once_every_side_has_settled(ranks, epoch):
+    assert run_ranks(ranks, tolerance=0.01) == epoch
+
+
+def test_the_rank_rule_continues_from_its_saved_state():
+    ranks = both((40, 40), (30, 30), (20, 20), (9, 9))
+    machine = schedule(switch="rank", rank=10.0)
+    for seen in ranks[:3]:
+        machine.observe_ranks(seen)
+    continued = schedule(switch="rank", rank=10.0)
+    continued.load_state_dict(json.loads(json.dumps(machine.state_dict())))
+    continued.observe_ranks(ranks[3])
+    assert continued.begin_epoch(3).name == "main"
+
+
+def test_the_weights_that_hold_a_rank_are_part_of_the_state():
+    def machine():
+        control = RankControl({"user": 4.0})
+        return Schedule(Phase("warm", control=control), Phase("main", control=control))
+
+    first, second = machine(), machine()
+    first.warm.penalty({"user": [torch.ones(5, 8)]})
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert second.main.control.weights == first.main.control.weights != {"user": 0.0}
+
+
+@pytest.mark.parametrize("switch", ["epochs", "metric", "rank"])
 def test_zero_warm_epochs_means_no_warm_phase(switch):
     machine = schedule(switch=switch, warm_epochs=0)
     assert run(machine, [1, 0, 0]) == ["main"] * 3

@@ -1,0 +1,101 @@
+r"""The uniformity of unit rows, exactly, by blocks of the pairwise kernel.
+
+.. math:: U(X) = \log \operatorname{mean}_{i<j} \exp(-2 \|x_i - x_j\|^2)
+
+The ``N x N`` kernel is never kept: value and gradient come from one pass over blocks of rows, in
+:math:`O(N^2 D)` time and :math:`O(N)` memory beside the rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["log_mean_kernel", "log_mean_kernel_reference"]
+
+_BLOCK = 512  # rows of the kernel alive at a time
+
+
+def log_mean_kernel(x: Tensor) -> Tensor:
+    r"""Logarithm of the mean Gaussian kernel over all pairs of rows, differentiable.
+
+    Args:
+        x: ``(N, D)``, float32 or float64, of moderate length (unit rows, in this package), so that
+            the kernel does not underflow.
+
+    Returns:
+        ``()``; 0 where there is no pair.
+
+    Example:
+        >>> import torch
+        >>> round(log_mean_kernel(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item(), 4)
+        -8.0
+
+    """
+    return _LogMeanKernel.apply(x)
+
+
+def log_mean_kernel_reference(x: Tensor) -> Tensor:
+    """The same by the definition, through all pairs at once: quadratic memory, for tests.
+
+    Args:
+        x: ``(N, D)``, float32 or float64, with two rows or more.
+
+    Returns:
+        ``()``, as :func:`log_mean_kernel`.
+
+    Example:
+        >>> import torch
+        >>> round(log_mean_kernel_reference(torch.eye(3)).item(), 4)
+        -4.0
+
+    """
+    return torch.nn.functional.pdist(x).square().mul(-2).exp().mean().log()
+
+
+class _LogMeanKernel(torch.autograd.Function):
+    r"""Forward and backward in one pass.
+
+    With the kernel :math:`K_{ij} = \exp(-2 \|x_i - x_j\|^2)` of zero diagonal and its sum :math:`s`
+    over :math:`i < j`,
+
+    .. math:: \partial U / \partial x_i = \tfrac{4}{s} \sum_j K_{ij} (x_j - x_i)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        pairs = len(x) * (len(x) - 1) / 2
+        if not pairs:
+            ctx.save_for_backward(torch.zeros_like(x))
+            return x.new_zeros(())
+        total, pull = _sum_kernel(x, with_pull=ctx.needs_input_grad[0])
+        ctx.save_for_backward(pull.mul_(4 / total))
+        return (total / pairs).log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient
+
+
+def _sum_kernel(x: Tensor, with_pull: bool) -> tuple[Tensor, Tensor]:
+    r"""Sum of the kernel over :math:`i < j`, and :math:`\sum_j K_{ij} (x_j - x_i)`, ``(N, D)``.
+
+    Each block of rows meets only the rows from its own first on: K is symmetric, so what is above
+    the diagonal serves both sides.
+    """
+    squares = x.square().sum(-1)
+    total, pull = x.new_zeros(()), torch.zeros_like(x)
+    for start in range(0, len(x), _BLOCK):
+        rows, rest = x[start : start + _BLOCK], x[start:]
+        kernel = torch.addmm(squares[start:], rows, rest.mT, beta=-2, alpha=4)
+        kernel.sub_(2 * squares[start : start + _BLOCK, None]).exp_().triu_(1)
+        total += kernel.sum()
+        if with_pull:
+            pull[start : start + _BLOCK] += kernel @ rest - kernel.sum(1, keepdim=True) * rows
+            pull[start:] += kernel.mT @ rows - kernel.sum(0)[:, None] * rest
+    return total, pull

@@ -1,0 +1,85 @@
+"""The shipped property files: each cell of the study's grid by one command."""
+
+from __future__ import annotations
+
+import pytest
+
+from recbole_sr import run_recbole_sr
+from recbole_sr.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.losses import LOSSES
+from recbole_sr.resources import properties_folder
+
+GRID = {
+    "bpr": ("bpr", {}),
+    "ssm": ("ssm", {}),
+    "align": ("align", {}),
+    "directau": ("align", {"uniformity": 1.0}),
+}
+WARM = {"none": None, "stable_rank": "stable_rank", "uniformity": "uniformity"}
+MODELS = ["BPR", "LightGCN"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("warm", WARM)
+@pytest.mark.parametrize("loss", GRID)
+def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
+    files = [f"loss/{loss}.yaml", f"warm/{warm}.yaml"]
+    config = Config(model, "ml-100k", files)
+    name, main = GRID[loss]
+    machine = config.options.schedule()
+    assert machine.main.regularizers == main
+    assert config.options.sr_loss == name
+    if WARM[warm] is None:
+        assert not machine.warming
+    else:
+        assert list(machine.warm.regularizers) == [WARM[warm]]
+        assert [machine.begin_epoch(epoch).name for epoch in (4, 5)] == ["warm", "main"]
+    sampled = config["train_neg_sample_args"]["sample_num"]
+    assert sampled == {"bpr": 1, "ssm": 16, "align": "none"}[name]
+
+
+@pytest.mark.parametrize("warm", WARM)
+@pytest.mark.parametrize("loss", GRID)
+def test_every_cell_runs(loss, warm, tiny):
+    settings = {**tiny, "epochs": 6, "stopping_step": 100, "train_batch_size": 1024}
+    files = [f"loss/{loss}.yaml", f"warm/{warm}.yaml"]
+    result = run_recbole_sr("BPR", "tiny", files, settings, saved=False)
+    assert len(result["sr"]["epochs"]) == 6
+    assert (result["sr"]["switch_epoch"] == 5) is (warm != "none")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("loss", "pairs"), [("bpr", 16384), ("ssm", 16384), ("directau", 8192)])
+def test_the_published_recipe(loss, pairs, model):
+    config = Config(model, "ml-100k", ["published/common.yaml", f"published/{loss}.yaml"])
+    machine = config.options.schedule()
+    names = [machine.begin_epoch(epoch).name for epoch in range(8)]
+    assert names == ["warm"] * 6 + ["main"] * 2
+    assert machine.warm.regularizers == {"stable_rank": 1.0}
+    assert machine.main.regularizers == ({"uniformity": 1.0} if loss == "directau" else {})
+    sampled = config["train_neg_sample_args"]["sample_num"]
+    assert config["train_batch_size"] == pairs * (1 if sampled == "none" else sampled)
+    assert config["eval_args"]["group_by"] == "none"
+    assert config["reg_weight"] == 0
+    assert config["valid_metric"] == "NDCG@20"
+
+
+def test_there_is_a_file_for_every_loss():
+    used = {
+        GRID[file.name.removesuffix(".yaml")][0]
+        for file in (properties_folder() / "loss").iterdir()
+    }
+    assert used == set(LOSSES)
+
+
+def test_a_file_of_the_user_comes_before_a_shipped_one_of_the_same_name(tmp_path):
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "bpr.yaml").write_text("epochs: 7\n")
+    config = Config("BPR", "ml-100k", ["loss/bpr.yaml"])
+    assert (config["epochs"], config.options.sr_loss) == (7, "model")
+
+
+def test_a_file_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match=r"loss/bprr\.yaml: expected a YAML property file"):
+        Config("BPR", "ml-100k", ["loss/bprr.yaml"])
