@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recbole_sr.config import Config
     from recbole_sr.model import inject
     from recbole_sr.quick_start import load_data_and_model, objective_function, run_recbole_sr
+    from recbole_sr.sources import Encoded, Missing, Propagated, Representations, Table
     from recbole_sr.spectral import stable_rank
     from recbole_sr.trainer import inject_trainer
 
@@ -31,6 +32,11 @@ __all__ = [
     "inject",
     "inject_trainer",
     "stable_rank",
+    "Representations",
+    "Table",
+    "Propagated",
+    "Encoded",
+    "Missing",
 ]
 
 _HOME = {
@@ -41,6 +47,11 @@ _HOME = {
     "inject": "model",
     "inject_trainer": "trainer",
     "stable_rank": "spectral",
+    "Representations": "sources",
+    "Table": "sources",
+    "Propagated": "sources",
+    "Encoded": "sources",
+    "Missing": "sources",
 }
 
 refuse_unsupported_packages()

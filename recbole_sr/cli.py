@@ -86,8 +86,17 @@ def _of(module: str) -> Callable[[list[str]], None]:
     return command
 
 
+def _models(arguments: list[str]) -> None:
+    parser = _parser("List RecBole's models: what of each is regularised, which not.", "models")
+    parser.parse_args(arguments)
+    from recbole_sr.catalogue import lines
+
+    print(*lines(), sep="\n")
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "export": _export,
+    "models": _models,
     "resume": _resume,
     "compare": _of("compare"),
     "report": _of("report"),

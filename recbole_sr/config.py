@@ -12,6 +12,7 @@ from typing import Any
 
 import recbole.config
 import yaml
+from recbole.utils import ModelType, get_model
 
 from recbole_sr import representation
 from recbole_sr.errors import InputError, refused_by_recbole
@@ -26,6 +27,10 @@ __all__ = ["Config", "read_properties"]
 _MOST_VALUES = 100_000
 
 
+class _Loader(yaml.SafeLoader):
+    """Has a name of its own, so that a data set, which holds its configuration, pickles."""
+
+
 class Config(recbole.config.Config):
     """RecBole's configuration plus the ``sr_`` keys, validated before any data is read.
 
@@ -33,11 +38,13 @@ class Config(recbole.config.Config):
     The defaults are RecBole's, then ``properties/stable_rank.yaml``, then
     ``properties/model/<Model>.yaml``.
 
-    Two things differ from RecBole: text is read as a Python or YAML literal, never evaluated, and
-    ``config_dict`` is left as it was.
+    Three things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
+    ``config_dict`` is left as it was; and a sequential model with the loss ``CE`` samples no
+    negatives by default, where RecBole stops and asks for ``train_neg_sample_args: None``.
 
     Args:
-        model: name of a RecBole model; None where a file, dictionary or the command line says.
+        model: name of a RecBole model, or a class; None where a file, dictionary or the command
+            line says.
         dataset: name of a data set; None as above.
         config_file_list: paths of YAML property files, later ones first.
         config_dict: property values.
@@ -57,7 +64,7 @@ class Config(recbole.config.Config):
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | type | None = None,
         dataset: str | None = None,
         config_file_list: list[str] | None = None,
         config_dict: Mapping[str, Any] | None = None,
@@ -69,13 +76,20 @@ class Config(recbole.config.Config):
         self.parameters["Stable Rank"] = list(Options.model_fields)
 
     @classmethod
-    def from_plain(cls, settings: dict[str, Any]) -> Config:
-        """The configuration of a finished run, from the plain settings in its checkpoint."""
+    def from_plain(cls, settings: dict[str, Any], model_class: type | None = None) -> Config:
+        """The configuration of a finished run, from the plain settings in its checkpoint.
+
+        Args:
+            settings: the checkpoint's ``config``.
+            model_class: the model's class where it is none of RecBole's.
+
+        """
         config = cls.__new__(cls)
         config._init_parameters_category()
         config.final_config_dict = from_plain(settings)
         config.options = Options.from_mapping(config.final_config_dict)
         config.model, config.dataset = config["model"], config["dataset"]
+        config.model_class = model_class or get_model(config.model)
         config.compatibility_settings()
         return config
 
@@ -87,8 +101,12 @@ class Config(recbole.config.Config):
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
         named = model or self.external_config_dict.get("model")
-        if isinstance(named, str):
-            representation.find(named)  # RecBole takes a misspelt name for one of another library's
+        if isinstance(named, type):
+            representation.find(named)
+        elif named:
+            representation.named(
+                named
+            )  # RecBole takes a misspelt name for one of another library's
         with refused_by_recbole(f"model {model!r} and dataset {dataset!r}"):
             *found, name = super()._get_model_and_dataset(model, dataset)
         if Path(name).name != name:
@@ -124,6 +142,10 @@ class Config(recbole.config.Config):
             self.model_class,
         )
         check_values(settings)
+        if _refuses_negatives(self.model_class, settings):
+            settings["train_neg_sample_args"] = self.external_config_dict.get(
+                "train_neg_sample_args"
+            )
         return settings
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
@@ -135,8 +157,8 @@ class Config(recbole.config.Config):
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""
-        resolvers = super()._build_yaml_loader().yaml_implicit_resolvers
-        return type("_Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": dict(resolvers)})
+        _Loader.yaml_implicit_resolvers = dict(super()._build_yaml_loader().yaml_implicit_resolvers)
+        return _Loader
 
     def _read_yaml(self, text: str) -> Any:
         value = yaml.load(text, Loader=self.yaml_loader)  # noqa: S506 - a subclass of SafeLoader
@@ -195,6 +217,14 @@ def read_properties(files: Sequence[str] = (), arguments: Sequence[str] = ()) ->
     reader.yaml_loader = reader._build_yaml_loader()
     given = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
     return {**reader._load_config_files(list(files)), **reader._convert_config_dict(given)}
+
+
+def _refuses_negatives(model_class: Any, settings: Mapping[str, Any]) -> bool:
+    return (
+        settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        and settings.get("loss_type") == "CE"
+        and not hasattr(model_class, "input_type")
+    )
 
 
 def _without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_sr import representation
 from recbole_sr.objective import Phase
+from recbole_sr.repairs import repaired
+from recbole_sr.sources import Call, Column, Representations, Step, resolve
 from recbole_sr.spectral import stable_rank
 from recbole_sr.subclass import subclass
 
@@ -22,6 +27,7 @@ else:
 __all__ = ["inject"]
 
 _PADDING = 0  # RecBole keeps id 0 of users and items for padding; its row is never trained
+_SIDES = ("user", "item")
 
 
 def inject(model_class: type) -> Any:
@@ -30,13 +36,14 @@ def inject(model_class: type) -> Any:
     It adds no parameters, no buffers and no random draws; without a phase it *is* the model.
 
     Args:
-        model_class: a model of the registry, such as ``recbole.model.general_recommender.BPR``.
+        model_class: a model of the registry, such as ``recbole.model.general_recommender.BPR``, or
+            a class of your own with the class method ``sr_representations``.
 
     Returns:
         The class, always the same for the same argument; it and its instances pickle.
 
     Raises:
-        InputError: the model is not in the registry.
+        InputError: nothing says where the model's representations are.
 
     Example:
         >>> from recbole.model.general_recommender import BPR
@@ -44,19 +51,23 @@ def inject(model_class: type) -> Any:
         ('BPR', True)
 
     """
-    representation.find(model_class.__name__)
-    return subclass(RegularizedModel, model_class)
+    representation.find(model_class)
+    return subclass(RegularizedModel, repaired(model_class))
 
 
 class RegularizedModel(_Model):
-    """Mixin: adds the phase's penalty to ``calculate_loss``."""
+    """Mixin: adds the phase's penalty to the loss."""
 
     # Class attributes, so that a model outside a phase carries nothing of ours: it deep-copies,
     # pickles and saves as RecBole's does.
     sr_phase: Phase | None = None
-    sr_sides: Sequence[str] = ("user", "item")
-    sr_batches = 0
-    _sr_outputs: list[Any] | None = None
+    sr_sides: Sequence[str] = _SIDES
+    sr_seen: Counter[str]
+    _sr_calls: dict[str, Call] | None = None
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        self.sr_columns = _columns(config, dataset)
 
     @contextmanager
     def sr_regularized(self, phase: Phase, sides: Sequence[str]) -> Iterator[None]:
@@ -64,82 +75,188 @@ class RegularizedModel(_Model):
 
         Args:
             phase: what to add.
-            sides: which of ``user`` and ``item`` are regularised.
+            sides: which of ``user`` and ``item`` are regularised, where the model has them.
 
         Raises:
-            RuntimeError: at the end, if the phase is active and no batch was regularised.
+            RuntimeError: at the end, if the phase is active and a side was never regularised,
+                unless all batches were of a knowledge graph.
 
         """
-        self.sr_phase, self.sr_sides, self.sr_batches = phase, sides, 0
+        self.sr_phase, self.sr_sides, self.sr_seen = phase, sides, Counter()
         try:
             yield
-            if phase.active and not self.sr_batches:
-                raise RuntimeError(
-                    f"{type(self).__name__}: the {phase.name} phase regularised no batch in a whole"
-                    f" epoch; its batches hold neither {' nor '.join(sides)} ids"
-                )
+            if phase.active:
+                self._sr_check(phase)
         finally:
-            del self.sr_phase, self.sr_sides, self.sr_batches
+            del self.sr_phase, self.sr_sides, self.sr_seen
 
     def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """RecBole's loss, with the phase's penalty added to its first part."""
-        if self.sr_phase is None or not self.sr_phase.active:
-            return super().calculate_loss(interaction, *args, **kwargs)
-        with self._sr_capturing() as outputs:
-            loss = super().calculate_loss(interaction, *args, **kwargs)
-        rows = self._sr_rows(interaction, outputs)
-        if not rows:
-            return loss
-        self.sr_batches += 1
-        return _add(loss, self.sr_phase.penalty(rows))
+        return self._sr_loss(super().calculate_loss, interaction, *args, **kwargs)
+
+    def calculate_rs_loss(self, interaction: Any) -> Any:
+        """MKR's name for ``calculate_loss``."""
+        return self._sr_loss(super().calculate_rs_loss, interaction)
+
+    def calculate_kg_loss(self, interaction: Any) -> Any:
+        """RecBole's loss of knowledge-graph triples, which name no users: nothing is added."""
+        if self.sr_phase is not None:
+            self.sr_seen["knowledge graph"] += 1
+        return super().calculate_kg_loss(interaction)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """RecBole's forward; its output is kept while a loss is being calculated.
+        """RecBole's forward; its first call is kept while a loss is being calculated.
 
         A hook would not do: RecBole calls ``self.forward()``, which runs no hooks.
         """
         output = super().forward(*args, **kwargs)
-        if self._sr_outputs is not None:
-            self._sr_outputs.append(output)
+        if self._sr_calls is not None:
+            self._sr_calls.setdefault("", Call(args, output))
         return output
 
+    def load_other_parameter(self, para: Mapping[str, Any] | None) -> None:
+        """RecBole's, except that what was a numpy array is one again."""
+        arrays = {name for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        super().load_other_parameter(para)
+        for name in arrays.intersection(para or ()):
+            setattr(self, name, getattr(self, name).cpu().numpy())
+
     @torch.no_grad()
-    def sr_tables(self) -> dict[str, Tensor]:
-        """Each side's whole table, padding row left out, ``(N, D)``; draws no random number."""
-        where = representation.find(type(self).__name__)
-        training = self.training
-        self.eval()
-        tables = where.tables(self, [self.forward()] if where.needs_forward else [])
-        self.train(training)
-        return {side: table[_PADDING + 1 :] for side, table in tables.items()}
+    def sr_tables(self) -> dict[str, list[Tensor]]:
+        """Each side's whole tables, padding row left out, ``(N, D)``.
+
+        A side that only a batch has, as the users of an auto-encoder, is left out. The random state
+        is left as it was.
+        """
+        where = representation.find(type(self))
+        with _evaluating(self), _random_state_kept(self):
+            found = {
+                side: where.side(side).tables(self, column)
+                for side, column in self.sr_columns.items()
+            }
+        return {side: tables for side, tables in found.items() if tables}
 
     def sr_stable_rank(self) -> dict[str, float]:
-        """Stable rank of each side's whole table."""
-        return {side: stable_rank(table).item() for side, table in self.sr_tables().items()}
+        """Stable rank of each side's whole table; the mean where a side has several."""
+        return {
+            side: torch.stack([stable_rank(x) for x in tables]).mean().item()
+            for side, tables in self.sr_tables().items()
+        }
+
+    def _sr_loss(self, loss_of: Callable[..., Any], interaction: Any, *args: Any, **kw: Any) -> Any:
+        if self.sr_phase is None or not self.sr_phase.active:
+            return loss_of(interaction, *args, **kw)
+        with self._sr_watching() as calls:
+            loss = loss_of(interaction, *args, **kw)
+        rows = self._sr_rows(interaction, calls)
+        self.sr_seen.update(["recommendation", *rows])
+        return _add(loss, _penalty(self.sr_phase, rows)) if rows else loss
 
     @contextmanager
-    def _sr_capturing(self) -> Iterator[list[Any]]:
-        outputs: list[Any] = []
-        self._sr_outputs = outputs
-        try:
-            yield outputs
-        finally:
-            del self._sr_outputs
+    def _sr_watching(self) -> Iterator[dict[str, Call]]:
+        """The first call of each module that the sources read."""
+        where = representation.find(type(self))
+        calls: dict[str, Call] = {}
+        self._sr_calls = calls
+        with ExitStack() as hooks:
+            for path in filter(None, {where.user.module, where.item.module}):
+                hook = resolve(self, path).register_forward_hook(_keep(calls, path))
+                hooks.callback(hook.remove)
+            try:
+                yield calls
+            finally:
+                del self._sr_calls
 
-    def _sr_rows(self, interaction: Any, outputs: list[Any]) -> Mapping[str, Tensor]:
-        tables = representation.find(type(self).__name__).tables(self, outputs)
-        ids = {"user": [self.USER_ID], "item": [self.ITEM_ID, self.NEG_ITEM_ID]}
+    def _sr_rows(self, interaction: Any, calls: Mapping[str, Call]) -> dict[str, list[Tensor]]:
+        """The trainable rows of the batch's distinct ids, for each side to be regularised."""
         rows = {}
         for side in self.sr_sides:
-            fields = [interaction[name] for name in ids[side] if name in interaction]
-            if fields:
-                rows[side] = tables[side][_distinct(fields)]
-        return rows
+            column = self.sr_columns[side]
+            ids = _distinct(interaction, self.sr_columns["user"], column)
+            if ids is not None:
+                source = representation.find(type(self)).side(side)
+                found = source.rows(Step(self, interaction, calls, column), ids)
+                rows[side] = [x for x in found if x.requires_grad]
+        return {side: matrices for side, matrices in rows.items() if matrices}
+
+    def _sr_check(self, phase: Phase) -> None:
+        if self.sr_seen["knowledge graph"] and not self.sr_seen["recommendation"]:
+            return
+        where: Representations = representation.find(type(self))
+        expected = [side for side in self.sr_sides if where.side(side).always] or self.sr_sides
+        for side in expected:
+            if not self.sr_seen[side]:
+                raise RuntimeError(
+                    f"{type(self).__name__}: the {phase.name} phase regularised no {side} in a "
+                    f"whole epoch ({where.side(side).about}): its batches name none, or those "
+                    "parameters are frozen; set sr_tables or sr_warm_epochs accordingly"
+                )
 
 
-def _distinct(fields: list[Tensor]) -> Tensor:
-    ids = torch.cat(fields).unique()
+def _columns(config: Any, dataset: Any) -> dict[str, Column]:
+    user, item = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
+    items = (item, config["NEG_PREFIX"] + item, item + config["LIST_SUFFIX"])
+    return {"user": Column((user,), dataset.num(user)), "item": Column(items, dataset.num(item))}
+
+
+def _distinct(interaction: Any, users: Column, column: Column) -> Tensor | None:
+    """Distinct ids of a side in a batch, padding excluded; None for a batch without users.
+
+    Where a batch names users alone, the loss ranges over all items, and so do the ids.
+    """
+    if users.fields[0] not in interaction:
+        return None
+    found = [interaction[name].flatten() for name in column.fields if name in interaction]
+    if not found:
+        device = interaction[users.fields[0]].device
+        return torch.arange(_PADDING + 1, column.total, device=device)
+    ids = torch.cat(found).unique()
     return ids[ids != _PADDING]
+
+
+def _penalty(phase: Phase, rows: Mapping[str, list[Tensor]]) -> Tensor:
+    """In single precision or wider, also where autocast computed the representations."""
+    some = next(iter(rows.values()))[0]
+    with torch.autocast(some.device.type, enabled=False):
+        return phase.penalty(
+            {
+                side: [x.float() if x.dtype.itemsize < 4 else x for x in matrices]
+                for side, matrices in rows.items()
+            }
+        )
+
+
+def _keep(calls: dict[str, Call], path: str) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        calls.setdefault(path, Call(inputs, output))
+
+    return hook
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """``model.eval()`` and back, without ``train()``, in which SGL draws new graphs."""
+    modes = [(module, module.training) for module in model.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _random_state_kept(model: nn.Module) -> Iterator[None]:
+    """Leave every random state as it was: some models draw in evaluation too."""
+    states = random.getstate(), np.random.get_state()
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    try:
+        with torch.random.fork_rng(devices=list(devices)):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _add(loss: Any, penalty: Tensor) -> Any:

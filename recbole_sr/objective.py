@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from recbole_sr.regularizers import REGULARIZERS
+from recbole_sr.regularizers import REGULARIZERS, Regularizer
 
 __all__ = ["Phase"]
 
@@ -24,7 +24,8 @@ class Phase:
     Example:
         >>> import torch
         >>> phase = Phase("warm", {"stable_rank": 0.5})
-        >>> round(phase.penalty({"user": torch.eye(4), "item": torch.ones(6, 4)}).item(), 4)
+        >>> rows = {"user": [torch.eye(4)], "item": [torch.ones(6, 4)]}
+        >>> round(phase.penalty(rows).item(), 4)
         -0.3125
 
     """
@@ -37,11 +38,12 @@ class Phase:
         """Whether the phase adds anything to the model's own loss."""
         return any(self.regularizers.values())
 
-    def penalty(self, rows: Mapping[str, Tensor]) -> Tensor:
+    def penalty(self, rows: Mapping[str, Sequence[Tensor]]) -> Tensor:
         r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)`.
 
         Args:
-            rows: for each side, the representations of the batch's distinct ids, ``(N, D)``.
+            rows: for each side, its representations of the batch's distinct ids, each ``(N, D)``.
+                Several of one side count by their mean.
 
         Returns:
             ``()``, float32 or wider.
@@ -50,8 +52,12 @@ class Phase:
 
         """
         terms = [
-            weight * torch.stack([REGULARIZERS[name](x) for x in rows.values()]).mean()
+            weight * torch.stack([_mean(REGULARIZERS[name], side) for side in rows.values()]).mean()
             for name, weight in self.regularizers.items()
             if weight
         ]
         return torch.stack(terms).sum()
+
+
+def _mean(regularizer: Regularizer, matrices: Sequence[Tensor]) -> Tensor:
+    return torch.stack([regularizer(x) for x in matrices]).mean()

@@ -9,7 +9,7 @@ from logging import getLogger
 from typing import Any
 
 from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_environment, get_model, get_trainer, init_logger, init_seed, set_color
+from recbole.utils import get_environment, get_trainer, init_logger, init_seed, set_color
 from torch import nn
 
 from recbole_sr import checkpoint
@@ -17,6 +17,7 @@ from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.model import inject
+from recbole_sr.representation import find
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.trainer import describe_ranks, inject_trainer, summarize
 
@@ -78,7 +79,7 @@ class _Experiment:
 
 
 def run_recbole_sr(
-    model: str | None = None,
+    model: str | type | None = None,
     dataset: str | None = None,
     config_file_list: list[str] | None = None,
     config_dict: Mapping[str, Any] | None = None,
@@ -87,7 +88,8 @@ def run_recbole_sr(
     """Train and test a RecBole model with the method, as ``recbole.quick_start.run_recbole`` does.
 
     Args:
-        model: name of a model of the registry.
+        model: name of a model that ``recbole-sr models`` lists, or a class of your own that has
+            ``sr_representations``.
         dataset: name of a data set; ``ml-100k`` comes with RecBole.
         config_file_list: paths of YAML property files.
         config_dict: property values; the command line overrides them.
@@ -110,7 +112,7 @@ def run_recbole_sr(
     return _run(Config(model, dataset, config_file_list, config_dict), saved)
 
 
-def resume(run_file: str) -> dict[str, Any]:
+def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
     """Continue a run that was interrupted or killed, as if it had not been.
 
     On one machine weights, metrics, phases and early stopping come out the same bit for bit, where
@@ -118,6 +120,7 @@ def resume(run_file: str) -> dict[str, Any]:
 
     Args:
         run_file: the ``.run.pth`` file that the run left in its ``checkpoint_dir``.
+        model_class: the model's class where it is none of RecBole's.
 
     Returns:
         As :func:`run_recbole_sr`.
@@ -128,7 +131,7 @@ def resume(run_file: str) -> dict[str, Any]:
     state = checkpoint.read(run_file)
     if "random_states" not in state:
         raise InputError(f"{run_file}: expected a saved run, *.run.pth, got a model's checkpoint")
-    return _run(Config.from_plain(state["config"]), True, state)
+    return _run(Config.from_plain(state["config"], model_class), True, state)
 
 
 def _run(config: Config, saved: bool, state: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -160,13 +163,16 @@ def objective_function(
     return {"model": config["model"], **_prepare(config).train(saved, verbose=False)}
 
 
-def load_data_and_model(model_file: str) -> tuple[Config, Any, Any, Any, Any, Any]:
+def load_data_and_model(
+    model_file: str, model_class: type | None = None
+) -> tuple[Config, Any, Any, Any, Any, Any]:
     """A trained model and its data, from a checkpoint of this package.
 
     No code in the file is run: only tensors and plain data are read.
 
     Args:
         model_file: path of the checkpoint.
+        model_class: the model's class where it is none of RecBole's.
 
     Returns:
         ``(config, model, dataset, train_data, valid_data, test_data)``, as RecBole's function.
@@ -175,7 +181,7 @@ def load_data_and_model(model_file: str) -> tuple[Config, Any, Any, Any, Any, An
         InputError: there is no such file, it is damaged, or it is not of this package.
     """
     state = checkpoint.read(model_file)
-    experiment = _prepare(Config.from_plain(state["config"]))
+    experiment = _prepare(Config.from_plain(state["config"], model_class))
     checkpoint.load_weights(experiment.model, state["state_dict"], model_file)
     experiment.model.load_other_parameter(state["other_parameter"])
     return (
@@ -195,7 +201,8 @@ def _prepare(config: Config) -> _Experiment:
             f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
             "start without --nproc"
         )
-    model_class = inject(get_model(config["model"]))
+    where = find(config.model_class)
+    where.check(config, config.options.sr_tables)
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()
@@ -207,10 +214,12 @@ def _prepare(config: Config) -> _Experiment:
         logger.info(dataset)
         train_data, valid_data, test_data = data_preparation(config, dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = model_class(config, train_data.dataset).to(config["device"])
+    model = inject(config.model_class)(config, train_data._dataset).to(config["device"])
     if config.options.sr_published:
         _start_as_published(model)
     logger.info(model)
+    for side in config.options.sr_tables:
+        logger.info(set_color(f"{side} representations", "yellow") + f": {where.side(side).about}")
     return _Experiment(config, dataset, train_data, valid_data, test_data, model)
 
 

@@ -6,113 +6,242 @@ no guessing what to regularise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, Protocol
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from recbole_sr.errors import InputError
 from recbole_sr.sentences import nearest
+from recbole_sr.sources import (
+    Call,
+    Encoded,
+    Field,
+    Missing,
+    Propagated,
+    Representations,
+    Step,
+    Sum,
+    Table,
+)
 
-__all__ = ["REPRESENTATIONS", "EmbeddingTables", "ForwardOutput", "Representation", "find"]
-
-
-class Representation(Protocol):
-    """How to read a model's representations: ``(n_users, D)`` and ``(n_items, D)``."""
-
-    @property
-    def about(self) -> str:
-        """What is regularised, in words."""
-
-    @property
-    def needs_forward(self) -> bool:
-        """Whether the representations are an output of ``forward`` rather than parameters."""
-
-    def tables(self, model: nn.Module, outputs: list[Any]) -> Mapping[str, Tensor]:
-        """Both tables, by side, still attached to the graph.
-
-        Args:
-            model: the recommender.
-            outputs: what its ``forward`` returned, call by call, in the current step.
-
-        """
+__all__ = ["REFUSED", "REPRESENTATIONS", "find", "named"]
 
 
-@dataclass(frozen=True)
-class EmbeddingTables:
-    """The rows of two embedding tables.
+def find(model_class: type) -> Representations:
+    """Where a model keeps its representations.
 
-    Attributes:
-        user: attribute path of the user ``nn.Embedding``.
-        item: attribute path of the item ``nn.Embedding``.
-
-    """
-
-    user: str = "user_embedding"
-    item: str = "item_embedding"
-    needs_forward = False
-
-    @property
-    def about(self) -> str:
-        """What is regularised, in words."""
-        return f"rows of {self.user} and {self.item}"
-
-    def tables(self, model: nn.Module, outputs: list[Any]) -> Mapping[str, Tensor]:
-        """See :class:`Representation`."""
-        return {
-            "user": attrgetter(self.user)(model).weight,
-            "item": attrgetter(self.item)(model).weight,
-        }
-
-
-@dataclass(frozen=True)
-class ForwardOutput:
-    """Two of the tensors that the first ``forward`` of a step returned: no second propagation.
-
-    Attributes:
-        user: position of the user representations in the returned tuple.
-        item: position of the item representations.
-
-    """
-
-    user: int = 0
-    item: int = 1
-    needs_forward = True
-
-    @property
-    def about(self) -> str:
-        """What is regularised, in words."""
-        return "propagated user and item representations"
-
-    def tables(self, model: nn.Module, outputs: list[Any]) -> Mapping[str, Tensor]:
-        """See :class:`Representation`."""
-        first = outputs[0]
-        return {"user": first[self.user], "item": first[self.item]}
-
-
-REPRESENTATIONS: dict[str, Representation] = {
-    "BPR": EmbeddingTables(),
-    "LightGCN": ForwardOutput(),
-}
-
-
-def find(model_name: str) -> Representation:
-    """The registry's entry for a model.
+    A class that has the class method ``sr_representations`` is asked; a model of RecBole is looked
+    up in the registry.
 
     Raises:
-        InputError: the model is not listed.
+        InputError: neither; it says why, and what to do.
 
     Example:
-        >>> find("LightGCN").about
-        'propagated user and item representations'
+        >>> from recbole.model.general_recommender import LightGCN
+        >>> find(LightGCN).item.about
+        'propagated'
+
+    """
+    own = getattr(model_class, "sr_representations", None)
+    if own is not None:
+        return own()
+    if not model_class.__module__.startswith("recbole."):
+        raise InputError(_how_to_declare(model_class.__name__))
+    return named(model_class.__name__)
+
+
+def named(model_name: str) -> Representations:
+    """The registry's entry for a model of RecBole.
+
+    Raises:
+        InputError: the model is refused or not listed.
+
+    Example:
+        >>> named("CKE").item.about
+        'rows of item_embedding + entity_embedding'
 
     """
     if model_name in REPRESENTATIONS:
         return REPRESENTATIONS[model_name]
+    if model_name in REFUSED:
+        raise InputError(f"model: {model_name} cannot be regularised: {REFUSED[model_name]}")
     raise InputError(
-        f"model: expected one whose representations are known "
-        f"({', '.join(REPRESENTATIONS)}), got {model_name!r}; "
+        f"model: expected one of those that `recbole-sr models` lists, got {model_name!r}; "
         f"did you mean {nearest(model_name, REPRESENTATIONS)!r}?"
     )
+
+
+def _how_to_declare(name: str) -> str:
+    return (
+        f"model: expected {name} to say where its representations are, got a class without "
+        "sr_representations; add to it, with your own attribute names: @classmethod "
+        "def sr_representations(cls): return recbole_sr.Representations("
+        'user=recbole_sr.Table("user_embedding"), item=recbole_sr.Table("item_embedding"))'
+    )
+
+
+def _input(call: Call, step: Step) -> Any:
+    return call.inputs[0]
+
+
+def _output(call: Call, step: Step) -> Any:
+    return call.output
+
+
+def _last_of_each_sequence(call: Call, step: Step) -> Any:
+    model: Any = step.model
+    if model.train_stage == "pretrain":  # of masked sequences
+        return []
+    return model.gather_indexes(call.output, step.batch[model.ITEM_SEQ_LEN] - 1)
+
+
+def _output_layer(path: str, each: bool = False, **more: Any) -> Representations:
+    """Models that score by a linear layer: what enters it against its row for the item."""
+    user = Encoded(_input, f"what enters {path}", path, each)
+    return Representations(user, Table(path), **more)
+
+
+def _sequences(item: str) -> Representations:
+    """Models whose ``forward`` returns one vector a sequence, scored against an item table."""
+    user = Encoded(_output, "output for each sequence", each=True)
+    return Representations(user, Table(item))
+
+
+def _gcmc(model: Any) -> Any:
+    return model.GcEncoder(model.user_features, model.item_features)
+
+
+def _mcclk_users(out: Any) -> Tensor:
+    return torch.cat((out[3], out[1]), dim=-1)
+
+
+def _mcclk_items(out: Any) -> Tensor:
+    return torch.cat((out[4], out[0] + out[2]), dim=-1)
+
+
+_TABLES = Representations(Table("user_embedding"), Table("item_embedding"))
+_ENTITIES = Representations(Table("user_embedding"), Table("entity_embedding"))
+_GRAPH = Representations(Propagated(itemgetter(0)), Propagated(itemgetter(1)))
+_FIELDS = Representations(Field("user field's rows"), Field("item field's rows"))
+_ITEM_BASED = Representations(
+    Missing("a user is the items of the history"),
+    Table("item_src_embedding", "item_dst_embedding"),
+)
+
+REPRESENTATIONS: dict[str, Representations] = {
+    # General
+    "BPR": _TABLES,
+    "CDAE": _output_layer("out_layer"),
+    "ConvNCF": _TABLES,
+    "DGCF": _GRAPH,
+    "DMF": Representations(
+        Encoded(_output, "output of user_fc_layers", "user_fc_layers"),
+        Encoded(_output, "output of item_fc_layers", "item_fc_layers"),
+    ),
+    "DiffRec": _output_layer("mlp.mlp_layers.mlp_layers.-1"),
+    "ENMF": _TABLES,
+    "FISM": _ITEM_BASED,
+    "GCMC": Representations(
+        Propagated(itemgetter(0), "GcEncoder", _gcmc),
+        Propagated(itemgetter(1), "GcEncoder", _gcmc),
+    ),
+    "LDiffRec": _output_layer("autoencoder.decoder.mlp_layers.-1", needs={"n_cate": 1}),
+    "LINE": _TABLES,
+    "LightGCN": _GRAPH,
+    "MacridVAE": Representations(
+        Encoded(lambda call, step: call.output[1], "mean of each latent factor"),
+        Table("item_embedding"),
+    ),
+    "MultiDAE": _output_layer("decoder.-1"),
+    "MultiVAE": _output_layer("decoder.-1"),
+    "NAIS": _ITEM_BASED,
+    "NCL": replace(_GRAPH, note="needs the extra `ncl`"),
+    "NGCF": _GRAPH,
+    "NNCF": _TABLES,
+    "NeuMF": Representations(
+        Table("user_mf_embedding", "user_mlp_embedding"),
+        Table("item_mf_embedding", "item_mlp_embedding"),
+        needs={"mf_train": True, "mlp_train": True},
+    ),
+    "RaCT": _output_layer("decoder.-1", note="frozen in `train_stage: critic_pretrain`"),
+    "RecVAE": _output_layer("decoder"),
+    "SGL": Representations(
+        Propagated(itemgetter(0), run=lambda model: model.forward(model.train_graph)),
+        Propagated(itemgetter(1), run=lambda model: model.forward(model.train_graph)),
+    ),
+    "SimpleX": Representations(Table("user_emb"), Table("item_emb")),
+    "SpectralCF": _GRAPH,
+    # Knowledge-aware: an item is the entity of the same id
+    "CFKG": _ENTITIES,
+    "CKE": Representations(Table("user_embedding"), Sum("item_embedding", "entity_embedding")),
+    "KGAT": _GRAPH,
+    "KGCN": _ENTITIES,
+    "KGIN": _GRAPH,
+    "KGNNLS": _ENTITIES,
+    "KTUP": Representations(Table("user_embedding"), Sum("item_embedding", "entity_embedding")),
+    "MCCLK": Representations(Propagated(_mcclk_users), Propagated(_mcclk_items)),
+    "MKR": Representations(Table("user_embeddings_lookup"), Table("item_embeddings_lookup")),
+    "RippleNet": Representations(
+        Missing("a user is the entities of the history"), Table("entity_embedding")
+    ),
+    # Sequential
+    "BERT4Rec": Representations(
+        Missing("its outputs stand for masked positions, not for whole sequences"),
+        Table("item_embedding"),
+    ),
+    **dict.fromkeys(
+        (
+            "CORE", "Caser", "FDSA", "FEARec", "FOSSIL", "GCSAN", "GRU4Rec", "GRU4RecF",
+            "GRU4RecKG", "HRM", "LightSANs", "NARM", "NPE", "NextItNet", "SASRec", "SASRecF",
+            "SHAN", "SINE", "SRGNN", "STAMP", "TransRec",
+        ),
+        _sequences("item_embedding"),
+    ),
+    "FPMC": Representations(Table("UI_emb"), Table("IU_emb", "IL_emb", "LI_emb")),
+    "HGN": _sequences("item_embedding_for_prediction"),
+    "RepeatNet": _output_layer("explore_recommendation_decoder.matrix_for_explore", each=True),
+    "S3Rec": Representations(
+        Encoded(_last_of_each_sequence, "last output of each sequence", each=True, always=False),
+        Table("item_embedding"),
+        note="users in `train_stage: finetune` only",
+    ),
+    # Context-aware
+    **dict.fromkeys(
+        (
+            "AFM", "AutoInt", "DCN", "DCNV2", "DSSM", "DeepFM", "EulerNet", "FM", "FNN", "FiGNN",
+            "FwFM", "NFM", "PNN", "WideDeep", "xDeepFM",
+        ),
+        _FIELDS,
+    ),
+}  # fmt: skip
+
+_RUN_STOCK = "run it with RecBole's run_recbole"
+_NO_GRADIENT = f"it learns no representations by gradients; {_RUN_STOCK}, or choose BPR"
+
+REFUSED: dict[str, str] = {
+    **dict.fromkeys(
+        ("ADMMSLIM", "AsymKNN", "EASE", "ItemKNN", "NCEPLRec", "Pop", "Random", "SLIMElastic"),
+        _NO_GRADIENT,
+    ),
+    **dict.fromkeys(
+        ("GRU4RecCPR", "SASRecCPR"),
+        "its softmax mixes several facets of all hidden states, so no one vector stands for a user;"
+        f" {_RUN_STOCK}, or choose GRU4Rec or SASRec",
+    ),
+    **dict.fromkeys(
+        ("DIEN", "DIN"),
+        "it scores an item by attention over the items of the history, so no one vector stands for "
+        f"a user; {_RUN_STOCK}, or choose SASRec or DeepFM",
+    ),
+    "KSR": "its item vectors are a layer over item and pretrained knowledge vectors; "
+    f"{_RUN_STOCK}, or choose GRU4RecKG",
+    "FFM": f"each of its fields has a table for each other field; {_RUN_STOCK}, or choose FM",
+    "KD_DAGFM": "it distils a teacher in three separate runs, the second on frozen vectors; "
+    f"{_RUN_STOCK}, or choose DeepFM",
+    "LR": f"it learns one number for each id, which has no rank; {_RUN_STOCK}, or choose FM",
+    "LightGBM": f"it is made of decision trees; {_RUN_STOCK}, or choose DeepFM",
+    "XGBoost": f"it is made of decision trees; {_RUN_STOCK}, or choose DeepFM",
+}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.utils import EvaluatorType, InputType, ModelType
+from torch import nn
 
-__all__ = ["from_plain", "to_plain"]
+__all__ = ["from_plain", "plain_state", "to_plain"]
 
 # The settings that RecBole derives as objects, and how their plain form becomes one again.
 _OBJECTS: dict[str, Any] = {
@@ -55,3 +57,31 @@ def from_plain(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         key: _OBJECTS[key](value) if key in _OBJECTS else value for key, value in settings.items()
     }
+
+
+def plain_state(value: Any) -> Any:
+    """What a model saves beside its parameters, as tensors and plain data.
+
+    A numpy array becomes a tensor, a dictionary of any kind a plain one; a module is left out, for
+    the model's ``state_dict`` has its parameters.
+
+    Raises:
+        TypeError: a value that has no such form.
+
+    Example:
+        >>> import numpy as np
+        >>> plain_state({"neighbours": np.arange(2)})
+        {'neighbours': tensor([0, 1])}
+
+    """
+    if isinstance(value, dict):
+        return {
+            plain_state(key): plain_state(part)
+            for key, part in value.items()
+            if not isinstance(part, nn.Module)
+        }
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain_state, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return torch.from_numpy(value) if value.ndim else value.item()
+    return value if isinstance(value, torch.Tensor) else to_plain(value)

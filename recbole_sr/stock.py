@@ -16,6 +16,7 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed
 from recbole_sr.compat import own_checkpoint_trusted
 from recbole_sr.config import Config
 from recbole_sr.model import RegularizedModel
+from recbole_sr.repairs import repaired
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.spectral import stable_rank
 from recbole_sr.trainer import EpochRecord
@@ -49,8 +50,8 @@ class StockExperiment:
         self.config = config
         self.train_data, self.valid_data, self.test_data = data_preparation(config, dataset)
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        model_class = get_model(config["model"])
-        self.model = model_class(config, self.train_data.dataset).to(config["device"])
+        model_class = repaired(get_model(config["model"]))
+        self.model = model_class(config, self.train_data._dataset).to(config["device"])
 
     def train(self, saved: bool, verbose: bool, folder: str) -> dict[str, Any]:
         """Fit and test; RecBole's result dictionary.

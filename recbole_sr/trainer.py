@@ -17,7 +17,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.options import Options
 from recbole_sr.progress import ProgressBar
 from recbole_sr.run_folder import RunFolder
-from recbole_sr.settings import to_plain
+from recbole_sr.settings import plain_state, to_plain
 from recbole_sr.snapshot import (
     ModelMemory,
     fingerprint,
@@ -161,7 +161,8 @@ class PhasedTrainer(_Trainer):
             return
         self.run_folder.add_epochs(self.epoch_records)
         if moment:
-            self.run_folder.add_spectra(moment, self.model.sr_tables())
+            tables = self.model.sr_tables()
+            self.run_folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         """RecBole's checkpoint with settings as plain data, whole or not written at all.
@@ -175,13 +176,18 @@ class PhasedTrainer(_Trainer):
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            "other_parameter": plain_state(self.model.other_parameter()),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
         checkpoint.write(state, path)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
+        """RecBole's file of a pretrained model, for RaCT's and S3Rec's next stage."""
+        self._save_checkpoint(epoch, verbose=False, saved_model_file=saved_model_file)
+        self.saved_model_file = saved_model_file
 
     def _begin_exactly(self, epoch: int, train_data: Any) -> None:
         """Continue the generators of the run that is resumed, or save what resuming would need."""
@@ -214,7 +220,7 @@ class PhasedTrainer(_Trainer):
             "best_valid_result": best and {name: float(value) for name, value in best.items()},
             "train_loss_dict": self.train_loss_dict,
             "random_states": random_states(train_data),
-            "data": fingerprint(train_data.dataset),
+            "data": fingerprint(train_data._dataset),
         }
         checkpoint.write(state, self.run_file)
 
@@ -224,7 +230,7 @@ class PhasedTrainer(_Trainer):
         Raises:
             InputError: the training interactions are not those of the run.
         """
-        if state["data"] != fingerprint(train_data.dataset):
+        if state["data"] != fingerprint(train_data._dataset):
             raise InputError(
                 f"{state['config']['dataset']}: expected the interactions that the run was trained "
                 "on, got others; restore the data set, or train anew"

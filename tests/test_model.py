@@ -4,20 +4,24 @@ import copy
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import recbole.model
 import torch
-from recbole.model.general_recommender import BPR, LightGCN, Pop
-from recbole.utils import get_model
+from contract import settings_of
+from recbole.model.general_recommender import BPR, LightGCN
+from recbole.utils import KGDataLoaderState, get_model
 
 from recbole_sr.errors import InputError
 from recbole_sr.model import inject
 from recbole_sr.objective import Phase
 from recbole_sr.regularizers import negative_stable_rank
-from recbole_sr.representation import REPRESENTATIONS, find
+from recbole_sr.representation import REFUSED, REPRESENTATIONS
+from recbole_sr.sources import Call
 from recbole_sr.spectral import stable_rank_reference
 
-MODELS = sorted(REPRESENTATIONS)
+MODELS = ["BPR", "LightGCN"]  # tests/test_models.py has all of them
 BOTH = ("user", "item")
 
 
@@ -98,11 +102,11 @@ def test_padding_is_never_regularised(built):
     batch = copy.deepcopy(batch)
     batch["user_id"][0] = 0
     batch["item_id"][0] = 0
-    captured = [model.forward()] if find(type(model).__name__).needs_forward else []
+    captured = {"": Call((), model.forward())} if isinstance(model, LightGCN) else {}
     rows = model._sr_rows(batch, captured)
-    assert len(rows["user"]) == len(set(batch["user_id"].tolist()) - {0})
+    assert len(rows["user"][0]) == len(set(batch["user_id"].tolist()) - {0})
     items = set(batch["item_id"].tolist()) | set(batch["neg_item_id"].tolist())
-    assert len(rows["item"]) == len(items - {0})
+    assert len(rows["item"][0]) == len(items - {0})
 
 
 def test_lightgcn_propagates_once_a_step(experiment, tiny, monkeypatch):
@@ -138,10 +142,10 @@ def test_an_epoch_in_which_nothing_was_regularised_fails(built):
     for field in ("user_id", "item_id", "neg_item_id"):
         del batch.interaction[field]
     with (
-        pytest.raises(RuntimeError, match="the warm phase regularised no batch in a whole epoch"),
+        pytest.raises(RuntimeError, match="the warm phase regularised no user in a whole epoch"),
         model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH),
     ):
-        assert model._sr_rows(batch, [(None, None)]) == {}
+        assert model._sr_rows(batch, {}) == {}
 
 
 def test_nothing_is_left_on_the_model_even_after_an_error(built):
@@ -179,6 +183,62 @@ def test_pickles_into_a_fresh_process(built, tmp_path):
     assert printed.stdout.split() == ["True", type(model).__name__]
 
 
-def test_a_model_that_is_not_listed_is_refused():
-    with pytest.raises(InputError, match="expected one whose representations are known"):
-        inject(Pop)
+def test_frozen_parameters_count_as_not_regularised(experiment, tiny):
+    made = experiment("BPR", "tiny", **tiny)
+    made.model.item_embedding.requires_grad_(False)
+    with (
+        pytest.raises(RuntimeError, match="regularised no item in a whole epoch"),
+        made.model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH),
+    ):
+        made.model.calculate_loss(next(iter(made.train_data)))
+
+
+def test_an_epoch_of_knowledge_graph_batches_alone_has_nothing_to_regularise(experiment, tiny):
+    made = experiment("KTUP", "tiny", **settings_of("KTUP", tiny))
+    made.train_data.set_mode(KGDataLoaderState.KG)
+    with made.model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH):
+        made.model.calculate_kg_loss(next(iter(made.train_data)))
+
+
+def test_several_matrices_of_a_side_count_by_their_mean(experiment, tiny):
+    made = experiment("NeuMF", "tiny", **tiny)
+    model, batch = made.model.eval(), next(iter(made.train_data))
+    own = model.calculate_loss(batch)
+    with model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), ["user"]):
+        regularized = model.calculate_loss(batch)
+    users = batch["user_id"].unique()
+    both = [negative_stable_rank(model.get_parameter(f"user_{x}_embedding.weight")[users])
+            for x in ("mf", "mlp")]  # fmt: skip
+    torch.testing.assert_close(regularized - own, sum(both) / 2)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_model_with_nothing_to_regularise_is_refused_with_a_reason(name):
+    stand_in = type(name, (), {"__module__": "recbole.model"})
+    with pytest.raises(InputError, match=f"model: {name} cannot be regularised: .*; run it with"):
+        inject(stand_in)
+
+
+def test_every_model_of_recbole_is_listed_or_refused():
+    folder = Path(recbole.model.__file__).parent
+    files = {file.stem for file in folder.glob("*_recommender/*.py")} - {"__init__"}
+    assert {name.lower() for name in {**REPRESENTATIONS, **REFUSED}} == files
+
+
+def test_a_class_of_ones_own_without_the_method_is_shown_the_method():
+    own = type("Mine", (BPR,), {"__module__": "mine"})
+    with pytest.raises(InputError, match=r"def sr_representations\(cls\)"):
+        inject(own)
+
+
+@pytest.mark.parametrize("model", ["FISM", "RippleNet"])
+def test_only_a_side_that_the_model_lacks_is_refused(model, experiment, tiny):
+    settings = settings_of(model, tiny)
+    with pytest.raises(InputError, match=rf"sr_tables: expected a side that {model} has, got"):
+        experiment(model, "tiny", **settings, sr_tables=["user"])
+    experiment(model, "tiny", **settings)
+
+
+def test_a_setting_that_the_entry_is_wrong_for_is_refused(experiment, tiny):
+    with pytest.raises(InputError, match=r"mf_train: expected True, .* got False"):
+        experiment("NeuMF", "tiny", **tiny, mf_train=False)

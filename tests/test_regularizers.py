@@ -61,8 +61,8 @@ def test_penalty_is_the_weighted_mean_over_the_sides():
     users, items = torch.randn(9, 4), torch.randn(5, 4)
     phase = Phase("warm", {"stable_rank": 0.6})
     expected = 0.6 * (negative_stable_rank(users) + negative_stable_rank(items)) / 2
-    torch.testing.assert_close(phase.penalty({"user": users, "item": items}), expected)
-    one_side = phase.penalty({"item": items})
+    torch.testing.assert_close(phase.penalty({"user": [users], "item": [items]}), expected)
+    one_side = phase.penalty({"item": [items]})
     torch.testing.assert_close(one_side, 0.6 * negative_stable_rank(items))
 
 

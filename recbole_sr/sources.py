@@ -1,0 +1,346 @@
+"""Ways in which a model can hold the representations of its users or items.
+
+A *source* reads one side, users or items, of one model. Each representation is a matrix ``(N, D)``
+with one row for each id. A side may have several matrices, such as the two user tables of NeuMF;
+what is computed of a side is then the mean over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from recbole_sr.errors import InputError
+
+__all__ = [
+    "Call",
+    "Column",
+    "Encoded",
+    "Field",
+    "Missing",
+    "Propagated",
+    "Representations",
+    "Source",
+    "Step",
+    "Sum",
+    "Table",
+    "resolve",
+]
+
+_PADDING = 0  # RecBole keeps id 0 of users and items for padding; its row is never trained
+
+
+class Column(NamedTuple):
+    """Where a side's ids stand in a batch.
+
+    Attributes:
+        fields: names of the batch's fields that hold ids of the side, the main one first.
+        total: how many ids there are, padding included.
+
+    """
+
+    fields: tuple[str, ...]
+    total: int
+
+
+class Call(NamedTuple):
+    """What a module was given, by position, and what it returned."""
+
+    inputs: tuple[Any, ...]
+    output: Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one training step offers to read from.
+
+    Attributes:
+        model: the recommender.
+        batch: RecBole's ``Interaction``.
+        calls: the first call of each watched module by its path; ``""`` is the model's ``forward``.
+        column: where the ids of the side to read stand in ``batch``.
+
+    """
+
+    model: nn.Module
+    batch: Any
+    calls: Mapping[str, Call]
+    column: Column
+
+
+class Source(Protocol):
+    """How to read one side of a model."""
+
+    @property
+    def about(self) -> str:
+        """What is read, in words."""
+
+    @property
+    def module(self) -> str | None:
+        """Path of the module whose call is read: ``""`` is the model itself, None means none."""
+
+    @property
+    def always(self) -> bool:
+        """Whether every epoch that trains recommendations must have given rows."""
+
+    def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
+        """The rows of these ids, still attached to the graph.
+
+        Args:
+            step: the training step, after its loss was calculated.
+            ids: ``(N,)``, int64, padding excluded.
+
+        """
+
+    def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """The rows of all ids but padding; none where only a batch has them."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A side that a model does not have.
+
+    Attributes:
+        why: in words.
+
+    """
+
+    why: str
+    module = None
+    always = False
+
+    @property
+    def about(self) -> str:
+        """See :class:`Source`."""
+        return f"none: {self.why}"
+
+    def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
+        """See :class:`Source`."""
+        return []
+
+    def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """See :class:`Source`."""
+        return []
+
+
+class Table:
+    """Rows of parameters: ``nn.Embedding``, ``nn.Linear`` to one output an id, or ``nn.Parameter``.
+
+    Args:
+        paths: attribute paths from the model; an integer part is an index, as in ``decoder.-1``.
+
+    Example:
+        >>> Table("user_embedding").about
+        'rows of user_embedding'
+        >>> Table("user_mf_embedding", "user_mlp_embedding").about
+        'rows of user_mf_embedding, user_mlp_embedding'
+
+    """
+
+    module = None
+    always = True
+    _joint = ", "
+
+    def __init__(self, *paths: str):
+        self.paths = paths
+
+    @property
+    def about(self) -> str:
+        """See :class:`Source`."""
+        return f"rows of {self._joint.join(self.paths)}"
+
+    def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
+        """See :class:`Source`."""
+        return [weight[ids] for weight in self._weights(step.model)]
+
+    def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """See :class:`Source`."""
+        return [weight[_PADDING + 1 : column.total] for weight in self._weights(model)]
+
+    def _weights(self, model: nn.Module) -> list[Tensor]:
+        found = [resolve(model, path) for path in self.paths]
+        return [part if isinstance(part, Tensor) else part.weight for part in found]
+
+
+class Sum(Table):
+    """Sum of the rows of several tables.
+
+    Example:
+        >>> Sum("item_embedding", "entity_embedding").about
+        'rows of item_embedding + entity_embedding'
+
+    """
+
+    _joint = " + "
+
+    def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
+        """See :class:`Source`."""
+        return [reduce(torch.add, super().rows(step, ids))]
+
+    def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """See :class:`Source`."""
+        return [reduce(torch.add, super().tables(model, column))]
+
+
+@dataclass(frozen=True)
+class Field:
+    """The id field's rows of the table that all fields of a context-aware model share."""
+
+    about: str
+    module = None
+    always = True
+
+    def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
+        """See :class:`Source`."""
+        return [self._table(step.model, step.column)[ids]]
+
+    def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """See :class:`Source`."""
+        return [self._table(model, column)[_PADDING + 1 :]]
+
+    def _table(self, model: Any, column: Column) -> Tensor:
+        shared = model.token_embedding_table
+        start = int(shared.offsets[model.token_field_names.index(column.fields[0])])
+        return shared.embedding.weight[start : start + column.total]
+
+
+def _forward(model: Any) -> Any:
+    return model.forward()
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """The representations of all ids that a step computes anyway, by propagation over a graph.
+
+    Attributes:
+        pick: the matrix ``(total, D)`` from what the module returned.
+        module: path of the module; ``""`` is the model's ``forward``.
+        run: the same computation for the monitor, outside a step.
+        about: in words.
+
+    """
+
+    pick: Callable[[Any], Tensor]
+    module: str = ""
+    run: Callable[[Any], Any] = _forward
+    about: str = "propagated"
+    always = True
+
+    def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
+        """See :class:`Source`."""
+        return [self.pick(step.calls[self.module].output)[ids]]
+
+    def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """See :class:`Source`."""
+        return [self.pick(self.run(model))[_PADDING + 1 : column.total]]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Representations that a step computes row by row of its batch, so that there is no table.
+
+    Attributes:
+        pick: the matrix ``(B, D)``, or several, from the call and the step.
+        about: in words.
+        module: path of the module; ``""`` is the model's ``forward``.
+        each: every row counts, as where each is a sequence; else the first row of each id.
+        always: whether each epoch has them; S3Rec's pretraining has not.
+
+    """
+
+    pick: Callable[[Call, Step], Tensor | list[Tensor]]
+    about: str
+    module: str = ""
+    each: bool = False
+    always: bool = True
+
+    def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
+        """See :class:`Source`."""
+        if self.module not in step.calls:
+            return []
+        picked = self.pick(step.calls[self.module], step)
+        matrices = [picked] if isinstance(picked, Tensor) else picked
+        if self.each:
+            return matrices
+        positions = _first_positions(step.batch[step.column.fields[0]], ids)
+        return [matrix[positions] for matrix in matrices]
+
+    def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """See :class:`Source`."""
+        return []
+
+
+@dataclass(frozen=True)
+class Representations:
+    """Where one model keeps its representations.
+
+    Attributes:
+        user: source of the user side.
+        item: source of the item side.
+        note: what else a user of the model must know.
+        needs: settings that this entry is right for, as name and permitted value.
+
+    Example:
+        >>> Representations(Table("user_embedding"), Table("item_embedding")).side("user").about
+        'rows of user_embedding'
+
+    """
+
+    user: Source
+    item: Source
+    note: str = ""
+    needs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def side(self, name: str) -> Source:
+        """The source of ``user`` or ``item``."""
+        return self.user if name == "user" else self.item
+
+    def check(self, settings: Any, sides: Sequence[str]) -> None:
+        """Refuse settings that leave nothing to regularise.
+
+        Args:
+            settings: RecBole's ``Config`` or a dictionary of it.
+            sides: the value of ``sr_tables``.
+
+        Raises:
+            InputError: every named side is missing, or a setting is not the one needed.
+
+        """
+        if all(isinstance(self.side(name), Missing) for name in sides):
+            (other,) = {"user", "item"} - set(sides)
+            raise InputError(
+                f"sr_tables: expected a side that {settings['model']} has, got {list(sides)} "
+                f"({self.side(sides[0]).about}); set sr_tables: [{other}]"
+            )
+        for key, value in self.needs.items():
+            if settings[key] != value:
+                raise InputError(
+                    f"{key}: expected {value!r}, for which the representations of "
+                    f"{settings['model']} are known, got {settings[key]!r}; set {key}: {value}"
+                )
+
+
+def resolve(model: nn.Module, path: str) -> Any:
+    """The part of a model at an attribute path.
+
+    Example:
+        >>> import torch
+        >>> resolve(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Tanh()), "-1")
+        Tanh()
+
+    """
+    part: Any = model
+    for name in path.split(".") if path else ():
+        part = part[int(name)] if name.lstrip("-").isdigit() else getattr(part, name)
+    return part
+
+
+def _first_positions(column: Tensor, ids: Tensor) -> Tensor:
+    order = column.argsort(stable=True)
+    return order[torch.searchsorted(column[order], ids)]

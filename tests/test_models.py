@@ -1,0 +1,145 @@
+"""What every model of the registry must satisfy, model by model."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from contract import CONTRACT, recorded, seed, settings_of
+from recbole.data.dataloader import KnowledgeBasedDataLoader
+from recbole.utils import KGDataLoaderState
+
+from recbole_sr.objective import Phase
+from recbole_sr.quick_start import load_data_and_model
+from recbole_sr.representation import REPRESENTATIONS
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ACTIVE = Phase("warm", {"stable_rank": 1.0})
+BOTH = ("user", "item")
+OFF = {"sr_warm_epochs": 0}
+
+
+@pytest.fixture(params=sorted(CONTRACT))
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def settings(name, tiny):
+    return settings_of(name, tiny)
+
+
+@pytest.fixture
+def made(name, settings, experiment):
+    return experiment(name, "tiny", **settings, epochs=2, sr_warm_epochs=1)
+
+
+def batch_of(made):
+    if isinstance(made.train_data, KnowledgeBasedDataLoader):
+        made.train_data.set_mode(KGDataLoaderState.RSKG)
+    return next(iter(made.train_data))
+
+
+def loss_of(model, batch):
+    name = type(model).__name__
+    if name == "NCL":
+        model.e_step()
+    if name == "MKR":
+        return model.calculate_rs_loss(batch)
+    loss = model.calculate_loss(batch, *([True] if name == "RecVAE" else []))
+    return sum(loss) if isinstance(loss, tuple) else loss
+
+
+def scores_of(model, batch):
+    model.eval()
+    seed()
+    with torch.no_grad():
+        try:
+            return model.full_sort_predict(batch)
+        except NotImplementedError:
+            return model.predict(batch)
+
+
+def test_the_contract_has_a_row_for_every_model():
+    assert CONTRACT.keys() == REPRESENTATIONS.keys()
+
+
+def test_off_is_stock_recbole_bit_for_bit(name, settings, experiment, stock):
+    theirs = stock(name, "tiny", **settings, epochs=2)
+    ours = experiment(name, "tiny", **settings, epochs=2, **OFF)
+    theirs.assert_equal(ours.model, ours.train(saved=False, verbose=False))
+
+
+def test_trains_in_both_phases_and_its_checkpoint_gives_the_same_scores(name, made, tmp_path):
+    result = made.train(saved=True, verbose=False)
+    assert [epoch["phase"] for epoch in result["sr"]["epochs"]] == ["warm", "main"]
+    files = [path for path in (tmp_path / "saved").iterdir() if ".run." not in path.name]
+    file = max(files, key=lambda path: path.stat().st_mtime_ns)
+    batch = batch_of(made)
+    _, loaded, *_ = load_data_and_model(str(file))
+    assert type(loaded) is type(made.model)
+    assert torch.equal(scores_of(loaded, batch), scores_of(made.model, batch))
+
+
+def test_the_penalty_moves_what_it_claims(name, made):
+    batch = batch_of(made)
+
+    def gradients(phase):
+        seed()
+        made.model.train()
+        made.model.zero_grad()
+        with made.model.sr_regularized(phase, BOTH):
+            loss_of(made.model, copy.deepcopy(batch)).backward()
+        return {k: p.grad for k, p in made.model.named_parameters() if p.grad is not None}
+
+    without, with_penalty = gradients(Phase("main")), gradients(ACTIVE)
+    for parameter in CONTRACT[name].claims:
+        assert parameter in with_penalty
+        assert parameter not in without or not torch.equal(
+            without[parameter], with_penalty[parameter]
+        ), parameter
+
+
+def test_the_rows_are_those_the_model_itself_computes(name, made):
+    model, batch = made.model, batch_of(made)
+    model.train().eval()  # SGL draws its graphs in train()
+    seed()
+    with model.sr_regularized(ACTIVE, BOTH):
+        rows = recorded(model, "_sr_rows", lambda: loss_of(model, batch))
+    for side in BOTH:
+        ids = [batch[f] for f in model.sr_columns[side].fields if f in batch]
+        ids = torch.cat([found.flatten() for found in ids]).tolist() if ids else range(61)
+        expected = CONTRACT[name].rows(model, batch, side, torch.tensor(sorted({*ids} - {0})))
+        for ours, theirs in zip(rows.get(side, []), expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def test_nothing_is_left_on_the_model(name, made):
+    model, batch = made.model, batch_of(made)
+    clean = set(vars(model))
+    made.train(saved=False, verbose=False)
+    assert not [key for key in set(vars(model)) - clean if key.startswith(("sr_", "_sr_"))]
+    assert not any(module._forward_hooks for module in model.modules())
+    if name == "MKR":  # RecBole's own leftovers, which do not copy
+        for key in [key for key, value in vars(model).items() if isinstance(value, torch.Tensor)]:
+            delattr(model, key)
+    assert torch.equal(scores_of(copy.deepcopy(model), batch), scores_of(model, batch))
+    if name == "GCMC":  # RecBole's own lambda
+        with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
+            pickle.dumps(model)
+        return
+    twin = pickle.loads(pickle.dumps(model))  # noqa: S301
+    assert torch.equal(scores_of(twin, batch), scores_of(model, batch))
+
+
+def test_the_monitor_measures_what_has_a_table_and_draws_nothing(name, made):
+    before = torch.get_rng_state()
+    ranks = made.model.sr_stable_rank()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert made.model.training
+    assert ranks.keys() <= {"user", "item"}
+    for rank in ranks.values():
+        assert 1 <= rank <= 64
