@@ -126,5 +126,5 @@ def test_recboles_settings_work_in_both_phases_and_are_stocks_when_off(
 
 def test_pretraining_saves_every_save_step(experiment, tiny, tmp_path):
     train(experiment, "RaCT", tiny, **{**PRETRAINING, "pretrain_epochs": 4, "save_step": 2})
-    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    names = {path.name for path in (tmp_path / "saved").glob("*.pth")}
     assert {name for name in names if ".run." not in name} == {"RaCT-tiny-2.pth", "RaCT-tiny-4.pth"}
