@@ -135,9 +135,8 @@ class Config(recbole.config.Config):
         if isinstance(named, type):
             representation.find(named)
         elif named:
-            representation.named(
-                named
-            )  # RecBole takes a misspelt name for one of another library's
+            # RecBole takes a misspelt name for one of another library's.
+            representation.named(named)
         with refused_by_recbole(f"model {model!r} and dataset {dataset!r}"):
             *found, name = super()._get_model_and_dataset(model, dataset)
         if Path(name).name != name:

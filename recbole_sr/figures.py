@@ -122,12 +122,11 @@ def _spectra(runs: Sequence[Run], side: str) -> Figure:
     for look, label in enumerate(_labels(runs)):
         run = next(run for run in runs if run.label == label)
         for dash, moment in enumerate(MOMENTS):
-            for table, values in run.spectra.get(moment, {}).items():
-                if table.startswith(side):
-                    x = [float(index) for index in range(1, len(values) + 1)]
-                    name = f"{label}, {table.removeprefix(side)} {moment}".replace("  ", " ")
-                    detail = f"seed {run.seed}"
-                    series.append(Series(name, look, dash, x, values, detail=detail))
+            values = run.spectra.get(moment, {}).get(side)
+            if values:
+                x = [float(index) for index in range(1, len(values) + 1)]
+                detail = f"seed {run.seed}"
+                series.append(Series(f"{label}, {moment}", look, dash, x, values, detail=detail))
     summary = "Largest and smallest singular value: " + "; ".join(
         f"{one.name} {one.y[0]:.4g} and {one.y[-1]:.4g}" for one in series
     )

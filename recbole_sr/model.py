@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     _Model = object
 
-__all__ = ["inject"]
+__all__ = ["columns", "inject", "stable_ranks", "whole_tables"]
 
 _PADDING = 0  # RecBole keeps id 0 of users and items for padding; its row is never trained
 _SIDES = ("user", "item")
@@ -70,7 +70,7 @@ class RegularizedModel(_Model):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        self.sr_columns = _columns(config, dataset)
+        self.sr_columns = columns(config, dataset)
 
     @contextmanager
     def sr_regularized(self, phase: Phase, sides: Sequence[str]) -> Iterator[None]:
@@ -127,33 +127,17 @@ class RegularizedModel(_Model):
         for name in arrays.intersection(para or ()):
             setattr(self, name, getattr(self, name).cpu().numpy())
 
-    @torch.no_grad()
+    def sr_tables(self) -> dict[str, list[Tensor]]:
+        """See :func:`whole_tables`."""
+        return whole_tables(self, self.sr_columns)
+
     def sr_stable_rank(self) -> dict[str, float]:
-        """Stable rank of each side's whole tables, padding row left out, by side.
+        """Stable rank of each side's whole table; the mean where a side has several."""
+        return stable_ranks(self.sr_tables())
 
-        The mean where a side has several tables; nothing for a side that only a batch has, as the
-        users of an auto-encoder. The random state is left as it was.
-        """
-        return {
-            side: torch.stack([stable_rank(x) for x in tables]).mean().item()
-            for side, tables in self.sr_tables().items()
-        }
-
-    @torch.no_grad()
     def sr_width(self) -> dict[str, int]:
         """The narrowest of each side's tables, above which no stable rank can be."""
         return {side: min(x.shape[-1] for x in tables) for side, tables in self.sr_tables().items()}
-
-    @torch.no_grad()
-    def sr_tables(self) -> dict[str, list[Tensor]]:
-        """Each side's whole tables, padding row left out, each ``(N, D)``.
-
-        Nothing for a side that only a batch has. The random state is left as it was.
-        """
-        where = representation.find(type(self))
-        with _evaluating(self), _random_state_kept(self):
-            tables = {side: where.side(side).tables(self, self.sr_columns[side]) for side in _SIDES}
-        return {side: matrices for side, matrices in tables.items() if matrices}
 
     def _sr_loss(self, loss_of: Callable[..., Any], interaction: Any, *args: Any, **kw: Any) -> Any:
         phase = self.sr_phase
@@ -265,7 +249,34 @@ class RegularizedModel(_Model):
                 )
 
 
-def _columns(config: Any, dataset: Any) -> dict[str, Column]:
+@torch.no_grad()
+def whole_tables(model: nn.Module, columns: Mapping[str, Column]) -> dict[str, list[Tensor]]:
+    """Each side's whole tables, padding row left out, ``(N, D)``.
+
+    A side that only a batch has, as the users of an auto-encoder, is left out. The random state is
+    left as it was.
+
+    Args:
+        model: of the registry, with the method or RecBole's own.
+        columns: as :func:`columns` gives them.
+
+    """
+    where = representation.find(type(model))
+    with _evaluating(model), _random_state_kept(model):
+        found = {side: where.side(side).tables(model, column) for side, column in columns.items()}
+    return {side: tables for side, tables in found.items() if tables}
+
+
+def stable_ranks(tables: Mapping[str, list[Tensor]]) -> dict[str, float]:
+    """Stable rank of each side, the mean where it has several tables."""
+    return {
+        side: torch.stack([stable_rank(x) for x in found]).mean().item()
+        for side, found in tables.items()
+    }
+
+
+def columns(config: Any, dataset: Any) -> dict[str, Column]:
+    """Where the ids of users and items stand in a batch."""
     user, item = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
     items = (item, config["NEG_PREFIX"] + item, item + config["LIST_SUFFIX"])
     return {"user": Column((user,), dataset.num(user)), "item": Column(items, dataset.num(item))}

@@ -74,18 +74,16 @@ class RunFolder:
                 file.write(_json(asdict(record)) + "\n")
         self._written = len(records)
 
-    def add_spectra(self, moment: str, tables: Mapping[str, Sequence[Tensor]]) -> None:
-        """Note the singular values of each side's tables; several of one side are numbered.
+    def add_spectra(self, moment: str, tables: Mapping[str, Tensor]) -> None:
+        """Note the singular values of both tables.
 
         Args:
             moment: ``start``, ``switch`` or ``end``.
-            tables: by side, each ``(N, D)``.
+            tables: by side, ``(N, D)``.
 
         """
         self._spectra[moment] = {
-            side if len(matrices) == 1 else f"{side} {number}": singular_values(table).tolist()
-            for side, matrices in tables.items()
-            for number, table in enumerate(matrices, start=1)
+            side: singular_values(table).tolist() for side, table in tables.items()
         }
         self.write("spectra.json", self._spectra)
 

@@ -133,7 +133,8 @@ def _mark(value: Any) -> Any:
 
 def _changed(mark: Any, value: Any) -> bool:
     if isinstance(value, Tensor):
-        return mark is None or mark[0] is not value or mark[1] != value._version
+        kept = isinstance(mark, tuple) and mark[0] is value and mark[1] == value._version
+        return not kept  # RaCT's counts begin as a number
     if isinstance(value, np.ndarray):
         return not np.array_equal(mark, value)
     return bool(mark != value)

@@ -6,6 +6,7 @@ order of random draws. It shares no code with the pipeline it is the measure of.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
@@ -15,9 +16,10 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed
 
 from recbole_sr.compat import own_checkpoint_trusted
 from recbole_sr.config import Config
-from recbole_sr.model import RegularizedModel
+from recbole_sr.model import columns, stable_ranks, whole_tables
+from recbole_sr.repairs import repaired
 from recbole_sr.run_folder import RunFolder
-from recbole_sr.spectral import stable_rank
+from recbole_sr.sources import Column
 from recbole_sr.trainer import EpochRecord
 
 __all__ = ["StockConfig", "StockExperiment"]
@@ -49,8 +51,8 @@ class StockExperiment:
         self.config = config
         self.train_data, self.valid_data, self.test_data = data_preparation(config, dataset)
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        model_class = get_model(config["model"])
-        self.model = model_class(config, self.train_data.dataset).to(config["device"])
+        model_class = repaired(get_model(config["model"]))
+        self.model = model_class(config, self.train_data._dataset).to(config["device"])
 
     def train(self, saved: bool, verbose: bool, folder: str) -> dict[str, Any]:
         """Fit and test; RecBole's result dictionary.
@@ -63,7 +65,8 @@ class StockExperiment:
         """
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
         trainer = trainer_class(self.config, self.model)
-        watch = _Watch(trainer, RunFolder.create(folder, self.config))
+        sides = columns(self.config, self.train_data._dataset)
+        watch = _Watch(trainer, RunFolder.create(folder, self.config), sides)
         score, result = trainer.fit(self.train_data, self.valid_data, verbose, saved)
         watch.finish()
         with own_checkpoint_trusted():
@@ -79,13 +82,14 @@ class StockExperiment:
 class _Watch:
     """Notes what each epoch of a plain trainer was, from outside."""
 
-    def __init__(self, trainer: Any, folder: RunFolder):
+    def __init__(self, trainer: Any, folder: RunFolder, sides: Mapping[str, Column]):
         self.folder = folder
+        self.sides = sides
         self.model = trainer.model
         self.records: list[EpochRecord] = []
         self._train_epoch, self._valid_epoch = trainer._train_epoch, trainer._valid_epoch
         trainer._train_epoch, trainer._valid_epoch = self.train_epoch, self.valid_epoch
-        folder.add_spectra("start", self._tables())
+        self._add_spectra("start")
 
     def train_epoch(self, train_data: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
         self.folder.add_epochs(self.records)
@@ -93,7 +97,7 @@ class _Watch:
         loss = self._train_epoch(train_data, epoch, *args, **kwargs)
         seconds = perf_counter() - start
         total = sum(loss) if isinstance(loss, tuple) else loss
-        ranks = {side: stable_rank(table).item() for side, table in self._tables().items()}
+        ranks = stable_ranks(whole_tables(self.model, self.sides))
         self.records.append(EpochRecord(epoch, "stock", total, seconds, None, ranks))
         return loss
 
@@ -107,8 +111,8 @@ class _Watch:
 
     def finish(self) -> None:
         self.folder.add_epochs(self.records)
-        self.folder.add_spectra("end", self._tables())
+        self._add_spectra("end")
 
-    def _tables(self) -> Any:
-        # The mixin's function needs nothing of the mixin, so a plain model can be read by it.
-        return RegularizedModel.sr_tables(self.model)
+    def _add_spectra(self, moment: str) -> None:
+        tables = whole_tables(self.model, self.sides)
+        self.folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})

@@ -177,7 +177,8 @@ class PhasedTrainer(_Trainer):
             return
         self.run_folder.add_epochs(self.epoch_records)
         if moment:
-            self.run_folder.add_spectra(moment, self.model.sr_tables())
+            tables = self.model.sr_tables()
+            self.run_folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         """RecBole's checkpoint with settings as plain data, whole or not written at all.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -96,6 +96,29 @@ def experiment():
     return make
 
 
+@dataclass
+class StockRun:
+    """What a run of RecBole's own came to."""
+
+    weights: dict
+    losses: list
+    best_valid_score: float
+    best_valid_result: dict
+    test_result: dict
+    random_state: torch.Tensor
+
+    def assert_equal(self, model, result):
+        """Bit for bit, the random numbers drawn included."""
+        assert torch.equal(torch.get_rng_state(), self.random_state)
+        weights = model.state_dict()
+        assert weights.keys() == self.weights.keys()
+        assert all(torch.equal(weights[name], self.weights[name]) for name in weights)
+        assert [epoch["train_loss"] for epoch in result["sr"]["epochs"]] == self.losses
+        assert result["best_valid_score"] == self.best_valid_score
+        assert result["best_valid_result"] == self.best_valid_result
+        assert result["test_result"] == self.test_result
+
+
 @pytest.fixture
 def stock():
     """RecBole's own training of a model: the weights, losses and metrics to be equal to."""
@@ -109,7 +132,7 @@ def stock():
         net = repaired(get_model(model))(config, train._dataset).to(config["device"])
         trainer = get_trainer(config["MODEL_TYPE"], model)(config, net)
         score, result = trainer.fit(train, valid, verbose=False, saved=False)
-        return SimpleNamespace(
+        return StockRun(
             weights=net.state_dict(),
             losses=list(trainer.train_loss_dict.values()),
             best_valid_score=score,

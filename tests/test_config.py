@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import pytest
 
@@ -77,3 +78,17 @@ def test_every_key_is_shown_with_the_settings():
 
 def test_ml_100k_is_found_without_a_download():
     assert os.path.isfile(os.path.join(Config("BPR", "ml-100k")["data_path"], "ml-100k.inter"))
+
+
+def test_a_sequential_model_with_cross_entropy_samples_no_negatives_by_default():
+    assert Config("SASRec", "ml-100k")["train_neg_sample_args"]["distribution"] == "none"
+    pairs = {"distribution": "uniform", "sample_num": 1}
+    with pytest.raises(InputError, match="should be None when the loss_type is CE"):
+        Config("SASRec", "ml-100k", config_dict={"train_neg_sample_args": pairs})
+    config = Config("SASRec", "ml-100k", config_dict={"loss_type": "BPR"})
+    assert config["train_neg_sample_args"]["sample_num"] == 1
+
+
+def test_a_configuration_pickles():
+    config = pickle.loads(pickle.dumps(Config("BPR", "ml-100k")))  # noqa: S301
+    assert config["model"] == "BPR"
