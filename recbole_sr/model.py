@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from recbole_sr import representation
 from recbole_sr.objective import Phase
@@ -133,8 +134,13 @@ class RegularizedModel(_Model):
         for side in self.sr_sides:
             fields = [interaction[name] for name in ids[side] if name in interaction]
             if fields:
-                rows[side] = tables[side][_distinct(fields)]
+                rows[side] = _rows(tables[side], _distinct(fields))
         return rows
+
+
+def _rows(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows of a table; the gradient of a parameter is that of its rows, not a whole table."""
+    return embedding(ids, table, sparse=table.is_leaf)
 
 
 def _distinct(fields: list[Tensor]) -> Tensor:

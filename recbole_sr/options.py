@@ -62,6 +62,7 @@ class Options(BaseModel):
     sr_tables: Sides = ["user", "item"]
     sr_monitor: bool = True
     sr_save_step: int = Field(1, ge=0)
+    sr_fast: bool = True
     sr_published: bool = False
 
     @classmethod

@@ -16,6 +16,8 @@ from recbole_sr import checkpoint
 from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
 from recbole_sr.errors import InputError, refused_by_recbole
+from recbole_sr.fast.preparation import data_preparation as fast_preparation
+from recbole_sr.fast.propagation import accelerate
 from recbole_sr.model import inject
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.trainer import describe_ranks, inject_trainer, summarize
@@ -195,7 +197,9 @@ def _prepare(config: Config) -> _Experiment:
             f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
             "start without --nproc"
         )
-    model_class = inject(get_model(config["model"]))
+    fast = config.options.sr_fast
+    model_class = get_model(config["model"])
+    model_class = inject(accelerate(model_class) if fast else model_class)
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()
@@ -205,7 +209,8 @@ def _prepare(config: Config) -> _Experiment:
         check_dataset(config.final_config_dict)
         dataset = create_dataset(config)
         logger.info(dataset)
-        train_data, valid_data, test_data = data_preparation(config, dataset)
+        prepare = fast_preparation if fast else data_preparation
+        train_data, valid_data, test_data = prepare(config, dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = model_class(config, train_data.dataset).to(config["device"])
     if config.options.sr_published:
