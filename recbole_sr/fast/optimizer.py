@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ def fused(optimizer: Optimizer) -> Optimizer:
     if type(optimizer) not in _FUSED or (type(optimizer) is Adagrad and not on_cpu):
         return optimizer
     groups = [{**group, "fused": True, "foreach": False} for group in optimizer.param_groups]
-    return type(optimizer)(groups, lr=optimizer.defaults["lr"], fused=True)
+    make: Any = type(optimizer)
+    return make(groups, lr=optimizer.defaults["lr"], fused=True)  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -69,11 +71,18 @@ class _RowGradient:
     @torch.no_grad()
     def __call__(self, parameter: Tensor) -> None:
         gradient = parameter.grad
-        if gradient is None or not gradient.is_sparse:
-            return
+        if gradient is self.dense:  # added to, not cleared: any row may be written
+            self.written = None
+        elif gradient is not None and gradient.is_sparse:
+            dense = self._cleared(parameter)
+            self.written = gradient._indices()[0]
+            parameter.grad = dense.index_add_(0, self.written, gradient._values())
+
+    def _cleared(self, parameter: Tensor) -> Tensor:
         if self.dense is None:
             self.dense = torch.zeros_like(parameter)
-        elif self.written is not None:
+        elif self.written is None:
+            self.dense.zero_()
+        else:
             self.dense.index_fill_(0, self.written, 0)
-        self.written = gradient._indices()[0]
-        parameter.grad = self.dense.index_add_(0, self.written, gradient._values())
+        return self.dense

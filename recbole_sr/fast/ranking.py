@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from logging import getLogger
@@ -148,22 +149,27 @@ class TopCollector(Collector):
         self._collected["rec.topk"].append(result)
 
     def get_data_struct(self) -> Any:
-        """All that was collected, as RecBole's evaluator reads it."""
-        if self._loader is not None:
-            for name, parts in self._collected.items():
-                if self.register.need(name):
-                    self.data_struct.set(name, torch.cat(parts))
-            self._loader = None
-        return super().get_data_struct()
+        """All that was collected, as RecBole's evaluator reads it.
+
+        RecBole's own fails on metrics that need a number or a counter, such as ItemCoverage.
+        """
+        if self._loader is None:
+            return super().get_data_struct()
+        self._loader = None
+        struct = copy.copy(self.data_struct)
+        struct._data_dict = struct._data_dict | {
+            name: torch.cat(parts).cpu() for name, parts in self._collected.items()
+        }
+        return struct
 
     def _best_items(self, scores: Tensor, users: Any, loader: FullSortLoader) -> Tensor:
         k = max(self.topk)
         if loader.block == loader.step:  # RecBole's own batches
             return scores.topk(k, dim=-1).indices
         items, clear = best(scores, k)
-        unclear = (~clear).nonzero().squeeze(1)
-        for row, position in zip(unclear.tolist(), loader.positions(users)[unclear.cpu()].tolist()):
-            batch, place = loader.recboles_batch(position)
+        positions = loader.positions(users)
+        for row in (~clear).nonzero().squeeze(1).tolist():
+            batch, place = loader.recboles_batch(int(positions[row]))
             items[row] = self._score(batch)[1][place].topk(k).indices
         return items
 
