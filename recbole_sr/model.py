@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from recbole_sr import representation
+from recbole_sr.fast.optimizer import look_up
 from recbole_sr.objective import Phase
 from recbole_sr.spectral import stable_rank
 from recbole_sr.subclass import subclass
@@ -134,18 +134,13 @@ class RegularizedModel(_Model):
         for side in self.sr_sides:
             fields = [interaction[name] for name in ids[side] if name in interaction]
             if fields:
-                rows[side] = _rows(tables[side], _distinct(fields))
+                rows[side] = look_up(tables[side], _distinct(fields))
         return rows
-
-
-def _rows(table: Tensor, ids: Tensor) -> Tensor:
-    """Rows of a table; the gradient of a parameter is that of its rows, not a whole table."""
-    return embedding(ids, table, sparse=table.is_leaf)
 
 
 def _distinct(fields: list[Tensor]) -> Tensor:
     ids = torch.cat(fields).unique()
-    return ids[ids != _PADDING]
+    return ids[int(ids[0] == _PADDING) :]  # sorted, so padding comes first
 
 
 def _add(loss: Any, penalty: Tensor) -> Any:

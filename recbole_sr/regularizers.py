@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from recbole_sr.spectral import stable_rank
+from recbole_sr.spectral import unit_stable_rank
 
 __all__ = ["REGULARIZERS", "Regularizer", "negative_stable_rank"]
 
@@ -45,7 +44,7 @@ def negative_stable_rank(x: Tensor) -> Tensor:
         -0.25
 
     """
-    return -stable_rank(normalize(x, dim=-1)) / x.shape[-1]
+    return -unit_stable_rank(x) / x.shape[-1]
 
 
 REGULARIZERS: dict[str, Regularizer] = {

@@ -21,7 +21,7 @@ QUIET = {"show_progress": False, "state": "ERROR", "sr_warm_epochs": 0, "sr_moni
 
 def trained(experiment, model, dataset, epochs=2, **settings):
     """A trained model with its trainer and our loaders."""
-    made = experiment(model, dataset, **{**QUIET, **settings, "epochs": epochs})
+    made = experiment(model, dataset, **{**QUIET, **settings, "epochs": max(epochs, 1)})
     trainer = inject_trainer(Trainer)(made.config, made.model)
     if epochs:
         trainer.fit(made.train_data, verbose=False, saved=False)

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 
-__all__ = ["fused", "row_gradients"]
+__all__ = ["fused", "look_up", "row_gradients"]
 
+_SERVED = "sr_row_gradients"  # on the weights that `row_gradients` serves
 _FUSED = (Adam, AdamW, SGD, Adagrad)
 
 
@@ -28,7 +30,12 @@ def fused(optimizer: Optimizer) -> Optimizer:
         return optimizer
     groups = [{**group, "fused": True, "foreach": False} for group in optimizer.param_groups]
     make: Any = type(optimizer)
-    return make(groups, lr=optimizer.defaults["lr"], fused=True)  # type: ignore[no-any-return]
+    return make(groups, lr=optimizer.defaults["lr"], fused=True)
+
+
+def look_up(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows of a table, with a gradient of rows where :func:`row_gradients` collects them."""
+    return embedding(ids, table, sparse=getattr(table, _SERVED, False))
 
 
 @contextmanager
@@ -52,12 +59,14 @@ def row_gradients(model: nn.Module) -> Iterator[None]:
     handles = []
     for table in tables:
         table.sparse = True
+        setattr(table.weight, _SERVED, True)
         handles.append(table.weight.register_post_accumulate_grad_hook(_RowGradient()))
     try:
         yield
     finally:
         for table, handle in zip(tables, handles, strict=True):
             table.sparse = False
+            delattr(table.weight, _SERVED)
             handle.remove()
 
 

@@ -16,7 +16,11 @@ from recbole.utils import InputType, ModelType
 from recbole_sr.fast.loader import TrainLoader
 from recbole_sr.fast.pairs import Pairs
 from recbole_sr.fast.ranking import FullSortLoader
-from recbole_sr.fast.sampler import NegativeSampler, popularity_weights
+from recbole_sr.fast.sampler import (
+    NegativeSampler,
+    popularity_weights,
+    refuse_without_negatives,
+)
 
 __all__ = ["data_preparation"]
 
@@ -101,14 +105,17 @@ def _evaluation(config: Any, phase: str) -> str | None:
 
 def _train_loader(config: Any, parts: list[Any]) -> TrainLoader:
     part = parts[0]
-    device = torch.device(config["device"])
+    users, items = (
+        [each.inter_feat[field] for each in parts] for field in (part.uid_field, part.iid_field)
+    )
+    # Like RecBole, refuse also who has everything only with validation and test.
+    everywhere = Pairs(torch.cat(users), torch.cat(items), part.item_num)
+    refuse_without_negatives(everywhere, part.user_num, part.item_num - 1)
     arguments = config["train_neg_sample_args"]
-    users, items = part.inter_feat[part.uid_field], part.inter_feat[part.iid_field]
     weights = None
-    if arguments["distribution"] == "popularity":  # RecBole counts all three parts
-        everywhere = torch.cat([each.inter_feat[part.iid_field] for each in parts])
-        weights = popularity_weights(everywhere, part.item_num, arguments["alpha"])
-    positives = Pairs(users, items, part.item_num, device)
+    if arguments["distribution"] == "popularity":  # of all three parts, as in RecBole
+        weights = popularity_weights(torch.cat(items), part.item_num, arguments["alpha"])
+    positives = Pairs(users[0], items[0], part.item_num, config["device"])
     negatives = NegativeSampler(positives, part.user_num, weights)
     return TrainLoader(config, part, negatives, shuffle=config["shuffle"])
 

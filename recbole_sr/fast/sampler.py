@@ -8,7 +8,7 @@ from torch import Tensor
 from recbole_sr.errors import InputError
 from recbole_sr.fast.pairs import Pairs
 
-__all__ = ["NegativeSampler", "popularity_weights"]
+__all__ = ["NegativeSampler", "popularity_weights", "refuse_without_negatives"]
 
 
 class NegativeSampler:
@@ -43,11 +43,7 @@ class NegativeSampler:
             cumulative = weights.double().cumsum(0)
             self.cumulative = (cumulative / cumulative[-1]).to(positives.keys.device)
             available = int((weights > 0).sum())
-        if len(positives.keys) and int(positives.counts(n_users).max()) >= available:
-            raise InputError(
-                "train_neg_sample_args: expected items that a user has not interacted with, got a "
-                "user with none left to sample; filter such users with user_inter_num_interval"
-            )
+        refuse_without_negatives(positives, n_users, available)
 
     def draw(self, users: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One item for each user id: ``(N,)``, int64.
@@ -71,6 +67,20 @@ class NegativeSampler:
             return torch.randint(1, high, (count,), generator=generator, device=device)
         points = torch.rand(count, dtype=torch.float64, generator=generator, device=device)
         return torch.searchsorted(self.cumulative, points, right=True)
+
+
+def refuse_without_negatives(positives: Pairs, n_users: int, available: int) -> None:
+    """Stop where a user has every item that is available.
+
+    Raises:
+        InputError: says so, as RecBole's ``Sampler`` does.
+
+    """
+    if int(positives.counts(n_users).max()) >= available:
+        raise InputError(
+            "train_neg_sample_args: expected items that a user has not interacted with, got a "
+            "user with none left to sample; filter such users with user_inter_num_interval"
+        )
 
 
 def popularity_weights(items: Tensor, n_items: int, alpha: float) -> Tensor:
