@@ -143,7 +143,8 @@ class PhasedTrainer(_Trainer):
             self.initial_stable_rank = self._stable_rank()
         batches = ProgressBar(train_data, self._title(epoch_idx)) if show_progress else train_data
         start = perf_counter()
-        gradients = row_gradients(self.model) if self.options.sr_fast else nullcontext()
+        fast = self.options.sr_fast
+        gradients = row_gradients(self.model, self.optimizer) if fast else nullcontext()
         with self.model.sr_regularized(phase, self.options.sr_tables), gradients:
             loss = super()._train_epoch(batches, epoch_idx, loss_func)
         seconds = perf_counter() - start

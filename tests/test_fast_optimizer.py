@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
+from recbole.trainer import Trainer
 from torch import nn
 
 from recbole_sr.fast.optimizer import fused, row_gradients
@@ -50,8 +53,6 @@ def test_the_trainer_takes_the_fused_one(learner, is_fused, experiment, tiny):
 
 
 def made_trainer(made):
-    from recbole.trainer import Trainer
-
     return inject_trainer(Trainer)(made.config, made.model)
 
 
@@ -128,8 +129,6 @@ def test_row_gradients_keep_their_memory_and_leave_nothing_on_the_model():
 @pytest.mark.parametrize("settings", [{}, {"clip_grad_norm": {"max_norm": 0.01}}], ids=str)
 @pytest.mark.parametrize("warm_epochs", [0, 2])
 def test_training_is_that_of_dense_gradients(warm_epochs, settings, experiment, tiny, monkeypatch):
-    from contextlib import nullcontext
-
     def weights():
         made = experiment(
             "BPR", "tiny", **tiny, **settings, epochs=2, sr_warm_epochs=warm_epochs, learner="sgd"
@@ -138,6 +137,17 @@ def test_training_is_that_of_dense_gradients(warm_epochs, settings, experiment, 
         return made.model.state_dict()
 
     rows = weights()
-    monkeypatch.setattr("recbole_sr.trainer.row_gradients", lambda model: nullcontext())
+    monkeypatch.setattr("recbole_sr.trainer.row_gradients", lambda *_: nullcontext())
     for name, value in weights().items():
         torch.testing.assert_close(rows[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("warm_epochs", [0, 2])
+def test_sparse_adam_moves_the_batchs_rows_alone(warm_epochs, experiment, tiny):
+    made = experiment("BPR", "tiny", **tiny, learner="sparse_adam", sr_warm_epochs=warm_epochs)
+    trainer = made_trainer(made)
+    (batch,) = list(made.train_data)[:1]
+    before = made.model.item_embedding.weight.detach().clone()
+    trainer._train_epoch([batch], 0)
+    moved = (made.model.item_embedding.weight != before).any(1).nonzero().squeeze(1)
+    assert set(moved.tolist()) == set(torch.cat([batch["item_id"], batch["neg_item_id"]]).tolist())

@@ -5,8 +5,10 @@ import pickle
 
 import numpy as np
 import pytest
+import recbole.config
 import torch
 from recbole.model.general_recommender import BPR, LightGCN
+from recbole.utils import get_model, init_seed
 from scipy import sparse
 
 from recbole_sr.fast.propagation import SymmetricAdjacency, accelerate
@@ -67,15 +69,36 @@ def test_repeated_interactions_count_once_as_in_recbole(experiment, tiny):
     assert torch.equal(torch.sparse.mm(ours.get_norm_adj_mat(), unit), expected)
 
 
-def test_lightgcns_loss_and_gradients_are_recboles(experiment, tiny):
-    def step(fast):
-        made = experiment("LightGCN", "tiny", **tiny, sr_fast=fast)
-        batch = next(iter(experiment("LightGCN", "tiny", **tiny).train_data))
-        loss = made.model.calculate_loss(batch)
-        loss.backward()
-        return loss, [parameter.grad for parameter in made.model.parameters()]
+@pytest.mark.parametrize(
+    ("name", "more", "served"),
+    [
+        ("LightGCN", {}, True),
+        ("NGCF", {"message_dropout": 0.0}, True),
+        ("NGCF", {"message_dropout": 0.0, "node_dropout": 0.5}, False),
+        ("SGL", {"type": "ED"}, True),
+        ("SGL", {"type": "ND"}, True),
+        ("SGL", {"type": "RW"}, True),
+    ],
+    ids=str,
+)
+def test_loss_and_gradients_are_recboles(name, more, served, experiment, tiny):
+    made = experiment("LightGCN", "tiny", **tiny)
+    batch = next(iter(made.train_data))
+    config = recbole.config.Config(name, "tiny", config_dict={**tiny, **more})
 
-    torch.testing.assert_close(step(True), step(False), rtol=1e-4, atol=1e-7)
+    def step(model_class):
+        init_seed(7, True)
+        model = model_class(config, made.train_data.dataset)
+        model.train()  # SGL draws its graphs here
+        torch.manual_seed(0)
+        loss = model.calculate_loss(batch)
+        loss.backward()
+        ours = any(isinstance(value, SymmetricAdjacency) for value in vars(model).values())
+        assert ours is (served and model_class is not plain)
+        return loss, [parameter.grad for parameter in model.parameters()]
+
+    plain = get_model(name)
+    torch.testing.assert_close(step(accelerate(plain)), step(plain), rtol=1e-3, atol=1e-6)
 
 
 def test_the_model_still_copies_pickles_and_saves_as_recboles(experiment, tiny):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
-from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, SparseAdam
 
 __all__ = ["fused", "look_up", "row_gradients"]
 
@@ -39,16 +39,19 @@ def look_up(table: Tensor, ids: Tensor) -> Tensor:
 
 
 @contextmanager
-def row_gradients(model: nn.Module) -> Iterator[None]:
+def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[None]:
     """Inside the ``with`` block, look-ups in embedding tables do not allocate whole gradients.
 
     torch gives every look-up a dense gradient as large as the table, fresh memory of which all but
     the batch's rows is zero. Here the look-ups give rows, which are added up in one dense gradient
     that is kept from step to step and cleared where it was written. The optimiser sees what it
-    always sees.
+    always sees. ``SparseAdam`` is handed the rows themselves, which is what it needs; it moves only
+    the rows of the batch and lets the moments of the others stand still, other mathematics than
+    Adam's.
 
     Args:
         model: its ``nn.Embedding`` tables are served, but for those that scale by frequency.
+        optimizer: what the gradients are for.
 
     """
     tables = [
@@ -60,14 +63,16 @@ def row_gradients(model: nn.Module) -> Iterator[None]:
     for table in tables:
         table.sparse = True
         setattr(table.weight, _SERVED, True)
-        handles.append(table.weight.register_post_accumulate_grad_hook(_RowGradient()))
+        if not isinstance(optimizer, SparseAdam):
+            handles.append(table.weight.register_post_accumulate_grad_hook(_RowGradient()))
     try:
         yield
     finally:
-        for table, handle in zip(tables, handles, strict=True):
+        for handle in handles:
+            handle.remove()
+        for table in tables:
             table.sparse = False
             delattr(table.weight, _SERVED)
-            handle.remove()
 
 
 class _RowGradient:

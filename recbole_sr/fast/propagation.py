@@ -97,12 +97,16 @@ class _SymmetricProduct(torch.autograd.Function):
 
 
 class _NormalisedGraph:
-    """LightGCN's matrix, without its Python loop over interactions."""
+    """LightGCN's and NGCF's matrix, without its Python loop over interactions."""
 
     interaction_matrix: Any
     n_users: int
+    node_dropout = 0.0  # NGCF sets it; it then needs the matrix as coordinates
 
-    def get_norm_adj_mat(self) -> SymmetricAdjacency:
+    def get_norm_adj_mat(self) -> Any:
+        if self.node_dropout:
+            base: Any = super()
+            return base.get_norm_adj_mat()
         interactions = self.interaction_matrix.tocsr()
         interactions.data[:] = 1  # RecBole's dictionary keeps repeated interactions once
         graph = sparse.bmat([[None, interactions], [interactions.T, None]], format="csr")
@@ -111,4 +115,18 @@ class _NormalisedGraph:
         return SymmetricAdjacency(scale @ graph @ scale)
 
 
-_GRAPHS: dict[str, type] = {"LightGCN": _NormalisedGraph}
+class _SampledGraphs:
+    """SGL's graphs: the whole one, and those it draws anew each epoch."""
+
+    device: torch.device
+
+    def csr2tensor(self, matrix: sparse.csr_matrix) -> SymmetricAdjacency:
+        return SymmetricAdjacency(matrix).to(self.device)
+
+
+# Only models whose every matrix is symmetric: the backward pass relies on it.
+_GRAPHS: dict[str, type] = {
+    "LightGCN": _NormalisedGraph,
+    "NGCF": _NormalisedGraph,
+    "SGL": _SampledGraphs,
+}
