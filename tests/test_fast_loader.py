@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+import recbole.config
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,6 @@ from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.utils import init_seed
 from scipy.stats import chisquare
 
-from recbole_sr.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.fast.loader import TrainLoader
 from recbole_sr.fast.pairs import Pairs
@@ -22,7 +22,9 @@ from recbole_sr.fast.sampler import NegativeSampler, popularity_weights
 
 
 def prepared(prepare, model, settings, **more):
-    config = Config(model, settings.get("dataset", "tiny"), config_dict={**settings, **more})
+    config = recbole.config.Config(
+        model, settings.get("dataset", "tiny"), config_dict={**settings, **more}
+    )
     init_seed(config["seed"], config["reproducibility"])
     return prepare(config, create_dataset(config))
 

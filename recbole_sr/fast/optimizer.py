@@ -50,20 +50,24 @@ def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Itera
     Adam's.
 
     Args:
-        model: its ``nn.Embedding`` tables are served, but for those that scale by frequency.
+        model: its ``nn.Embedding`` tables on the CPU are served, but for those that scale by
+            frequency. On a GPU fresh memory costs nothing, and torch's own way is deterministic.
         optimizer: what the gradients are for.
 
     """
+    rows_wanted = isinstance(optimizer, SparseAdam)
     tables = [
         module
         for module in model.modules()
-        if isinstance(module, nn.Embedding) and not (module.sparse or module.scale_grad_by_freq)
+        if isinstance(module, nn.Embedding)
+        and not (module.sparse or module.scale_grad_by_freq)
+        and (rows_wanted or module.weight.device.type == "cpu")
     ]
     handles = []
     for table in tables:
         table.sparse = True
         setattr(table.weight, _SERVED, True)
-        if not isinstance(optimizer, SparseAdam):
+        if not rows_wanted:
             handles.append(table.weight.register_post_accumulate_grad_hook(_RowGradient()))
     try:
         yield

@@ -40,13 +40,16 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         The training, validation and test loaders.
 
     """
-    why = _whole(config) or ""
-    whys = {phase: why or _training(config) for phase in _PHASES[:1]}
-    whys |= {phase: why or _evaluation(config, phase) for phase in _PHASES[1:]}
+    whole = _whole(config)
+    whys = {
+        "train": whole or _training(config),
+        "valid": whole or _evaluation(config, "valid"),
+        "test": whole or _evaluation(config, "test"),
+    }
     for reason in sorted({reason for reason in whys.values() if reason}):
         phases = [phase for phase in _PHASES if whys[phase] == reason]
         getLogger().info(f"sr_fast: RecBole's own loader for {', '.join(phases)}, for {reason}")
-    if why:
+    if whole:
         return recbole.data.data_preparation(config, dataset)
     parts = dataset.build()
     samplers = create_samplers(config, dataset, parts) if any(whys.values()) else (None,) * 3
