@@ -76,7 +76,7 @@ def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Itera
             handle.remove()
         for table in tables:
             table.sparse = False
-            delattr(table.weight, _SERVED)
+            vars(table.weight).pop(_SERVED, None)  # tied tables share one
 
 
 class _RowGradient:
