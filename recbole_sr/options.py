@@ -91,6 +91,7 @@ class Options(BaseModel):
     sr_target_step: Positive = 0.01
     sr_monitor: bool = True
     sr_save_step: int = Field(1, ge=0)
+    sr_fast: bool = True
     sr_published: bool = False
 
     @classmethod

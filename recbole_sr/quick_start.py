@@ -16,6 +16,8 @@ from recbole_sr import checkpoint
 from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
 from recbole_sr.errors import InputError, refused_by_recbole
+from recbole_sr.fast.preparation import data_preparation as fast_preparation
+from recbole_sr.fast.propagation import accelerate
 from recbole_sr.model import inject
 from recbole_sr.representation import find
 from recbole_sr.run_folder import RunFolder
@@ -203,6 +205,8 @@ def _prepare(config: Config) -> _Experiment:
         )
     where = find(config.model_class)
     where.check(config, config.options.sr_tables)
+    fast = config.options.sr_fast
+    model_class = accelerate(config.model_class) if fast else config.model_class
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()
@@ -212,9 +216,10 @@ def _prepare(config: Config) -> _Experiment:
         check_dataset(config.final_config_dict)
         dataset = create_dataset(config)
         logger.info(dataset)
-        train_data, valid_data, test_data = data_preparation(config, dataset)
+        prepare = fast_preparation if fast else data_preparation
+        train_data, valid_data, test_data = prepare(config, dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = inject(config.model_class)(config, train_data._dataset).to(config["device"])
+    model = inject(model_class)(config, train_data._dataset).to(config["device"])
     if config.options.sr_published:
         _start_as_published(model)
     logger.info(model)

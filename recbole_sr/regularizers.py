@@ -18,8 +18,8 @@ from functools import wraps
 import torch
 from torch import Tensor
 
-from recbole_sr.rows import unit_rows
-from recbole_sr.spectral import stable_rank
+from recbole_sr.rows import as_matrix, unit_rows
+from recbole_sr.spectral import unit_stable_rank
 from recbole_sr.uniformity import log_mean_kernel
 
 __all__ = [
@@ -43,10 +43,7 @@ def _of_unit_rows(function: Regularizer) -> Regularizer:
 
     @wraps(function)
     def of_rows(x: Tensor) -> Tensor:
-        if x.ndim != 2:
-            raise ValueError(f"expected a matrix (N, D), got shape {tuple(x.shape)}")
-        if not x.is_floating_point():
-            raise TypeError(f"expected a floating-point matrix, got {x.dtype}")
+        x = as_matrix(x)
         with torch.autocast(x.device.type, enabled=False):
             return function(unit_rows(x.float() if x.dtype.itemsize < 4 else x))
 
@@ -59,7 +56,6 @@ def _gram(x: Tensor) -> tuple[Tensor, Tensor]:
     return gram, gram.trace().clamp_min(1)
 
 
-@_of_unit_rows
 def negative_stable_rank(x: Tensor) -> Tensor:
     r"""Stable rank of the unit rows as a penalty, :math:`-\operatorname{srank}(\hat X) / D`.
 
@@ -82,10 +78,9 @@ def negative_stable_rank(x: Tensor) -> Tensor:
         -0.25
 
     """
-    return -stable_rank(x) / x.shape[-1]
+    return -unit_stable_rank(x) / x.shape[-1]
 
 
-@_of_unit_rows
 def log_stable_rank(x: Tensor) -> Tensor:
     r"""Logarithm of the stable rank as a penalty, :math:`-\log \operatorname{srank}(\hat X)`.
 
@@ -105,7 +100,7 @@ def log_stable_rank(x: Tensor) -> Tensor:
         -1.3863
 
     """
-    return -stable_rank(x).clamp_min(1).log()
+    return -unit_stable_rank(x).clamp_min(1).log()
 
 
 @_of_unit_rows

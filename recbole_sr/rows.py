@@ -1,10 +1,25 @@
-"""Rows of unit length, which the losses and the regularisers share."""
+"""Rows of a matrix, as the losses and the regularisers share them."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["unit_rows"]
+__all__ = ["as_matrix", "unit_rows"]
+
+
+def as_matrix(x: Tensor) -> Tensor:
+    """The same tensor, which must be a floating-point matrix ``(N, D)``.
+
+    Raises:
+        ValueError: it is not a matrix.
+        TypeError: it is not floating point.
+
+    """
+    if x.ndim != 2:
+        raise ValueError(f"expected a matrix (N, D), got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise TypeError(f"expected a floating-point matrix, got {x.dtype}")
+    return x
 
 
 def unit_rows(x: Tensor) -> Tensor:

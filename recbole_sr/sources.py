@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 from recbole_sr.errors import InputError
+from recbole_sr.fast.optimizer import look_up
 
 __all__ = [
     "Call",
@@ -158,7 +158,7 @@ class Table:
 
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
-        return [embedding(ids, weight) for weight in self._weights(step.model)]
+        return [look_up(weight, ids) for weight in self._weights(step.model)]
 
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """See :class:`Source`."""
@@ -199,7 +199,7 @@ class Field:
 
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
-        return [embedding(ids, self._table(step.model, step.column))]
+        return [look_up(self._table(step.model, step.column), ids)]
 
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """See :class:`Source`."""
@@ -235,7 +235,7 @@ class Propagated:
 
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
-        return [embedding(ids, self.pick(step.calls[self.module].output))]
+        return [look_up(self.pick(step.calls[self.module].output), ids)]
 
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """See :class:`Source`."""

@@ -12,10 +12,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["stable_rank", "stable_rank_reference"]
+from recbole_sr.rows import as_matrix
+
+__all__ = ["stable_rank", "stable_rank_reference", "unit_stable_rank"]
+
+# A sum of squares between this and its inverse has lost nothing that matters in float32.
+_SAFE = 1e-12
+_TINY = 1e-12  # the length below which torch's normalize leaves a row short
 
 
 def stable_rank(x: Tensor) -> Tensor:
@@ -47,9 +54,38 @@ def stable_rank(x: Tensor) -> Tensor:
         1.0
 
     """
-    x = _as_matrix(x)
+    x = as_matrix(x)
     with torch.autocast(x.device.type, enabled=False):
         return _StableRank.apply(x.float() if x.dtype.itemsize < 4 else x)
+
+
+def unit_stable_rank(x: Tensor) -> Tensor:
+    r"""Stable rank of the unit rows of a matrix, differentiable with respect to the rows given.
+
+    Normalising is part of the closed form: with :math:`a = \hat X v`,
+
+    .. math:: \partial\operatorname{srank}(\hat X) / \partial x_i = \frac{2
+              \operatorname{srank}(\hat X)}{\lambda \|x_i\|} (a_i^2 \hat x_i - a_i v)
+
+    Args:
+        x: ``(N, D)``, floating point. Rows of length zero stay zero.
+
+    Returns:
+        ``()``, as :func:`stable_rank`.
+
+    Raises:
+        ValueError: ``x`` is not a matrix.
+        TypeError: ``x`` is not floating point.
+
+    Example:
+        >>> import torch
+        >>> round(unit_stable_rank(torch.diag(torch.tensor([1.0, 2.0, 3.0]))).item(), 4)
+        3.0
+
+    """
+    x = as_matrix(x)
+    with torch.autocast(x.device.type, enabled=False):
+        return _UnitStableRank.apply(x.float() if x.dtype.itemsize < 4 else x)
 
 
 def stable_rank_reference(x: Tensor) -> Tensor:
@@ -67,7 +103,7 @@ def stable_rank_reference(x: Tensor) -> Tensor:
         1.25
 
     """
-    squares = torch.linalg.svdvals(_as_matrix(x)).square()
+    squares = torch.linalg.svdvals(as_matrix(x)).square()
     return squares.sum() / squares.max() if squares.any() else x.new_zeros(())
 
 
@@ -82,18 +118,21 @@ class _StableRank(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        # Scaling changes nothing in exact arithmetic; here it keeps the squares of tiny or huge
-        # entries inside the range of the dtype.
-        scale = x.abs().amax() if x.numel() else x.new_zeros(())
-        if not 0 < scale < torch.inf:  # empty, all zero, or not finite, on which eigh would raise
-            ctx.save_for_backward(x)
-            return scale * 0
-        x = x / scale
+        scale = x.new_ones(())
         gram = x.mT @ x
-        values, vectors = torch.linalg.eigh(gram)
+        if not _SAFE < gram.trace() < 1 / _SAFE:
+            # Scaling changes nothing in exact arithmetic; here it keeps the squares of tiny or
+            # huge entries inside the range of the dtype.
+            scale = x.abs().amax() if x.numel() else x.new_zeros(())
+            if not 0 < scale < torch.inf:  # empty, all zero, or not finite
+                ctx.save_for_backward(x)
+                return scale * 0
+            x = x / scale
+            gram = x.mT @ x
+        value, vector = _top_eigenpair(gram)
         # Rounding can put a rank-one matrix a hair below 1.
-        rank = (gram.trace() / values[-1]).clamp_min(1)
-        ctx.save_for_backward(x, vectors[:, -1], rank, values[-1] * scale)
+        rank = (gram.trace() / value).clamp_min(1)
+        ctx.save_for_backward(x, vector, rank, value * scale)
         return rank
 
     @staticmethod
@@ -107,9 +146,44 @@ class _StableRank(torch.autograd.Function):
             return torch.addr(x, x @ v, -rank * v) * (2 * grad / scaled_top)
 
 
-def _as_matrix(x: Tensor) -> Tensor:
-    if x.ndim != 2:
-        raise ValueError(f"stable rank is defined for a matrix (N, D); got shape {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise TypeError(f"stable rank needs a floating-point matrix; got {x.dtype}")
-    return x
+class _UnitStableRank(torch.autograd.Function):
+    """Forward and backward of :func:`unit_stable_rank`, each in few passes over the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(_TINY)
+        unit = x / lengths
+        gram = unit.mT @ unit
+        total = gram.trace()
+        if not 0 < total < torch.inf:  # empty, all zero, or not finite
+            ctx.save_for_backward(x)
+            return total * 1
+        value, vector = _top_eigenpair(gram)
+        rank = (total / value).clamp_min(1)
+        ctx.save_for_backward(unit, lengths, vector, rank / value)
+        return rank
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        unit, *rest = ctx.saved_tensors
+        if not rest:
+            return torch.zeros_like(unit)
+        lengths, v, ratio = rest
+        with torch.autocast(unit.device.type, enabled=False):
+            along = unit @ v
+            pull = along * (2 * grad * ratio) / lengths.squeeze(1)
+            return (unit * (pull * along).unsqueeze(1)).addr_(pull, v, alpha=-1)
+
+
+def _top_eigenpair(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest eigenvalue of a symmetric matrix and its eigenvector, no others where LAPACK can."""
+    d = len(gram)
+    if gram.device.type == "cpu":
+        matrix = gram.numpy()
+        solve = get_lapack_funcs("syevr", (matrix,))
+        values, vectors, *_, failed = solve(matrix, range="I", il=d, iu=d)
+        if not failed:
+            return torch.from_numpy(values)[0], torch.from_numpy(vectors)[:, 0]
+    values, vectors = torch.linalg.eigh(gram)
+    return values[-1], vectors[:, -1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from recbole_sr import checkpoint
 from recbole_sr.errors import InputError
+from recbole_sr.fast.optimizer import fused, row_gradients
+from recbole_sr.fast.ranking import TopCollector
 from recbole_sr.options import Options
 from recbole_sr.progress import ProgressBar
 from recbole_sr.run_folder import RunFolder
@@ -92,6 +95,8 @@ class PhasedTrainer(_Trainer):
         self._random_states: dict[str, Any] | None = None
         self.run_folder: RunFolder | None = None
         self._check_reachable()
+        if self.options.sr_fast:
+            self.eval_collector = TopCollector(config)
         self._judge_phase()
 
     def fit(
@@ -117,6 +122,16 @@ class PhasedTrainer(_Trainer):
             self._save_run(self.epochs, train_data)
         return best
 
+    def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
+        """RecBole's evaluation, by blocks of users where the loader gives them."""
+        if self.options.sr_fast:
+            self.eval_collector.attend(eval_data, self._full_sort_batch_eval)
+        return super().evaluate(eval_data, *args, **kwargs)
+
+    def _build_optimizer(self, **kwargs: Any) -> Any:
+        optimizer = super()._build_optimizer(**kwargs)
+        return fused(optimizer) if self.config["sr_fast"] else optimizer
+
     def _train_epoch(
         self,
         train_data: Any,
@@ -137,7 +152,9 @@ class PhasedTrainer(_Trainer):
             self._observe(self.initial_stable_rank)
         batches = ProgressBar(train_data, self._title(epoch_idx)) if show_progress else train_data
         start = perf_counter()
-        with self.model.sr_regularized(phase, self.options.sr_tables):
+        fast = self.options.sr_fast
+        gradients = row_gradients(self.model, self.optimizer) if fast else nullcontext()
+        with self.model.sr_regularized(phase, self.options.sr_tables), gradients:
             loss = super()._train_epoch(batches, epoch_idx, loss_func)
         seconds = perf_counter() - start
         total = sum(loss) if isinstance(loss, tuple) else loss

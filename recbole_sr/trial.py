@@ -23,6 +23,7 @@ __all__ = ["OFF", "STOCK", "Trial"]
 STOCK = "stock"
 OFF: dict[str, Any] = {
     "sr_warm_epochs": 0,
+    "sr_fast": False,
     "sr_warm_regularizers": {},
     "sr_main_regularizers": {},
 }

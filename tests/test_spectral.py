@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recbole_sr.spectral import stable_rank, stable_rank_reference
+from recbole_sr.spectral import stable_rank, stable_rank_reference, unit_stable_rank
 
 sizes = st.integers(1, 12)
 matrices = st.tuples(sizes, sizes).flatmap(
@@ -138,10 +138,60 @@ def test_autocast_does_not_lower_the_precision():
 
 
 def test_refuses_what_is_not_a_matrix():
-    with pytest.raises(ValueError, match=r"matrix \(N, D\); got shape \(2, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"matrix \(N, D\), got shape \(2, 3, 4\)"):
         stable_rank(torch.zeros(2, 3, 4))
 
 
 def test_refuses_integers():
-    with pytest.raises(TypeError, match=r"floating-point matrix; got torch\.int64"):
+    with pytest.raises(TypeError, match=r"floating-point matrix, got torch\.int64"):
         stable_rank(torch.ones(2, 2, dtype=torch.long))
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e15])
+@pytest.mark.parametrize("shape", [(7000, 64), (300, 8), (5, 64), (1, 3), (3, 1), (64, 64)])
+def test_of_unit_rows_equals_normalising_first(shape, scale):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(6)) * scale
+    ours, reference = x.clone().requires_grad_(), x.double().requires_grad_()
+    rank = unit_stable_rank(ours)
+    expected = stable_rank(torch.nn.functional.normalize(reference))
+    torch.testing.assert_close(rank.double(), expected, rtol=1e-4, atol=0)
+    rank.backward()
+    expected.backward()
+    # Where the true gradient is zero, as for one row, rounding is measured against 1 / length.
+    size = max(reference.grad.abs().max().item(), 1e-3 / x.norm(dim=1).min().item())
+    torch.testing.assert_close(ours.grad.double(), reference.grad, rtol=1e-3, atol=1e-3 * size)
+
+
+@pytest.mark.parametrize("shape", [(20, 5), (3, 7), (1, 4)], ids=["tall", "wide", "one row"])
+def test_of_unit_rows_has_the_gradient_of_finite_differences(shape):
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    assert torch.autograd.gradcheck(unit_stable_rank, x.requires_grad_())
+
+
+@pytest.mark.parametrize("x", EDGES.values(), ids=EDGES.keys())
+def test_of_unit_rows_is_right_and_finite_at_the_edges(x):
+    x = x.clone().requires_grad_()
+    rank = unit_stable_rank(x)
+    rank.backward()
+    unit = torch.nn.functional.normalize(x.detach())
+    torch.testing.assert_close(rank, stable_rank_reference(unit))
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_of_unit_rows_that_are_not_finite_is_nan(value):
+    x = torch.ones(3, 2)
+    x[1, 1] = value
+    assert unit_stable_rank(x).isnan()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_of_unit_rows_is_computed_in_single_for_half_precision(dtype):
+    x = torch.randn(500, 8).to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rank = unit_stable_rank(x)
+        rank.backward()
+    assert rank.dtype == torch.float32
+    assert x.grad.dtype == dtype
+    unit = torch.nn.functional.normalize(x.detach().float())
+    torch.testing.assert_close(rank, stable_rank_reference(unit))

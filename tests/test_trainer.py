@@ -9,7 +9,7 @@ from recbole.utils import early_stopping
 
 from recbole_sr.trainer import inject_trainer
 
-OFF = {"sr_warm_epochs": 0}
+OFF = {"sr_warm_epochs": 0, "sr_fast": False}
 QUIET = {"show_progress": False, "state": "ERROR"}
 
 

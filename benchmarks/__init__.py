@@ -1,0 +1,17 @@
+"""Measurements of this package beside stock RecBole: ``python -m benchmarks.NAME``.
+
+Each prints the machine and a Markdown table of medians of 5 interleaved runs after a warm-up, all
+from one process. The data sets are read from ``RECBOLE_DATA`` (default ``dataset``): a folder for
+each, such as ``gowalla/gowalla.inter``. ``RECBOLE_DATA_SETS`` chooses them, by comma.
+
+============  ====================================================================================
+regulariser   the stable rank of both tables on top of a stock BPR step; its kernel against the
+              form by singular values
+training      a training epoch of BPR, ours and stock
+evaluation    full ranking, ours and stock, with the metrics of both
+propagation   a LightGCN training step, ours and stock
+startup       from the settings to the first batch
+growth        step time and peak memory from 10^4 to 10^7 rows
+quality       loss and metrics over 5 seeds, with a paired test
+============  ====================================================================================
+"""

@@ -1,0 +1,109 @@
+"""Timing side by side, and the experiments that are timed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from recbole.utils import get_trainer
+
+from recbole_sr.config import Config
+from recbole_sr.quick_start import _prepare
+from recbole_sr.trainer import inject_trainer
+
+__all__ = ["Run", "data_sets", "experiment", "interleaved", "report", "train"]
+
+RUNS = 5
+
+
+def data_sets(*default: str) -> list[str]:
+    """The data sets to measure on."""
+    return os.environ.get("RECBOLE_DATA_SETS", ",".join(default)).split(",")
+
+
+@dataclass
+class Run:
+    """A prepared experiment with its trainer."""
+
+    config: Any
+    train_data: Any
+    valid_data: Any
+    model: Any
+    trainer: Any
+    epoch: int = -1
+
+
+def experiment(model: str, dataset: str, fast: bool, **settings: Any) -> Run:
+    """Our pipeline's preparation; ``fast=False`` is stock RecBole bit for bit, as a test proves."""
+    sys.argv = sys.argv[:1]
+    warnings.simplefilter("ignore")
+    given = {
+        "data_path": os.environ.get("RECBOLE_DATA", "dataset"),
+        "load_col": {"inter": ["user_id", "item_id"]},
+        "state": "ERROR",
+        "show_progress": False,
+        "sr_warm_epochs": 0,
+        "sr_monitor": False,
+        "sr_fast": fast,
+    }
+    made = _prepare(Config(model, dataset, config_dict={**given, **settings}))
+    trainer_class = get_trainer(made.config["MODEL_TYPE"], made.config["model"])
+    trainer = inject_trainer(trainer_class)(made.config, made.model)
+    trainer.eval_collector.data_collect(made.train_data)
+    return Run(made.config, made.train_data, made.valid_data, made.model, trainer)
+
+
+def train(run: Run, batches: Any = None) -> float:
+    """One epoch more, or the batches given; the loss."""
+    run.epoch += 1
+    return run.trainer._train_epoch(batches or run.train_data, run.epoch)
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[], Any]], runs: int = RUNS, warm_up: int = 1
+) -> dict[str, float]:
+    """Median seconds of each, taking turns so that a busy moment hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(warm_up + runs):
+        for name, run in contestants.items():
+            start = perf_counter()
+            run()
+            if turn >= warm_up:
+                seconds[name].append(perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def table(head: list[str], rows: list[list[Any]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def report(title: str, head: list[str], rows: list[list[Any]]) -> None:
+    """Print a table under its title and the machine."""
+    print(f"\n## {title}\n\n{_machine()}\n\n{table(head, rows)}")
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__} on "
+        f"{torch.get_num_threads()} threads, load {load:.1f} at the end"
+    )
+
+
+def _processor() -> str:
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

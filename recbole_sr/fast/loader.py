@@ -1,0 +1,97 @@
+"""Training batches from tensors: one permutation an epoch, one look-up a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from recbole.data.dataloader import TrainDataLoader
+from recbole.data.interaction import Interaction
+from recbole.utils import InputType
+from torch import Tensor
+
+from recbole_sr.fast.sampler import NegativeSampler
+
+__all__ = ["TrainLoader"]
+
+Fields = dict[str, Tensor]
+
+
+class TrainLoader(TrainDataLoader):
+    """RecBole's ``TrainDataLoader``: the same batches' sizes, fields and layout, from tensors.
+
+    Every interaction comes once an epoch. Order and negatives are drawn from ``generator`` alone,
+    so an epoch is reproduced from the generator's state at its start.
+
+    Args:
+        config: RecBole's configuration.
+        dataset: the training part of a RecBole data set.
+        negatives: where negative items come from.
+        shuffle: whether to draw a new order each epoch.
+
+    """
+
+    def __init__(self, config: Any, dataset: Any, negatives: NegativeSampler, shuffle: bool):
+        super().__init__(config, dataset, None, shuffle=shuffle)
+        device = negatives.positives.keys.device
+        self.generator = torch.Generator(device).manual_seed(config["seed"])
+        self.negatives = negatives
+        self._fields = _on(device, dataset.inter_feat)
+        self._features = {
+            field: _on(device, features)
+            for field, features in (
+                (dataset.uid_field, dataset.user_feat),
+                (dataset.iid_field, dataset.item_feat),
+            )
+            if features is not None
+        }
+
+    def __len__(self) -> int:
+        return -(-self.sample_size // self.step)
+
+    def __iter__(self) -> Iterator[Interaction]:
+        for rows in self._order().split(self.step):
+            yield Interaction(self._batch(rows))
+
+    def _order(self) -> Tensor:
+        device = self.generator.device
+        if not self.shuffle:
+            return torch.arange(self.sample_size, device=device)
+        return torch.randperm(self.sample_size, generator=self.generator, device=device)
+
+    def _batch(self, rows: Tensor) -> Fields:
+        fields = {name: values.index_select(0, rows) for name, values in self._fields.items()}
+        drawn = self.negatives.draw(fields[self.uid_field].repeat(self._drawn), self.generator)
+        if self.times > 1:
+            fields = {name: _repeat(values, self.times) for name, values in fields.items()}
+        if self.dl_format is InputType.PAIRWISE:
+            return self._join(fields) | self._prefixed(self._join({self.iid_field: drawn}))
+        fields[self.iid_field][len(rows) :] = drawn
+        label = torch.zeros(len(rows) * self.times, device=rows.device)
+        label[: len(rows)] = 1
+        return self._join(fields) | {self.label_field: label}
+
+    @property
+    def _drawn(self) -> int:
+        """Negatives for each interaction."""
+        return int(self.neg_sample_num)
+
+    def _join(self, fields: Fields) -> Fields:
+        """RecBole's ``Dataset.join``: the features of the users and items."""
+        for field, features in self._features.items():
+            if field in fields:
+                ids = fields[field]
+                fields |= {name: values.index_select(0, ids) for name, values in features.items()}
+        return fields
+
+    def _prefixed(self, fields: Fields) -> Fields:
+        return {self.neg_prefix + name: values for name, values in fields.items()}
+
+
+def _on(device: torch.device, features: Interaction) -> Fields:
+    return {name: values.to(device) for name, values in features.interaction.items()}
+
+
+def _repeat(values: Tensor, times: int) -> Tensor:
+    return values.repeat(times, *[1] * (values.ndim - 1))

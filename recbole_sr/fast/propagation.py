@@ -1,0 +1,132 @@
+"""The product with a normalised adjacency matrix that is constant and symmetric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding_bag
+
+from recbole_sr.subclass import subclass
+
+__all__ = ["SymmetricAdjacency", "accelerate"]
+
+
+def accelerate(model_class: type) -> Any:
+    """The model class, propagating by :class:`SymmetricAdjacency` where it is known to be right.
+
+    Args:
+        model_class: a RecBole model.
+
+    Returns:
+        A subclass of the same name, or the class itself.
+
+    """
+    mixin = _GRAPHS.get(model_class.__name__)
+    return subclass(mixin, model_class) if mixin else model_class
+
+
+class SymmetricAdjacency:
+    """A constant symmetric sparse matrix, for ``torch.sparse.mm(adjacency, x)``.
+
+    RecBole multiplies by coordinates, forward and backward. Here a row of the product is a weighted
+    sum of rows, which is what ``embedding_bag`` computes; and the gradient of ``A x`` is ``A g``,
+    because ``A`` is its own transpose.
+
+    Args:
+        matrix: ``(N, N)``, equal to its transpose.
+
+    Example:
+        >>> import torch
+        >>> from scipy import sparse
+        >>> adjacency = SymmetricAdjacency(sparse.csr_matrix([[0.0, 2.0], [2.0, 0.0]]))
+        >>> torch.sparse.mm(adjacency, torch.tensor([[1.0], [5.0]]))
+        tensor([[10.],
+                [ 2.]])
+
+    """
+
+    def __init__(self, matrix: sparse.spmatrix):
+        matrix = matrix.tocsr()
+        self.shape = torch.Size(matrix.shape)
+        self.starts = torch.from_numpy(matrix.indptr).long()
+        self.columns = torch.from_numpy(matrix.indices).long()
+        self.values = torch.from_numpy(matrix.data.astype(np.float32))
+
+    def to(self, device: torch.device | str) -> SymmetricAdjacency:
+        """The matrix on a device."""
+        self.starts = self.starts.to(device)
+        self.columns = self.columns.to(device)
+        self.values = self.values.to(device)
+        return self
+
+    def times(self, x: Tensor) -> Tensor:
+        """The product with ``(N, D)``, without gradients."""
+        return embedding_bag(
+            self.columns,
+            x.contiguous(),
+            self.starts,
+            mode="sum",
+            per_sample_weights=self.values.to(x.dtype),
+            include_last_offset=True,
+        )
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is torch.sparse.mm and len(args) == 2 and isinstance(args[0], cls):
+            return _SymmetricProduct.apply(args[1], args[0])
+        return NotImplemented
+
+
+class _SymmetricProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, adjacency: SymmetricAdjacency) -> Tensor:
+        ctx.adjacency = adjacency
+        return adjacency.times(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.adjacency.times(gradient), None
+
+
+class _NormalisedGraph:
+    """LightGCN's and NGCF's matrix, without its Python loop over interactions."""
+
+    interaction_matrix: Any
+    n_users: int
+    node_dropout = 0.0  # NGCF sets it; it then needs the matrix as coordinates
+
+    def get_norm_adj_mat(self) -> Any:
+        if self.node_dropout:
+            base: Any = super()
+            return base.get_norm_adj_mat()
+        interactions = self.interaction_matrix.tocsr()
+        interactions.data[:] = 1  # RecBole's dictionary keeps repeated interactions once
+        graph = sparse.bmat([[None, interactions], [interactions.T, None]], format="csr")
+        degrees = np.asarray((graph > 0).sum(axis=1)).ravel()
+        scale = sparse.diags(np.power(degrees + 1e-7, -0.5))
+        return SymmetricAdjacency(scale @ graph @ scale)
+
+
+class _SampledGraphs:
+    """SGL's graphs: the whole one, and those it draws anew each epoch."""
+
+    device: torch.device
+
+    def csr2tensor(self, matrix: sparse.csr_matrix) -> SymmetricAdjacency:
+        return SymmetricAdjacency(matrix).to(self.device)
+
+
+# Only models whose every matrix is symmetric: the backward pass relies on it.
+_GRAPHS: dict[str, type] = {
+    "LightGCN": _NormalisedGraph,
+    "NGCF": _NormalisedGraph,
+    "SGL": _SampledGraphs,
+}

@@ -1,0 +1,216 @@
+"""Full ranking in blocks of users, with the metrics of RecBole's way to the last digit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from logging import getLogger
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.interaction import Interaction
+from recbole.evaluator import Collector
+from torch import Tensor
+
+from recbole_sr.fast.pairs import Pairs
+
+__all__ = ["FullSortLoader", "TopCollector", "best"]
+
+# Scores held at once: 8 MiB, so that they stay in a processor's cache between the steps.
+_SCORES = 2**21
+_CHUNK = 64
+# Two ways to compute a score differ by rounding: by less than this part of the largest score.
+_ROUNDING = 2.0**-16
+
+Batch = tuple[Interaction, tuple[Tensor, Tensor], Tensor, Tensor]
+
+
+class FullSortLoader(FullSortEvalDataLoader):
+    """RecBole's ``FullSortEvalDataLoader``, with as many users a batch as memory allows.
+
+    RecBole takes ``eval_batch_size // n_items`` users, which is one on most catalogues. A block
+    holds at most 2 million scores, 8 MiB, or RecBole's number of users where that is more.
+
+    Args:
+        config: RecBole's configuration.
+        dataset: the part that is evaluated.
+        seen: all parts up to and including it; what a user has there is left out of the ranking,
+            unless it is to be found.
+
+    """
+
+    def __init__(self, config: Any, dataset: Any, seen: Sequence[Any]):
+        self.logger = getLogger()
+        self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
+        self.is_sequential = False
+        dataset.sort(by=self.uid_field, ascending=True)
+        self.uid_list = dataset.inter_feat[self.uid_field].unique_consecutive()
+        self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
+        self.sample_size = len(self.uid_list)
+        self._positive = self._pairs([dataset])
+        self._history = self._pairs(seen).without(self._positive)
+        AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
+        self.block = max(self.step, _SCORES // dataset.item_num)
+
+    def __len__(self) -> int:
+        return -(-self.sample_size // self.block)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, self.sample_size, self.block):
+            yield self.batch(start, start + self.block)
+
+    def batch(self, start: int, stop: int) -> Batch:
+        """What RecBole's loader gives for the users at these positions."""
+        users = self.user_df[slice(start, stop)]
+        return users, self._history.between(start, stop), *self._positive.between(start, stop)
+
+    def recboles_batch(self, position: int) -> tuple[Batch, int]:
+        """The batch RecBole would evaluate the user at a position in, and its place there."""
+        start = position // self.step * self.step
+        return self.batch(start, start + self.step), position - start
+
+    def positions(self, users: Interaction) -> Tensor:
+        """Where the users of a batch are among all."""
+        return torch.searchsorted(self.uid_list, users[self.uid_field].cpu())
+
+    @cached_property
+    def uid2history_item(self) -> np.ndarray[Any, Any]:
+        """Items left out, by user id; RecBole's case study reads it."""
+        return self._by_user(self._history)
+
+    @cached_property
+    def uid2positive_item(self) -> np.ndarray[Any, Any]:
+        """Items to be found, by user id."""
+        return self._by_user(self._positive)
+
+    @cached_property
+    def uid2items_num(self) -> np.ndarray[Any, Any]:
+        """Number of items to be found, by user id."""
+        numbers = np.zeros(self._dataset.user_num, dtype=np.int64)
+        numbers[self.uid_list.numpy()] = self._positive.counts(self.sample_size).numpy()
+        return numbers
+
+    def _pairs(self, parts: Sequence[Any]) -> Pairs:
+        """Pairs of the parts' interactions; a row is a position in ``uid_list``."""
+        users = torch.cat([part.inter_feat[self.uid_field] for part in parts])
+        items = torch.cat([part.inter_feat[self.iid_field] for part in parts])
+        rows = torch.searchsorted(self.uid_list, users).clamp_(max=self.sample_size - 1)
+        known = self.uid_list[rows] == users
+        return Pairs(rows[known], items[known], parts[0].item_num)
+
+    def _by_user(self, pairs: Pairs) -> np.ndarray[Any, Any]:
+        items = (pairs.keys % pairs.n_items).split(pairs.counts(self.sample_size).tolist())
+        table = np.full(self._dataset.user_num, None, dtype=object)
+        for user, own in zip(self.uid_list.tolist(), items, strict=True):
+            table[user] = own
+        return table
+
+
+class TopCollector(Collector):
+    """RecBole's ``Collector``, for blocks of users.
+
+    A block's scores are sums in another order than RecBole's, so they differ in the last bits.
+    Where that could change the order of a user's best items, or of equal scores, the user is
+    scored once more exactly as RecBole would; hence the same metrics, to the last digit.
+    """
+
+    _loader: FullSortLoader | None = None
+
+    def attend(self, eval_data: Any, score: Callable[[Batch], tuple[Any, ...]]) -> None:
+        """Say what is evaluated next.
+
+        Args:
+            eval_data: the loader; one of RecBole's is collected RecBole's way.
+            score: the trainer's way from a batch to its scores.
+
+        """
+        self._loader = eval_data if isinstance(eval_data, FullSortLoader) else None
+        self._score = score
+        self._collected: dict[str, list[Tensor]] = {"rec.items": [], "rec.topk": []}
+
+    def eval_batch_collect(
+        self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
+    ) -> None:
+        """Keep each user's best items, and which of them were to be found."""
+        if self._loader is None:
+            super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+            return
+        items = self._best_items(scores_tensor, interaction, self._loader)
+        device = items.device
+        found = Pairs(positive_u, positive_i, scores_tensor.shape[1], device)
+        rows = torch.arange(len(items), device=device).unsqueeze(1).expand_as(items)
+        hits = found.contains(rows, items).int()
+        result = torch.cat([hits, found.counts(len(items)).int().unsqueeze(1)], dim=1)
+        self._collected["rec.items"].append(items)
+        self._collected["rec.topk"].append(result)
+
+    def get_data_struct(self) -> Any:
+        """All that was collected, as RecBole's evaluator reads it.
+
+        RecBole's own fails on metrics that need a number or a counter, such as ItemCoverage.
+        """
+        if self._loader is None:
+            return super().get_data_struct()
+        self._loader = None
+        struct = copy.copy(self.data_struct)
+        struct._data_dict = struct._data_dict | {
+            name: torch.cat(parts).cpu() for name, parts in self._collected.items()
+        }
+        return struct
+
+    def _best_items(self, scores: Tensor, users: Any, loader: FullSortLoader) -> Tensor:
+        k = max(self.topk)
+        if loader.block == loader.step:  # RecBole's own batches
+            return scores.topk(k, dim=-1).indices
+        items, clear = best(scores, k)
+        positions = loader.positions(users)
+        for row in (~clear).nonzero().squeeze(1).tolist():
+            batch, place = loader.recboles_batch(int(positions[row]))
+            items[row] = self._score(batch)[1][place].topk(k).indices
+        return items
+
+
+def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ``k`` best items of each row, and whether rounding cannot change their order.
+
+    The largest score of each chunk of 64 items is found first; the best items lie in the best
+    chunks, so only those are sorted.
+
+    Args:
+        scores: ``(N, M)``, floating point.
+        k: how many, at most ``M``.
+
+    Returns:
+        Items ``(N, k)``, best first, and ``(N,)``, bool: whether every score down to the best of
+        the rest is apart from the next by more than rounding.
+
+    Example:
+        >>> import torch
+        >>> items, clear = best(torch.tensor([[0.1, 0.9, 0.5], [0.2, 0.7, 0.7]]), k=1)
+        >>> items[0], clear
+        (tensor([1]), tensor([ True, False]))
+
+    """
+    top, items, largest = _top(scores, min(k + 1, scores.shape[1]))
+    scale = largest.masked_fill(largest.isinf(), 0).abs().amax(-1, keepdim=True)
+    clear = (top[:, :-1] - top[:, 1:] > _ROUNDING * scale).all(-1)
+    return items[:, :k], clear
+
+
+def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The ``k`` largest scores of each row, their items, and some scores that show the scale."""
+    whole = scores.shape[1] // _CHUNK * _CHUNK
+    if whole < 4 * k * _CHUNK:  # too few chunks to be worth it
+        return *scores.topk(k, dim=-1), scores
+    chunks = scores[:, :whole].unflatten(1, (-1, _CHUNK))
+    largest = chunks.amax(-1)
+    within = torch.arange(_CHUNK, device=scores.device)
+    candidates = (largest.topk(k).indices.unsqueeze(-1) * _CHUNK + within).flatten(1)
+    tail = torch.arange(whole, scores.shape[1], device=scores.device)
+    candidates = torch.cat([candidates, tail.expand(len(scores), -1)], dim=1)
+    top, places = scores.gather(1, candidates).topk(k, dim=-1)
+    return top, candidates.gather(1, places), largest
