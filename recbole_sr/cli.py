@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS[arguments.pop(0)] if arguments[:1] and arguments[0] in COMMANDS else _train
     # RecBole calls what torch deprecates; that is no news to who runs a command.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    # RecBole's Config would read them again, and those of other commands for properties.
+    sys.argv[1:] = []
     try:
         command(arguments)
     except InputError as error:
@@ -49,17 +51,16 @@ def _train(arguments: list[str]) -> None:
         "--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"'
     )
     given, properties = parser.parse_known_args(arguments)
-    _leave_to_config(properties, parser)
+    settings = _settings(properties, parser)
     from recbole_sr.quick_start import run_recbole_sr
 
-    run_recbole_sr(given.model, given.dataset, given.config_files.split())
+    run_recbole_sr(given.model, given.dataset, given.config_files.split(), settings)
 
 
 def _resume(arguments: list[str]) -> None:
     parser = _parser("Continue a run that was interrupted or killed, to the same result.", "resume")
     parser.add_argument("run", help="the .run.pth file that the run left in its checkpoint_dir")
     given = parser.parse_args(arguments)
-    _leave_to_config([], parser)
     from recbole_sr.quick_start import resume
 
     resume(given.run)
@@ -70,7 +71,6 @@ def _export(arguments: list[str]) -> None:
     parser.add_argument("checkpoint", help="a model's checkpoint of recbole-sr")
     parser.add_argument("-o", "--output", required=True, help="the file to write")
     given = parser.parse_args(arguments)
-    _leave_to_config([], parser)
     from recbole_sr.export import export
 
     export(given.checkpoint, given.output)
@@ -80,7 +80,6 @@ def _of(module: str) -> Callable[[list[str]], None]:
     """The ``main(arguments)`` of a module."""
 
     def command(arguments: list[str]) -> None:
-        sys.argv[1:] = []  # RecBole's Config reads it
         importlib.import_module(f"recbole_sr.{module}").main(arguments)
 
     return command
@@ -113,12 +112,11 @@ def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
     )
 
 
-def _leave_to_config(properties: list[str], parser: argparse.ArgumentParser) -> None:
-    """RecBole's ``Config`` reads ``sys.argv`` itself, so that the command line overrides all."""
+def _settings(properties: list[str], parser: argparse.ArgumentParser) -> dict[str, str]:
     stray = [text for text in properties if not (text.startswith("--") and "=" in text)]
     if stray:
         parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
-    sys.argv[1:] = properties
+    return dict(text.removeprefix("--").split("=", 1) for text in properties)
 
 
 def _epilog() -> str:

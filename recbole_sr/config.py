@@ -166,11 +166,9 @@ class Config(recbole.config.Config):
     def _get_final_config_dict(self) -> dict[str, Any]:
         """RecBole's merged keys, refused before RecBole derives others from them."""
         settings = super()._get_final_config_dict()
-        check_unread(
-            (key for key in self.external_config_dict if not key.startswith("sr_")),
-            self.internal_config_dict,
-            self.model_class,
-        )
+        # Not those of sys.argv: a program that calls us has arguments of its own there.
+        given = {**self.file_config_dict, **self.variable_config_dict}
+        check_unread(_without_sr(given), self.internal_config_dict, self.model_class)
         check_values(settings)
         if _refuses_negatives(self.model_class, settings):
             settings["train_neg_sample_args"] = self.external_config_dict.get(

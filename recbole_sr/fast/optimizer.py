@@ -60,6 +60,7 @@ def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Itera
         module
         for module in model.modules()
         if isinstance(module, nn.Embedding)
+        and module.weight.requires_grad
         and not (module.sparse or module.scale_grad_by_freq)
         and (rows_wanted or module.weight.device.type == "cpu")
     ]
