@@ -34,7 +34,7 @@ def compare(
     datasets: Sequence[str] = ("ml-100k",),
     *,
     seeds: int = 5,
-    variants: Sequence[str] = ("published", "default"),
+    variants: Sequence[str] = ("default",),
     config_file_list: Sequence[str] = (),
     config_dict: Mapping[str, Any] | None = None,
     output: str = "comparison",
@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--variants",
         nargs="+",
-        default=["published", "default"],
+        default=["default"],
         help="none, published, default, or YAML property files; stock RecBole is always there",
     )
     add("--config_files", default="", help='property files for all runs, as in "a.yaml b.yaml"')
