@@ -54,7 +54,7 @@ class _Experiment:
         if state:
             trainer.restore_run(state, self.train_data)
         if saved:
-            folder = folder or trainer.saved_model_file.removesuffix(".pth")
+            folder = folder or trainer.run_path
             trainer.run_folder = RunFolder.create(folder, self.config, resumed=bool(state))
         show = verbose and self.config["show_progress"]
         best_score, best_result = trainer.fit(

@@ -90,6 +90,8 @@ class PhasedTrainer(_Trainer):
         self.epoch_records: list[EpochRecord] = []
         self.initial_stable_rank: Ranks | None = None
         self._memory = ModelMemory(model)
+        # Pretraining renames its checkpoint as it goes; the run stays where it began.
+        self.run_path = self.saved_model_file.removesuffix(".pth")
         self._saving = False
         self.finished = False
         self._random_states: dict[str, Any] | None = None
@@ -242,6 +244,7 @@ class PhasedTrainer(_Trainer):
             "epoch": epoch,
             "finished": self.finished,
             "saved_model_file": self.saved_model_file,
+            "run_path": self.run_path,
             "state_dict": self.model.state_dict(),
             "memory": self._memory.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in optimizers(self).items()},
@@ -271,6 +274,7 @@ class PhasedTrainer(_Trainer):
         self.start_epoch = state["epoch"]
         self.finished = state["finished"]
         self.saved_model_file = state["saved_model_file"]
+        self.run_path = state["run_path"]
         checkpoint.load_weights(self.model, state["state_dict"], state["saved_model_file"])
         self._memory.load_state_dict(state["memory"])
         for name, optimizer_state in state["optimizers"].items():
@@ -289,7 +293,7 @@ class PhasedTrainer(_Trainer):
     @property
     def run_file(self) -> str:
         """Where the run is saved for resuming, beside RecBole's checkpoint of the best model."""
-        return self.saved_model_file.removesuffix(".pth") + ".run.pth"
+        return self.run_path + ".run.pth"
 
     def _switch(self) -> None:
         self.logger.info(
