@@ -10,6 +10,7 @@ regulariser   the stable rank of both tables on top of a stock BPR step; its ker
 training      a training epoch of BPR, ours and stock
 evaluation    full ranking, ours and stock, with the metrics of both
 propagation   a LightGCN training step, ours and stock
+spectral      the factorisation of the spectral start
 startup       from the settings to the first batch
 growth        step time and peak memory from 10^4 to 10^7 rows
 quality       loss and metrics over 5 seeds, with a paired test

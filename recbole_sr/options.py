@@ -58,6 +58,7 @@ _PUBLISHED: dict[str, Any] = {
     "sr_similarity": "dot",
     "sr_uniformity_rows": None,
     "sr_target_rank": None,
+    "sr_init": "model",
 }
 
 
@@ -89,6 +90,9 @@ class Options(BaseModel):
     sr_uniformity_rows: int | None = Field(None, ge=2)
     sr_target_rank: RankTarget = None
     sr_target_step: Positive = 0.01
+    sr_init: Literal["model", "spectral"] = "model"
+    sr_init_power: Weight = 0.5
+    sr_init_scale: Positive | None = None
     sr_monitor: bool = True
     sr_save_step: int = Field(1, ge=0)
     sr_fast: bool = True

@@ -18,6 +18,7 @@ from recbole_sr.config import Config
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
+from recbole_sr.initialization import check_spectral, start_spectral
 from recbole_sr.model import inject
 from recbole_sr.representation import find
 from recbole_sr.run_folder import RunFolder
@@ -205,6 +206,8 @@ def _prepare(config: Config) -> _Experiment:
         )
     where = find(config.model_class)
     where.check(config, config.options.sr_tables)
+    if config.options.sr_init == "spectral":
+        check_spectral(config["model"], where)
     fast = config.options.sr_fast
     model_class = accelerate(config.model_class) if fast else config.model_class
     init_seed(config["seed"], config["reproducibility"])
@@ -222,6 +225,8 @@ def _prepare(config: Config) -> _Experiment:
     model = inject(model_class)(config, train_data._dataset).to(config["device"])
     if config.options.sr_published:
         _start_as_published(model)
+    if config.options.sr_init == "spectral":
+        _start_spectral(model, config, train_data._dataset)
     logger.info(model)
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {where.side(side).about}")
@@ -233,6 +238,18 @@ def _start_as_published(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.reset_parameters()
+
+
+def _start_spectral(model: Any, config: Config, training: Any) -> None:
+    start_spectral(
+        model,
+        find(config.model_class),
+        model.sr_columns,
+        training,
+        config.options.sr_init_power,
+        config.options.sr_init_scale,
+        config["seed"],
+    )
 
 
 def _closing_lines(result: dict[str, Any]) -> list[str]:

@@ -137,6 +137,10 @@ def _gcmc(model: Any) -> Any:
     return model.GcEncoder(model.user_features, model.item_features)
 
 
+def _sgl(model: Any) -> Any:
+    return model.forward(model.train_graph)
+
+
 def _mcclk_users(out: Any) -> Tensor:
     return torch.cat((out[3], out[1]), dim=-1)
 
@@ -147,7 +151,12 @@ def _mcclk_items(out: Any) -> Tensor:
 
 _TABLES = Representations(Table("user_embedding"), Table("item_embedding"))
 _ENTITIES = Representations(Table("user_embedding"), Table("entity_embedding"))
-_GRAPH = Representations(Propagated(itemgetter(0)), Propagated(itemgetter(1)), loss="mf_loss")
+_GRAPH = Representations(
+    Propagated(itemgetter(0), start=("user_embedding",)),
+    Propagated(itemgetter(1), start=("item_embedding",)),
+    loss="mf_loss",
+)
+_ENTITY_GRAPH = replace(_GRAPH, item=Propagated(itemgetter(1), start=("entity_embedding",)))
 _FIELDS = Representations(Field("user field's rows"), Field("item field's rows"))
 _ITEM_BASED = Representations(
     Missing("a user is the items of the history"),
@@ -192,8 +201,8 @@ REPRESENTATIONS: dict[str, Representations] = {
     "RaCT": _output_layer("decoder.-1", note="frozen in `train_stage: critic_pretrain`"),
     "RecVAE": _output_layer("decoder"),
     "SGL": Representations(
-        Propagated(itemgetter(0), run=lambda model: model.forward(model.train_graph)),
-        Propagated(itemgetter(1), run=lambda model: model.forward(model.train_graph)),
+        Propagated(itemgetter(0), run=_sgl, start=("user_embedding",)),
+        Propagated(itemgetter(1), run=_sgl, start=("item_embedding",)),
     ),
     "SimpleX": Representations(Table("user_emb"), Table("item_emb")),
     "SpectralCF": _GRAPH,
@@ -202,12 +211,15 @@ REPRESENTATIONS: dict[str, Representations] = {
     "CKE": Representations(
         Table("user_embedding"), Sum("item_embedding", "entity_embedding"), loss="rec_loss"
     ),
-    "KGAT": _GRAPH,
+    "KGAT": _ENTITY_GRAPH,
     "KGCN": _ENTITIES,
-    "KGIN": _GRAPH,
+    "KGIN": _ENTITY_GRAPH,
     "KGNNLS": _ENTITIES,
     "KTUP": Representations(Table("user_embedding"), Sum("item_embedding", "entity_embedding")),
-    "MCCLK": Representations(Propagated(_mcclk_users), Propagated(_mcclk_items)),
+    "MCCLK": Representations(
+        Propagated(_mcclk_users, start=("user_embedding",)),
+        Propagated(_mcclk_items, start=("entity_embedding",)),
+    ),
     "MKR": Representations(Table("user_embeddings_lookup"), Table("item_embeddings_lookup")),
     "RippleNet": Representations(
         Missing("a user is the entities of the history"), Table("entity_embedding")

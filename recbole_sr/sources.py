@@ -31,6 +31,7 @@ __all__ = [
     "Step",
     "Sum",
     "Table",
+    "parameter",
     "resolve",
 ]
 
@@ -90,6 +91,10 @@ class Source(Protocol):
     def always(self) -> bool:
         """Whether every epoch that trains recommendations must have given rows."""
 
+    @property
+    def start(self) -> tuple[str, ...]:
+        """Paths of the tables that ``sr_init: spectral`` can start; none where there are none."""
+
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
         """The rows of these ids, still attached to the graph.
 
@@ -115,6 +120,7 @@ class Missing:
     why: str
     module = None
     always = False
+    start = ()
 
     @property
     def about(self) -> str:
@@ -156,6 +162,11 @@ class Table:
         """See :class:`Source`."""
         return f"rows of {self._joint.join(self.paths)}"
 
+    @property
+    def start(self) -> tuple[str, ...]:
+        """See :class:`Source`."""
+        return self.paths
+
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
         return [look_up(weight, ids) for weight in self._weights(step.model)]
@@ -165,8 +176,7 @@ class Table:
         return [weight[_PADDING + 1 : column.total] for weight in self._weights(model)]
 
     def _weights(self, model: nn.Module) -> list[Tensor]:
-        found = [resolve(model, path) for path in self.paths]
-        return [part if isinstance(part, Tensor) else part.weight for part in found]
+        return [parameter(model, path) for path in self.paths]
 
 
 class Sum(Table):
@@ -179,6 +189,11 @@ class Sum(Table):
     """
 
     _joint = " + "
+
+    @property
+    def start(self) -> tuple[str, ...]:
+        """The first: the sum is what starts, and the others stay small beside it."""
+        return self.paths[:1]
 
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
@@ -196,6 +211,7 @@ class Field:
     about: str
     module = None
     always = True
+    start = ()
 
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
@@ -224,6 +240,7 @@ class Propagated:
         module: path of the module; ``""`` is the model's ``forward``.
         run: the same computation for the monitor, outside a step.
         about: in words.
+        start: paths of the tables that are propagated, where a row is a user or an item.
 
     """
 
@@ -231,6 +248,7 @@ class Propagated:
     module: str = ""
     run: Callable[[Any], Any] = _forward
     about: str = "propagated"
+    start: tuple[str, ...] = ()
     always = True
 
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
@@ -260,6 +278,7 @@ class Encoded:
     module: str = ""
     each: bool = False
     always: bool = True
+    start = ()
 
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
@@ -344,6 +363,12 @@ def resolve(model: nn.Module, path: str) -> Any:
     for name in path.split(".") if path else ():
         part = part[int(name)] if name.lstrip("-").isdigit() else getattr(part, name)
     return part
+
+
+def parameter(model: nn.Module, path: str) -> Tensor:
+    """The parameter at an attribute path, or the weight of the module there."""
+    part = resolve(model, path)
+    return part if isinstance(part, Tensor) else part.weight
 
 
 def _first_positions(column: Tensor, ids: Tensor) -> Tensor:

@@ -81,6 +81,9 @@ SETTINGS = {
     "sr_monitor": ["x", "5"],
     "sr_save_step": ["-1", "x"],
     "sr_published": ["x", "5"],
+    "sr_init": ["svd", "5"],
+    "sr_init_power": ["-1", "x", ".inf"],
+    "sr_init_scale": ["0", "-1", "x"],
 }
 
 FILES = {

@@ -141,6 +141,19 @@ REFUSED = {
         {"sr_published": True, "sr_main_regularizers": {"uniformity": 1.0}},
         "sr_published: True fixes sr_main_regularizers at {} but got {'uniformity': 1.0}",
     ),
+    "unknown start": (
+        {"sr_init": "svd"},
+        "sr_init: expected 'model' or 'spectral', got 'svd'",
+    ),
+    "negative power": (
+        {"sr_init_power": -0.5},
+        "sr_init_power: expected greater than or equal to 0, got -0.5",
+    ),
+    "no size": ({"sr_init_scale": 0.0}, "sr_init_scale: expected greater than 0, got 0.0"),
+    "published from a spectral start": (
+        {"sr_published": True, "sr_init": "spectral"},
+        "sr_published: True fixes sr_init at model but got 'spectral'",
+    ),
     "published and not": (
         {"sr_published": True, "sr_warm_regularizers": {"stable_rank": 0.5}},
         "sr_published: True fixes sr_warm_regularizers at {'stable_rank': 1.0}",

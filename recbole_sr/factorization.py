@@ -1,0 +1,99 @@
+r"""The leading singular triplets of a graph of users and items, from its edges alone.
+
+.. math:: \hat R = D_u^{-1/2} R D_i^{-1/2} \approx U \operatorname{diag}(s) V^\top
+
+:math:`R` is 1 where a user has an item; :math:`D_u` and :math:`D_i` are the degrees. The singular
+values lie in :math:`[0, 1]`, the first is 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from sklearn.utils.extmath import randomized_svd
+
+__all__ = ["Factors", "factorize", "normalized_graph"]
+
+# Measured on Yelp2018 at rank 64: with these, 99.5 % of the energy that the exact solver finds.
+_POWER_ITERATIONS = 7
+_OVERSAMPLES = 10
+_RANK_TOLERANCE = 1e-5  # of the largest singular value, in float32
+
+
+class Factors(NamedTuple):
+    """Singular triplets, the largest first; columns are orthonormal, rows without edges zero.
+
+    Attributes:
+        user: ``(N, K)``, float32.
+        values: ``(K,)``, float32, in ``(0, 1]``.
+        item: ``(M, K)``, float32.
+
+    """
+
+    user: NDArray[np.float32]
+    values: NDArray[np.float32]
+    item: NDArray[np.float32]
+
+
+def normalized_graph(users: Any, items: Any, shape: tuple[int, int]) -> Any:
+    """The matrix :math:`D_u^{-1/2} R D_i^{-1/2}`; a pair that comes twice counts once.
+
+    Args:
+        users: ``(E,)``, integers in ``[0, N)``.
+        items: ``(E,)``, integers in ``[0, M)``.
+        shape: ``(N, M)``.
+
+    Returns:
+        ``scipy.sparse`` CSR matrix ``(N, M)``, float32.
+
+    Source: He et al., "LightGCN", SIGIR 2020, equation 3.
+
+    Example:
+        >>> normalized_graph([0, 0, 1], [0, 0, 0], (2, 1)).toarray().round(2).T
+        array([[0.71, 0.71]], dtype=float32)
+
+    """
+    graph = scipy.sparse.csr_matrix((np.ones(len(users)), (users, items)), shape)
+    graph.data[:] = 1
+    roots = [np.sqrt(np.asarray(graph.sum(axis)).ravel().clip(1)) for axis in (1, 0)]
+    by_user, by_item = (scipy.sparse.diags(1 / root) for root in roots)
+    return (by_user @ graph @ by_item).tocsr().astype(np.float32)
+
+
+def factorize(graph: Any, rank: int, seed: int) -> Factors:
+    r"""The ``rank`` largest singular triplets, fewer where the matrix has a lower rank.
+
+    Randomised subspace iteration: :math:`O(\operatorname{nnz} d + (N + M) d^2)` time and a small
+    multiple of the factors' memory. The same seed gives the same factors, signs included; no
+    global random state is read or written.
+
+    Args:
+        graph: sparse ``(N, M)``, as :func:`normalized_graph` gives it.
+        rank: how many, at least 1.
+        seed: of the random start, in ``[0, 2^32)``.
+
+    Returns:
+        The factors; exact up to rounding where ``rank + 10 >= min(N, M)``.
+
+    Source: Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53(2),
+    2011, algorithms 4.4 and 5.1.
+
+    Example:
+        >>> factors = factorize(normalized_graph([0, 1, 2], [0, 1, 1], (3, 2)), rank=8, seed=0)
+        >>> factors.values.round(4).tolist(), factors.user.shape
+        ([1.0, 1.0], (3, 2))
+
+    """
+    user, values, item = randomized_svd(
+        graph,
+        min(rank, *graph.shape),
+        n_oversamples=_OVERSAMPLES,
+        n_iter=_POWER_ITERATIONS,
+        power_iteration_normalizer="QR",
+        random_state=seed,
+    )
+    kept = values > _RANK_TOLERANCE * values[0]
+    return Factors(user[:, kept], values[kept], item[kept].T)

@@ -1,0 +1,212 @@
+"""The spectral start: its linear algebra, what it may see, and what it does to each model."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from contract import CONTRACT, settings_of
+
+from recbole_sr.errors import InputError
+from recbole_sr.factorization import factorize, normalized_graph
+from recbole_sr.initialization import start_table
+from recbole_sr.representation import REPRESENTATIONS, named
+from recbole_sr.sources import parameter
+from recbole_sr.spectral import stable_rank
+
+SPECTRAL = {"sr_init": "spectral"}
+STARTED = {name for name, where in REPRESENTATIONS.items() if where.user.start and where.item.start}
+
+
+def edges(users, items, count, seed=0):
+    draw = np.random.default_rng(seed)
+    return draw.integers(users, size=count), draw.integers(items, size=count)
+
+
+def dense(pairs, shape):
+    graph = np.zeros(shape)
+    graph[pairs] = 1
+    by_user, by_item = (np.sqrt(graph.sum(axis).clip(1)) for axis in (1, 0))
+    return graph / by_user[:, None] / by_item
+
+
+def random_states():
+    return torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+
+
+def own(rows, width, seed=0):
+    return 0.1 * torch.randn(rows, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(30, 12), (12, 30), (20, 20)])
+def test_factors_are_those_of_numpys_singular_value_decomposition(shape):
+    pairs = edges(*shape, 150)
+    factors = factorize(normalized_graph(*pairs, shape), 6, seed=1)
+    matrix = dense(pairs, shape)
+    user, values, item = np.linalg.svd(matrix)
+    np.testing.assert_allclose(factors.values, values[:6], atol=1e-5)
+    ours = factors.user * factors.values @ factors.item.T
+    np.testing.assert_allclose(ours, user[:, :6] * values[:6] @ item[:6], atol=1e-5)
+
+
+def test_a_larger_matrix_is_factorised_nearly_as_well_as_can_be():
+    shape = (400, 300)
+    pairs = edges(*shape, 4000)
+    factors = factorize(normalized_graph(*pairs, shape), 16, seed=1)
+    best = np.linalg.svd(dense(pairs, shape), compute_uv=False)[:16]
+    assert (factors.values <= best + 1e-5).all()
+    assert np.square(factors.values).sum() > 0.97 * np.square(best).sum()
+    for vectors in (factors.user, factors.item):
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(16), atol=1e-5)
+
+
+def test_the_seed_decides_and_global_random_states_are_neither_read_nor_written():
+    graph = normalized_graph(*edges(200, 300, 3000), (200, 300))
+    first = factorize(graph, 8, seed=1)
+    before = random_states()
+    again, other = factorize(graph, 8, seed=1), factorize(graph, 8, seed=2)
+    for one, two in zip(before, random_states(), strict=True):
+        assert np.array_equal(one, two) if isinstance(one, np.ndarray) else str(one) == str(two)
+    assert all(map(np.array_equal, first, again))
+    assert not np.array_equal(first.user, other.user)
+
+
+def test_a_pair_that_comes_twice_counts_once():
+    once = normalized_graph([0, 1, 1], [0, 0, 1], (2, 2)).toarray()
+    twice = normalized_graph([0, 1, 1, 1], [0, 0, 1, 1], (2, 2)).toarray()
+    assert np.array_equal(once, twice)
+
+
+@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_a_table_has_the_directions_of_the_data_at_the_size_asked_for(power, scale):
+    factors = factorize(normalized_graph(*edges(90, 70, 900), (90, 70)), 16, seed=1)
+    values, model_own = torch.from_numpy(factors.values), own(90, 16)
+    start = start_table(model_own, torch.from_numpy(factors.user), values, power, scale)
+    size = model_own.square().mean().sqrt().item() if scale is None else scale
+    assert start.square().mean().sqrt().item() == pytest.approx(size, rel=1e-4)
+    weights = (values**power).square()
+    gram = start.T @ start / start.square().sum()
+    torch.testing.assert_close(gram, torch.diag(weights / weights.sum()), atol=1e-5, rtol=0)
+    expected = (weights.sum() / weights.max()).item()
+    assert stable_rank(start).item() == pytest.approx(expected, rel=1e-3)
+    if power == 0:
+        assert expected == pytest.approx(16)
+
+
+def test_rows_without_training_data_are_the_models_own_at_the_tables_size():
+    pairs = [0, 1, 1, 3], [0, 0, 1, 1]
+    factors = factorize(normalized_graph(*pairs, (5, 2)), 2, seed=1)
+    model_own = own(5, 2)
+    vectors, values = torch.from_numpy(factors.user), torch.from_numpy(factors.values)
+    kept = start_table(model_own, vectors, values, 0.5)
+    torch.testing.assert_close(kept[[2, 4]], model_own[[2, 4]])
+    larger = start_table(model_own, vectors, values, 0.5, scale=1.0)
+    torch.testing.assert_close(larger[[2, 4]], model_own[[2, 4]] / model_own.square().mean().sqrt())
+    assert larger[[0, 1, 3]].square().mean().item() == pytest.approx(1, rel=1e-4)
+
+
+def test_columns_beyond_the_rank_are_small_and_not_zero():
+    factors = factorize(normalized_graph([0, 1, 2, 2], [0, 1, 2, 0], (3, 3)), 8, seed=1)
+    assert len(factors.values) == 3
+    vectors, values = torch.from_numpy(factors.user), torch.from_numpy(factors.values)
+    start = start_table(own(3, 8), vectors, values, 0.5)
+    columns = start.square().mean(0).sqrt()
+    filled = start[:, 3:].square().mean().sqrt()
+    assert filled / columns[2] == pytest.approx(0.1, rel=0.3)
+    assert (columns[3:] > 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACT))
+def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
+    settings = settings_of(name, tiny)
+    if name not in STARTED:
+        with pytest.raises(InputError, match=f"sr_init: expected 'model' for {name}, which has no"):
+            experiment(name, "tiny", **settings, **SPECTRAL)
+        return
+    plain = experiment(name, "tiny", **settings)
+    state = torch.get_rng_state()
+    made = experiment(name, "tiny", **settings, **SPECTRAL)
+    assert torch.equal(torch.get_rng_state(), state)
+    theirs, ours = plain.model.state_dict(), made.model.state_dict()
+    changed = {key for key in theirs if not torch.equal(theirs[key], ours[key])}
+    for side in ("user", "item"):
+        for path in named(name).side(side).start:
+            before, after = (parameter(run.model, path) for run in (plain, made))
+            changed -= {key for key in theirs if key.startswith(path)}
+            total = made.model.sr_columns[side].total
+            assert torch.equal(after[0], before[0])
+            assert torch.equal(after[total:], before[total:])
+            assert not torch.isclose(after[1:total], before[1:total]).all(1).any()
+            sizes = [x[1:total].square().mean().sqrt().item() for x in (after, before)]
+            assert sizes[0] == pytest.approx(sizes[1], rel=1e-4)
+    assert not changed
+
+
+def test_the_models_that_start_are_those_with_tables_of_users_and_items():
+    assert {"BPR", "LightGCN", "NGCF", "SGL", "DGCF", "NeuMF", "SimpleX", "CKE", "KGAT"} <= STARTED
+    assert not STARTED & {"MultiVAE", "SASRec", "FISM", "DeepFM", "GCMC", "DMF"}
+
+
+def test_no_validation_or_test_pair_is_seen(tiny, tmp_path, experiment):
+    lines = (tmp_path / "data" / "tiny" / "tiny.inter").read_text().splitlines()
+    ids = [line.split("\t")[:2] for line in lines[1:]]
+    header = "user_id:token\titem_id:token"
+
+    def tables(name, shift):
+        folder = tmp_path / "data" / name
+        folder.mkdir()
+        parts = {"train": ids[::2], "valid": ids[1::4], "test": ids[3::4]}
+        for part in ("valid", "test"):
+            items = [item for _, item in parts[part]]
+            moved = items[shift:] + items[:shift]
+            parts[part] = [(user, item) for (user, _), item in zip(parts[part], moved, strict=True)]
+        for part, pairs in parts.items():
+            text = "\n".join([header, *("\t".join(pair) for pair in pairs)])
+            (folder / f"{name}.{part}.inter").write_text(text + "\n")
+        files = {"benchmark_filename": ["train", "valid", "test"]}
+        made = experiment("BPR", name, **tiny, **files, **SPECTRAL)
+        held_out = made.test_data.dataset.inter_feat["item_id"]
+        return held_out, made.model.user_embedding.weight, made.model.item_embedding.weight
+
+    (held_out, *ours), (other_held_out, *others) = tables("one", 0), tables("two", 7)
+    assert not torch.equal(held_out, other_held_out)
+    assert all(map(torch.equal, ours, others))
+
+
+def test_before_any_training_held_out_items_rank_above_chance(tiny, experiment):
+    made = experiment("BPR", "tiny", **{**tiny, "embedding_size": 4}, **SPECTRAL)
+    scores = made.model.user_embedding.weight @ made.model.item_embedding.weight.T
+    pairs = made.test_data.dataset.inter_feat
+    users, items = pairs["user_id"], pairs["item_id"]
+    above = (scores[users, items].unsqueeze(1) > scores[users][:, 1:]).float().mean().item()
+    assert above > 0.65  # 0.5 is chance; 0.75 is all that the two taste groups tell
+
+
+def test_lightgcn_propagates_the_start_along_its_own_directions(tiny, experiment):
+    made = experiment("LightGCN", "tiny", **tiny, **SPECTRAL, sr_init_power=1.0, n_layers=2)
+    model = made.model
+    with torch.no_grad():
+        propagated = model.forward()[0][1:]
+    start = model.user_embedding.weight[1:].detach()
+    size = start.norm(dim=0)
+    values = size / size[0]  # at power 1 a column's length is its singular value
+    item = model.item_embedding.weight[1:].detach()
+    ratio = item.norm(dim=0)[0] / size[0]  # the two tables have sizes of their own
+    expected = start * (1 + values * ratio + values**2) / 3
+    # float32 factors, and RecBole adds 1e-7 to each degree
+    torch.testing.assert_close(propagated, expected, atol=1e-4, rtol=0)
+
+
+def test_it_composes_with_phases_and_a_target_and_scores_better_from_the_first_epoch(
+    tiny, experiment
+):
+    settings = {**tiny, "epochs": 2, "sr_warm_epochs": 1, "sr_target_rank": 4}
+    scores = {}
+    for start in ("model", "spectral"):
+        result = experiment("BPR", "tiny", **settings, sr_init=start).train(saved=False)
+        assert [epoch["phase"] for epoch in result["sr"]["epochs"]] == ["warm", "main"]
+        scores[start] = result["sr"]["epochs"][0]["valid_score"]
+    assert scores["spectral"] > scores["model"]
