@@ -1,7 +1,7 @@
 """Measurements of this package beside stock RecBole: ``python -m benchmarks.NAME``.
 
-Each prints the machine and a Markdown table of medians of 5 interleaved runs after a warm-up, all
-from one process. The data sets are read from ``RECBOLE_DATA`` (default ``dataset``): a folder for
+Each but ``reliability``, which counts tests, prints the machine and a Markdown table of medians of 5
+interleaved runs after a warm-up, all from one process. The data sets are read from ``RECBOLE_DATA`` (default ``dataset``): a folder for
 each, such as ``gowalla/gowalla.inter``. ``RECBOLE_DATA_SETS`` chooses them, by comma.
 
 ============  ====================================================================================
@@ -14,5 +14,6 @@ spectral      the factorisation of the spectral start
 startup       from the settings to the first batch
 growth        step time and peak memory from 10^4 to 10^7 rows
 quality       loss and metrics over 5 seeds, with a paired test
+reliability   what the reliability tests try, and what they lose
 ============  ====================================================================================
 """
