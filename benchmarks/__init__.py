@@ -1,8 +1,9 @@
 """Measurements of this package beside stock RecBole: ``python -m benchmarks.NAME``.
 
-Each but ``reliability``, which counts tests, prints the machine and a Markdown table of medians of 5
-interleaved runs after a warm-up, all from one process. The data sets are read from ``RECBOLE_DATA`` (default ``dataset``): a folder for
-each, such as ``gowalla/gowalla.inter``. ``RECBOLE_DATA_SETS`` chooses them, by comma.
+Each prints the machine and a Markdown table of medians of 5 interleaved runs after a warm-up, all
+from one process; ``reliability`` counts tests instead. The data sets are read from
+``RECBOLE_DATA`` (default ``dataset``): a folder for each, such as ``gowalla/gowalla.inter``.
+``RECBOLE_DATA_SETS`` chooses them, by comma.
 
 ============  ====================================================================================
 regulariser   the stable rank of both tables on top of a stock BPR step; its kernel against the
