@@ -22,7 +22,7 @@ from recbole_sr.representation import find_loss
 from recbole_sr.resources import properties_folder
 from recbole_sr.settings import from_plain
 
-__all__ = ["Config", "read_properties"]
+__all__ = ["Config", "read_properties", "without_sr"]
 
 
 _MOST_VALUES = 100_000
@@ -127,7 +127,7 @@ class Config(recbole.config.Config):
     def _sr_settings(self) -> dict[str, Any]:
         """What ``Options`` has to judge: the keys given, over defaults unless published."""
         if self.external_config_dict.get("sr_published") is True:
-            return {**_without_sr(self.final_config_dict), **self.external_config_dict}
+            return {**without_sr(self.final_config_dict), **self.external_config_dict}
         return self.final_config_dict
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
@@ -168,7 +168,7 @@ class Config(recbole.config.Config):
         settings = super()._get_final_config_dict()
         # Not those of sys.argv: a program that calls us has arguments of its own there.
         given = {**self.file_config_dict, **self.variable_config_dict}
-        check_unread(_without_sr(given), self.internal_config_dict, self.model_class)
+        check_unread(without_sr(given), self.internal_config_dict, self.model_class)
         check_values(settings)
         if _refuses_negatives(self.model_class, settings):
             settings["train_neg_sample_args"] = self.external_config_dict.get(
@@ -255,7 +255,8 @@ def _refuses_negatives(model_class: Any, settings: Mapping[str, Any]) -> bool:
     )
 
 
-def _without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:
+def without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are RecBole's own."""
     return {key: value for key, value in settings.items() if not key.startswith("sr_")}
 
 

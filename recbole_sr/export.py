@@ -7,7 +7,7 @@ import os
 import recbole.config
 
 from recbole_sr import checkpoint
-from recbole_sr.config import Config
+from recbole_sr.config import Config, without_sr
 
 __all__ = ["export"]
 
@@ -36,7 +36,5 @@ def _stock_config(settings: dict[str, object]) -> recbole.config.Config:
     ours = Config.from_plain(settings)
     stock = recbole.config.Config.__new__(recbole.config.Config)
     stock.__dict__ = {name: value for name, value in vars(ours).items() if name != "options"}
-    stock.final_config_dict = {
-        key: value for key, value in ours.final_config_dict.items() if not key.startswith("sr_")
-    }
+    stock.final_config_dict = without_sr(ours.final_config_dict)
     return stock

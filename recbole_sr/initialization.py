@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
 from recbole_sr.factorization import Factors, factorize, normalized_graph
-from recbole_sr.sources import Column, Representations, parameter
+from recbole_sr.sources import PADDING, Column, Representations, parameter
 
 __all__ = ["check_spectral", "start_spectral", "start_table"]
 
-_PADDING = 0
 _FILLING = 0.1  # of the weakest singular direction's size: enough to break the tie of zeros
 
 
@@ -60,7 +59,7 @@ def start_spectral(
     """
     tables = {
         side: [
-            parameter(model, path)[_PADDING + 1 : column.total] for path in where.side(side).start
+            parameter(model, path)[PADDING + 1 : column.total] for path in where.side(side).start
         ]
         for side, column in columns.items()
     }
@@ -114,7 +113,7 @@ def start_table(
 
 def _factors(training: Any, columns: Mapping[str, Column], rank: int, seed: int) -> Factors:
     users, items = (
-        training.inter_feat[columns[side].fields[0]] - (_PADDING + 1) for side in ("user", "item")
+        training.inter_feat[columns[side].fields[0]] - (PADDING + 1) for side in ("user", "item")
     )
     if training.label_field in training.inter_feat:
         liked = training.inter_feat[training.label_field] > 0

@@ -18,7 +18,7 @@ from recbole_sr import representation
 from recbole_sr.losses import Loss
 from recbole_sr.objective import Phase
 from recbole_sr.repairs import repaired
-from recbole_sr.sources import Call, Column, Representations, Step, resolve
+from recbole_sr.sources import PADDING, Call, Column, Representations, Step, resolve
 from recbole_sr.spectral import stable_rank
 from recbole_sr.subclass import subclass
 
@@ -29,7 +29,6 @@ else:
 
 __all__ = ["columns", "inject", "stable_ranks", "whole_tables"]
 
-_PADDING = 0  # RecBole keeps id 0 of users and items for padding; its row is never trained
 _SIDES = ("user", "item")
 
 
@@ -205,7 +204,7 @@ class RegularizedModel(_Model):
         """
         if self.NEG_ITEM_ID in interaction:
             return interaction
-        padding = torch.full_like(interaction[self.ITEM_ID], _PADDING)
+        padding = torch.full_like(interaction[self.ITEM_ID], PADDING)
         return Interaction({**interaction.interaction, self.NEG_ITEM_ID: padding})
 
     @contextmanager
@@ -292,9 +291,9 @@ def _distinct(interaction: Any, users: Column, column: Column) -> Tensor | None:
     found = [interaction[name].flatten() for name in column.fields if name in interaction]
     if not found:
         device = interaction[users.fields[0]].device
-        return torch.arange(_PADDING + 1, column.total, device=device)
+        return torch.arange(PADDING + 1, column.total, device=device)
     ids = torch.cat(found).unique()
-    return ids[ids != _PADDING]
+    return ids[ids != PADDING]
 
 
 def _penalty(phase: Phase, rows: Mapping[str, list[Tensor]]) -> Tensor:

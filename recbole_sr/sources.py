@@ -20,6 +20,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.fast.optimizer import look_up
 
 __all__ = [
+    "PADDING",
     "Call",
     "Column",
     "Encoded",
@@ -35,7 +36,7 @@ __all__ = [
     "resolve",
 ]
 
-_PADDING = 0  # RecBole keeps id 0 of users and items for padding; its row is never trained
+PADDING = 0  # RecBole keeps id 0 of users and items for padding; its row is never trained
 
 
 class Column(NamedTuple):
@@ -173,7 +174,7 @@ class Table:
 
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """See :class:`Source`."""
-        return [weight[_PADDING + 1 : column.total] for weight in self._weights(model)]
+        return [weight[PADDING + 1 : column.total] for weight in self._weights(model)]
 
     def _weights(self, model: nn.Module) -> list[Tensor]:
         return [parameter(model, path) for path in self.paths]
@@ -219,7 +220,7 @@ class Field:
 
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """See :class:`Source`."""
-        return [self._table(model, column)[_PADDING + 1 :]]
+        return [self._table(model, column)[PADDING + 1 :]]
 
     def _table(self, model: Any, column: Column) -> Tensor:
         shared = model.token_embedding_table
@@ -257,7 +258,7 @@ class Propagated:
 
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """See :class:`Source`."""
-        return [self.pick(self.run(model))[_PADDING + 1 : column.total]]
+        return [self.pick(self.run(model))[PADDING + 1 : column.total]]
 
 
 @dataclass(frozen=True)
