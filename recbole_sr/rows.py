@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["as_matrix", "unit_rows"]
+__all__ = ["as_matrix", "lengths", "unit_rows"]
 
 
 def as_matrix(x: Tensor) -> Tensor:
@@ -22,6 +22,25 @@ def as_matrix(x: Tensor) -> Tensor:
     return x
 
 
+def lengths(x: Tensor) -> Tensor:
+    """What vectors are divided by to have length one: their lengths, but 1 for a zero vector.
+
+    Args:
+        x: ``(..., D)``, floating point.
+
+    Returns:
+        ``(..., 1)``, positive; NaN where ``x`` is.
+
+    Example:
+        >>> import torch
+        >>> lengths(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
+        [[5.0], [1.0]]
+
+    """
+    length = x.norm(dim=-1, keepdim=True)
+    return length + (length == 0)
+
+
 def unit_rows(x: Tensor) -> Tensor:
     """Vectors scaled to length one; a zero vector stays zero, and its gradient stays small.
 
@@ -37,5 +56,4 @@ def unit_rows(x: Tensor) -> Tensor:
         [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
 
     """
-    length = x.norm(dim=-1, keepdim=True)
-    return x / (length + (length == 0))
+    return x / lengths(x)

@@ -12,17 +12,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from recbole_sr.rows import as_matrix
+from recbole_sr.rows import as_matrix, lengths
 
 __all__ = ["stable_rank", "stable_rank_reference", "unit_stable_rank"]
 
 # A sum of squares between this and its inverse has lost nothing that matters in float32.
 _SAFE = 1e-12
-_TINY = 1e-12  # the length below which torch's normalize leaves a row short
 
 
 def stable_rank(x: Tensor) -> Tensor:
@@ -151,8 +149,8 @@ class _UnitStableRank(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min_(_TINY)
-        unit = x / lengths
+        length = lengths(x)
+        unit = x / length
         gram = unit.mT @ unit
         total = gram.trace()
         if not 0 < total < torch.inf:  # empty, all zero, or not finite
@@ -160,7 +158,7 @@ class _UnitStableRank(torch.autograd.Function):
             return total * 1
         value, vector = _top_eigenpair(gram)
         rank = (total / value).clamp_min(1)
-        ctx.save_for_backward(unit, lengths, vector, rank / value)
+        ctx.save_for_backward(unit, length, vector, rank / value)
         return rank
 
     @staticmethod
@@ -169,21 +167,18 @@ class _UnitStableRank(torch.autograd.Function):
         unit, *rest = ctx.saved_tensors
         if not rest:
             return torch.zeros_like(unit)
-        lengths, v, ratio = rest
+        length, v, ratio = rest
         with torch.autocast(unit.device.type, enabled=False):
             along = unit @ v
-            pull = along * (2 * grad * ratio) / lengths.squeeze(1)
+            pull = along * (2 * grad * ratio) / length.squeeze(1)
             return (unit * (pull * along).unsqueeze(1)).addr_(pull, v, alpha=-1)
 
 
 def _top_eigenpair(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest eigenvalue of a symmetric matrix and its eigenvector, no others where LAPACK can."""
-    d = len(gram)
-    if gram.device.type == "cpu":
-        matrix = gram.numpy()
-        solve = get_lapack_funcs("syevr", (matrix,))
-        values, vectors, *_, failed = solve(matrix, range="I", il=d, iu=d)
-        if not failed:
-            return torch.from_numpy(values)[0], torch.from_numpy(vectors)[:, 0]
+    """Largest eigenvalue of a symmetric matrix and its eigenvector.
+
+    All of them are computed: at these widths as fast as one alone by SciPy, whose threads get in
+    the way of torch's.
+    """
     values, vectors = torch.linalg.eigh(gram)
     return values[-1], vectors[:, -1]

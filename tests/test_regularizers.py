@@ -144,7 +144,7 @@ def test_negative_stable_rank_of_unit_rows_is_bounded_by_their_mean():
 
 
 @EACH
-@pytest.mark.parametrize("scale", [1e-6, 1e6])
+@pytest.mark.parametrize("scale", [1e-13, 1e-6, 1e6])
 def test_the_length_of_a_row_does_not_matter(regularizer, scale):
     x = rows(30, 5)
     scaled = torch.cat([x[:10] * scale, x[10:]])
