@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, SparseAdam
 
 __all__ = ["fused", "look_up", "row_gradients"]
 
-_SERVED = "sr_row_gradients"  # on the weights that `row_gradients` serves
+_SERVED = "sr_look_up"  # on the weights that `row_gradients` serves: how to look rows up
 _FUSED = (Adam, AdamW, SGD, Adagrad)
 
 
@@ -35,7 +37,8 @@ def fused(optimizer: Optimizer) -> Optimizer:
 
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
     """Rows of a table, with a gradient of rows where :func:`row_gradients` collects them."""
-    return embedding(ids, table, sparse=getattr(table, _SERVED, False))
+    served = getattr(table, _SERVED, None)
+    return served(ids) if served else embedding(ids, table)
 
 
 @contextmanager
@@ -43,15 +46,15 @@ def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Itera
     """Inside the ``with`` block, look-ups in embedding tables do not allocate whole gradients.
 
     torch gives every look-up a dense gradient as large as the table, fresh memory of which all but
-    the batch's rows is zero. Here the look-ups give rows, which are added up in one dense gradient
-    that is kept from step to step and cleared where it was written. The optimiser sees what it
-    always sees. ``SparseAdam`` is handed the rows themselves, which is what it needs; it moves only
-    the rows of the batch and lets the moments of the others stand still, other mathematics than
-    Adam's.
+    the batch's rows is zero. Here each look-up adds its rows to one dense gradient, which is kept
+    from step to step and cleared where it was written. The optimiser sees what it always sees.
+    ``SparseAdam`` is handed the rows themselves, which is what it needs; it moves only the rows of
+    the batch and lets the moments of the others stand still, other mathematics than Adam's.
 
     Args:
         model: its ``nn.Embedding`` tables on the CPU are served, but for those that scale by
-            frequency. On a GPU fresh memory costs nothing, and torch's own way is deterministic.
+            frequency or renormalise. On a GPU fresh memory costs nothing, and torch's own way is
+            deterministic.
         optimizer: what the gradients are for.
 
     """
@@ -61,47 +64,88 @@ def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Itera
         for module in model.modules()
         if isinstance(module, nn.Embedding)
         and module.weight.requires_grad
-        and not (module.sparse or module.scale_grad_by_freq)
+        and not (module.sparse or module.scale_grad_by_freq or module.max_norm)
         and (rows_wanted or module.weight.device.type == "cpu")
     ]
-    handles = []
-    for table in tables:
-        table.sparse = True
-        setattr(table.weight, _SERVED, True)
-        if not rows_wanted:
-            handles.append(table.weight.register_post_accumulate_grad_hook(_RowGradient()))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as stack:
+        for weight in {id(table.weight): table.weight for table in tables}.values():
+            rows: Any = partial(embedding, weight=weight, sparse=True)
+            if not rows_wanted:
+                rows = stack.enter_context(_RowGradient(weight)).look_up
+            setattr(weight, _SERVED, rows)
+            stack.callback(delattr, weight, _SERVED)
         for table in tables:
-            table.sparse = False
-            vars(table.weight).pop(_SERVED, None)  # tied tables share one
+            rows = getattr(table.weight, _SERVED)
+            vars(table)["forward"] = partial(rows, padding_idx=table.padding_idx)
+            stack.callback(delattr, table, "forward")
+        yield
 
 
 class _RowGradient:
-    """Turns the sparse gradient of a table into a dense one, in memory that is used again."""
+    """One dense gradient for all look-ups in a table, in memory that is used again.
 
-    def __init__(self) -> None:
+    Args:
+        weight: the table, ``(N, D)``.
+
+    """
+
+    def __init__(self, weight: Tensor):
+        self.weight = weight
         self.dense: Tensor | None = None
-        self.written: Tensor | None = None
+        self.written: list[Tensor] | None = []  # ids of rows; None: any row
 
-    @torch.no_grad()
-    def __call__(self, parameter: Tensor) -> None:
-        gradient = parameter.grad
-        if gradient is self.dense:  # added to, not cleared: any row may be written
+    def __enter__(self) -> _RowGradient:
+        self.handle = self.weight.register_post_accumulate_grad_hook(self._see_whole_gradient)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.handle.remove()
+
+    def look_up(self, ids: Tensor, padding_idx: int | None = None) -> Tensor:
+        """Rows whose gradient is added here; that of padding is dropped."""
+        rows: Tensor = _LookUp.apply(self.weight, ids, padding_idx, self)
+        return rows
+
+    def add(self, ids: Tensor, rows: Tensor) -> None:
+        """Add gradients ``(B, D)`` of the rows ``ids``, ``(B,)``."""
+        if self.weight.grad is None:
+            self.weight.grad = self._cleared()
+        self.weight.grad.index_add_(0, ids, rows)
+        if self.weight.grad is self.dense and self.written is not None:
+            self.written.append(ids)
+
+    def _see_whole_gradient(self, weight: Tensor) -> None:
+        """Torch has added a gradient of the whole table, where a model uses it whole."""
+        if weight.grad is self.dense:
             self.written = None
-        elif gradient is not None and gradient.is_sparse:
-            dense = self._cleared(parameter)
-            self.written = gradient._indices()[0]
-            parameter.grad = dense.index_add_(0, self.written, gradient._values())
 
-    def _cleared(self, parameter: Tensor) -> Tensor:
+    def _cleared(self) -> Tensor:
         if self.dense is None:
-            self.dense = torch.zeros_like(parameter)
+            self.dense = torch.zeros_like(self.weight)
         elif self.written is None:
             self.dense.zero_()
-        else:
-            self.dense.index_fill_(0, self.written, 0)
+        for ids in self.written or ():
+            self.dense.index_fill_(0, ids, 0)
+        self.written = []
         return self.dense
+
+
+class _LookUp(torch.autograd.Function):
+    """A look-up whose backward hands its rows to a :class:`_RowGradient`, and torch nothing."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, ids: Tensor, padding_idx: int | None, gradient: _RowGradient
+    ) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.padding_idx, ctx.gradient = padding_idx, gradient
+        return embedding(ids, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, ...]:
+        (ids,) = ctx.saved_tensors
+        if ctx.padding_idx is not None:
+            grad = grad.masked_fill((ids == ctx.padding_idx).unsqueeze(-1), 0)
+        ctx.gradient.add(ids.reshape(-1), grad.reshape(-1, grad.shape[-1]))
+        return None, None, None, None

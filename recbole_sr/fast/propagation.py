@@ -13,7 +13,7 @@ from torch.nn.functional import embedding_bag
 
 from recbole_sr.subclass import subclass
 
-__all__ = ["SymmetricAdjacency", "accelerate"]
+__all__ = ["SymmetricAdjacency", "accelerate", "accelerated"]
 
 
 def accelerate(model_class: type) -> Any:
@@ -28,6 +28,18 @@ def accelerate(model_class: type) -> Any:
     """
     mixin = _GRAPHS.get(model_class.__name__)
     return subclass(mixin, model_class) if mixin else model_class
+
+
+def accelerated(config: Any, fast: bool | None = None) -> bool:
+    """Whether the configured model propagates by :class:`SymmetricAdjacency`.
+
+    Args:
+        config: a :class:`~recbole_sr.config.Config`.
+        fast: in place of the configuration's ``sr_fast``.
+
+    """
+    fast = config.options.sr_fast if fast is None else fast
+    return fast and config["model"] in _GRAPHS and not config["node_dropout"]
 
 
 class SymmetricAdjacency:

@@ -20,8 +20,9 @@ from recbole_sr.fast.pairs import Pairs
 
 __all__ = ["FullSortLoader", "TopCollector", "best"]
 
-# Scores held at once: 8 MiB, so that they stay in a processor's cache between the steps.
-_SCORES = 2**21
+# Scores held at once: 4 MiB, so that they stay in a processor's cache between the steps. Products
+# of a number of users that is no multiple of the processor's vectors are slower.
+_SCORES, _VECTOR = 2**20, 8
 _CHUNK = 64
 # Two ways to compute a score differ by rounding: by less than this part of the largest score.
 _ROUNDING = 2.0**-16
@@ -33,7 +34,7 @@ class FullSortLoader(FullSortEvalDataLoader):
     """RecBole's ``FullSortEvalDataLoader``, with as many users a batch as memory allows.
 
     RecBole takes ``eval_batch_size // n_items`` users, which is one on most catalogues. A block
-    holds at most 2 million scores, 8 MiB, or RecBole's number of users where that is more.
+    holds at most 1 million scores, 4 MiB, or RecBole's number of users where that is more.
 
     Args:
         config: RecBole's configuration.
@@ -54,7 +55,8 @@ class FullSortLoader(FullSortEvalDataLoader):
         self._positive = self._pairs([dataset])
         self._history = self._pairs(seen).without(self._positive)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
-        self.block = max(self.step, _SCORES // dataset.item_num)
+        users = _SCORES // dataset.item_num
+        self.block = max(self.step, users // _VECTOR * _VECTOR or users)
 
     def __len__(self) -> int:
         return -(-self.sample_size // self.block)
