@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 
+# One test is one input, or one kill.
+INPUTS, KILLS = "inputs and command lines", "`kill -9` at random moments"
 SUBJECTS = {
-    "inputs and command lines": ("test_bad_input",),
+    INPUTS: ("test_bad_input",),
     "checkpoint files": ("test_checkpoint",),
-    "interrupted and killed runs": ("test_resume", "test_resume_families"),
+    KILLS: ("test_kill",),
+    "interrupted runs": ("test_resume", "test_resume_families"),
     "numbers and determinism": ("test_robustness",),
+    "long runs": ("test_long_run",),
+    "oldest versions": ("test_oldest",),
 }
 
 
@@ -30,11 +35,25 @@ class Count:
             name, _, test = report.nodeid.partition("::")
             self.outcomes.setdefault(Path(name).stem, {})[test] = report.outcome
 
+    def number(self, subject: str, *outcomes: str) -> int:
+        """How many tests of a subject ended so."""
+        found = [x for file in SUBJECTS[subject] for x in self.outcomes.get(file, {}).values()]
+        return sum(found.count(outcome) for outcome in outcomes)
+
     def row(self, subject: str) -> str:
         """A line of the table."""
-        found = [x for file in SUBJECTS[subject] for x in self.outcomes.get(file, {}).values()]
-        cells = [len(found), *(found.count(x) for x in ("passed", "failed", "skipped"))]
+        ends = ("passed", "failed", "skipped")
+        cells = [self.number(subject, *ends), *(self.number(subject, end) for end in ends)]
         return f"| {subject} | {' | '.join(map(str, cells))} |"
+
+    def summary(self) -> str:
+        """The counts in one sentence."""
+        tried = self.number(INPUTS, "passed", "failed")
+        return (
+            f"Kills survived: {self.number(KILLS, 'passed')}, losses: "
+            f"{self.number(KILLS, 'failed')}. Inputs tried: {tried}, crashes: "
+            f"{self.number(INPUTS, 'failed')}."
+        )
 
 
 def main() -> int:
@@ -44,7 +63,7 @@ def main() -> int:
     count = Count()
     code = pytest.main(["-q", *(sys.argv[1:] or ["-m", ""]), *files], plugins=[count])
     print("\n| what | tried | held | failed | skipped |\n| --- | --- | --- | --- | --- |")
-    print("\n".join(count.row(subject) for subject in SUBJECTS))
+    print("\n".join(count.row(subject) for subject in SUBJECTS), count.summary(), sep="\n\n")
     return int(code)
 
 

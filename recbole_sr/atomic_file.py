@@ -17,7 +17,9 @@ _TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 def check_dataset(settings: Mapping[str, Any]) -> None:
-    """Check the interaction files of a data set: encoding, header, columns of every line.
+    """Check a data set's interaction files: encoding, header, columns of every line.
+
+    Files of further features need only be there.
 
     Args:
         settings: RecBole's final configuration. A data set that is not there is left to RecBole,
@@ -33,6 +35,16 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
     for file in (folder / name for name in names):
         if file.is_file():
             _check_file(file, settings["field_separator"], wanted)
+    for suffix in settings["additional_feat_suffix"] or ():
+        _check_there(folder / f"{name}.{suffix}")
+
+
+def _check_there(file: Path) -> None:
+    if file.parent.is_dir() and not file.is_file():
+        raise InputError(
+            f"{file}: expected the features that additional_feat_suffix asks for, got no such "
+            "file; write it in RecBole's form of atomic files, or choose a model that needs none"
+        )
 
 
 def _check_file(file: Path, separator: str, wanted: set[str]) -> None:

@@ -12,24 +12,51 @@ from recbole_sr.errors import InputError
 from recbole_sr.factorization import Factors, factorize, normalized_graph
 from recbole_sr.sources import PADDING, Column, Representations, parameter
 
-__all__ = ["check_spectral", "start_spectral", "start_table"]
+__all__ = ["check_start", "start_spectral", "start_table"]
 
 _FILLING = 0.1  # of the weakest singular direction's size: enough to break the tie of zeros
 
 
-def check_spectral(model_name: str, where: Representations) -> None:
-    """Refuse a model that has no table of users or none of items to start.
+# What makes a model of RecBole begin with the tables of another run's file.
+_PRETRAINED = {
+    "NeuMF": ("use_pretrain", True),
+    "ConvNCF": ("train_method", "after_pretrain"),
+    "S3Rec": ("train_stage", "finetune"),
+}
+
+
+def check_start(config: Any, where: Representations) -> None:
+    """Refuse a start of the tables that the model has no tables for, or other plans with them.
 
     Raises:
-        InputError: the side, and what the model has there instead.
+        InputError: the side, and what the model has there instead; or the key that says to begin
+            with pretrained tables.
 
     """
+    name, options = config["model"], config.options
+    if options.sr_init == "spectral":
+        _check_tables(name, where)
+        _check_pretrained(name, config, "sr_init: spectral")
+    if options.sr_published:
+        _check_pretrained(name, config, "sr_published: True")
+
+
+def _check_tables(name: str, where: Representations) -> None:
     for side in ("user", "item"):
         if not where.side(side).start:
             raise InputError(
-                f"sr_init: expected 'model' for {model_name}, which has no {side} table of its own "
+                f"sr_init: expected 'model' for {name}, which has no {side} table of its own "
                 f"to start ({where.side(side).about}), got 'spectral'; drop the key"
             )
+
+
+def _check_pretrained(name: str, config: Any, start: str) -> None:
+    key, pretrained = _PRETRAINED.get(name, ("", None))
+    if key and config[key] == pretrained:
+        raise InputError(
+            f"{key}: expected no pretrained tables with {start}, which starts them anew, "
+            f"got {pretrained!r}; drop one of the two keys"
+        )
 
 
 @torch.no_grad()
@@ -49,7 +76,7 @@ def start_spectral(
 
     Args:
         model: just built.
-        where: its entry in the registry, checked by :func:`check_spectral`.
+        where: its entry in the registry, checked by :func:`check_start`.
         columns: how many ids each side has.
         training: RecBole's data set of the training interactions.
         power: as :func:`start_table`'s.

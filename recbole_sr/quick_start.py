@@ -15,14 +15,16 @@ from torch import nn
 from recbole_sr import checkpoint
 from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
+from recbole_sr.epoch_record import describe_ranks, summarize
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
-from recbole_sr.initialization import check_spectral, start_spectral
+from recbole_sr.initialization import check_start, start_spectral
+from recbole_sr.mixed_precision import check_mixed_precision
 from recbole_sr.model import inject
 from recbole_sr.representation import find
 from recbole_sr.run_folder import RunFolder
-from recbole_sr.trainer import describe_ranks, inject_trainer, summarize
+from recbole_sr.trainer import inject_trainer
 
 __all__ = ["load_data_and_model", "objective_function", "resume", "run_recbole_sr"]
 
@@ -53,9 +55,9 @@ class _Experiment:
         with refused_by_recbole("checkpoint_dir or log_wandb"):
             trainer = inject_trainer(trainer_class)(self.config, self.model)
         if state:
-            trainer.restore_run(state, self.train_data)
+            trainer.run_state.restore(state, self.train_data)
         if saved:
-            folder = folder or trainer.run_path
+            folder = folder or trainer.run_state.path
             trainer.run_folder = RunFolder.create(folder, self.config, resumed=bool(state))
         show = verbose and self.config["show_progress"]
         best_score, best_result = trainer.fit(
@@ -138,7 +140,7 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
 
 
 def _run(config: Config, saved: bool, state: dict[str, Any] | None = None) -> dict[str, Any]:
-    experiment = _prepare(config)
+    experiment = _prepare(config, has_weights=state is not None)
     logger = getLogger()
     result = experiment.train(saved, state=state)
     logger.info("The running environment is as follows:\n" + get_environment(config).draw())
@@ -184,7 +186,7 @@ def load_data_and_model(
         InputError: there is no such file, it is damaged, or it is not of this package.
     """
     state = checkpoint.read(model_file)
-    experiment = _prepare(Config.from_plain(state["config"], model_class))
+    experiment = _prepare(Config.from_plain(state["config"], model_class), has_weights=True)
     checkpoint.load_weights(experiment.model, state["state_dict"], model_file)
     experiment.model.load_other_parameter(state["other_parameter"])
     return (
@@ -197,8 +199,11 @@ def load_data_and_model(
     )
 
 
-def _prepare(config: Config) -> _Experiment:
-    """Data and model, drawing random numbers in the order RecBole draws them."""
+def _prepare(config: Config, has_weights: bool = False) -> _Experiment:
+    """Data and model, drawing random numbers in the order RecBole draws them.
+
+    A model that is about to be given weights needs no start of its own.
+    """
     if not config["single_spec"] or (config["nproc"] or 1) > 1:
         raise InputError(
             f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
@@ -206,8 +211,8 @@ def _prepare(config: Config) -> _Experiment:
         )
     where = find(config.model_class)
     where.check(config, config.options.sr_tables)
-    if config.options.sr_init == "spectral":
-        check_spectral(config["model"], where)
+    check_start(config, where)
+    check_mixed_precision(config)
     fast = config.options.sr_fast
     model_class = accelerate(config.model_class) if fast else config.model_class
     init_seed(config["seed"], config["reproducibility"])
@@ -223,14 +228,22 @@ def _prepare(config: Config) -> _Experiment:
         train_data, valid_data, test_data = prepare(config, dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = inject(model_class)(config, train_data._dataset).to(config["device"])
-    if config.options.sr_published:
-        _start_as_published(model)
-    if config.options.sr_init == "spectral":
-        _start_spectral(model, config, train_data._dataset)
+    if not has_weights:
+        _start_tables(model, config, train_data._dataset)
     logger.info(model)
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {where.side(side).about}")
     return _Experiment(config, dataset, train_data, valid_data, test_data, model)
+
+
+def _start_tables(model: Any, config: Config, training: Any) -> None:
+    options = config.options
+    if options.sr_published:
+        _start_as_published(model)
+    if options.sr_init == "spectral":
+        where, columns = find(config.model_class), model.sr_columns
+        power, scale = options.sr_init_power, options.sr_init_scale
+        start_spectral(model, where, columns, training, power, scale, config["seed"])
 
 
 def _start_as_published(model: nn.Module) -> None:
@@ -238,18 +251,6 @@ def _start_as_published(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.reset_parameters()
-
-
-def _start_spectral(model: Any, config: Config, training: Any) -> None:
-    start_spectral(
-        model,
-        find(config.model_class),
-        model.sr_columns,
-        training,
-        config.options.sr_init_power,
-        config.options.sr_init_scale,
-        config["seed"],
-    )
 
 
 def _closing_lines(result: dict[str, Any]) -> list[str]:

@@ -77,6 +77,7 @@ class _Keys(BaseModel):
     log_wandb: bool
     shuffle: bool
     epochs: Count
+    additional_feat_suffix: list[str] | None
     train_batch_size: Count
     learner: Learner
     learning_rate: Positive
@@ -97,6 +98,9 @@ class _Keys(BaseModel):
     eval_batch_size: Count
     metric_decimal_place: Natural
     embedding_size: Count | None = None
+    train_stage: str = ""
+    pretrain_epochs: Count = 1
+    save_step: Count = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -114,8 +118,7 @@ def check_values(settings: Mapping[str, Any]) -> None:
     """Refuse what RecBole would crash on much later, or silently take for something else.
 
     Raises:
-        InputError: a key of the wrong type or out of range, or a validation metric that is not
-            among those evaluated.
+        InputError: a key of the wrong type or out of range, or keys that contradict each other.
     """
     try:
         keys = _Keys.model_validate(settings)
@@ -127,6 +130,25 @@ def check_values(settings: Mapping[str, Any]) -> None:
             f"valid_metric: expected one of those evaluated, {', '.join(evaluated)}, got "
             f"{keys.valid_metric!r}; add it to metrics and topk"
         )
+    _check_pretraining(keys)
+    _check_sparse_adam(keys)
+
+
+def _check_pretraining(keys: _Keys) -> None:
+    if "pretrain" in keys.train_stage and keys.save_step > keys.pretrain_epochs:
+        raise InputError(
+            f"save_step: expected at most pretrain_epochs, {keys.pretrain_epochs}, as otherwise no "
+            f"pretrained model is saved, got {keys.save_step}; lower it"
+        )
+
+
+def _check_sparse_adam(keys: _Keys) -> None:
+    for key in ("clip_grad_norm", "weight_decay"):
+        if keys.learner == "sparse_adam" and getattr(keys, key):
+            raise InputError(
+                f"{key}: expected none with learner: sparse_adam, which has no means to apply it, "
+                f"got {getattr(keys, key)}; drop it, or set learner: adam"
+            )
 
 
 def check_unread(given: Iterable[str], known: Collection[str], model_class: type) -> None:

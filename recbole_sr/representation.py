@@ -198,7 +198,10 @@ REPRESENTATIONS: dict[str, Representations] = {
         Table("item_mf_embedding", "item_mlp_embedding"),
         needs={"mf_train": True, "mlp_train": True},
     ),
-    "RaCT": _output_layer("decoder.-1", note="frozen in `train_stage: critic_pretrain`"),
+    "RaCT": _output_layer(
+        "decoder.-1",
+        note="frozen in `train_stage: critic_pretrain`; begins with `pretrain_epochs: 150`",
+    ),
     "RecVAE": _output_layer("decoder"),
     "SGL": Representations(
         Propagated(itemgetter(0), run=_sgl, start=("user_embedding",)),
@@ -231,11 +234,15 @@ REPRESENTATIONS: dict[str, Representations] = {
     ),
     **dict.fromkeys(
         (
-            "CORE", "Caser", "FDSA", "FEARec", "FOSSIL", "GCSAN", "GRU4Rec", "GRU4RecF",
-            "GRU4RecKG", "HRM", "LightSANs", "NARM", "NPE", "NextItNet", "SASRec", "SASRecF",
-            "SHAN", "SINE", "SRGNN", "STAMP", "TransRec",
+            "CORE", "Caser", "FDSA", "FEARec", "FOSSIL", "GCSAN", "GRU4Rec", "GRU4RecF", "HRM",
+            "LightSANs", "NARM", "NPE", "NextItNet", "SASRec", "SASRecF", "SHAN", "SINE", "SRGNN",
+            "STAMP", "TransRec",
         ),
         _sequences("item_embedding"),
+    ),
+    "GRU4RecKG": replace(
+        _sequences("item_embedding"),
+        note="needs pretrained vectors of the items' entities, a file `*.ent`; ml-100k has none",
     ),
     "FPMC": Representations(Table("UI_emb"), Table("IU_emb", "IL_emb", "LI_emb")),
     "HGN": _sequences("item_embedding_for_prediction"),
@@ -243,7 +250,7 @@ REPRESENTATIONS: dict[str, Representations] = {
     "S3Rec": Representations(
         Encoded(_last_of_each_sequence, "last output of each sequence", each=True, always=False),
         Table("item_embedding"),
-        note="users in `train_stage: finetune` only",
+        note="users in `train_stage: finetune` only; begins with `pretrain_epochs: 500`",
     ),
     # Context-aware
     **dict.fromkeys(

@@ -55,8 +55,9 @@ class RunFolder:
         folder.path.mkdir(parents=True, exist_ok=True)
         if resumed:
             folder._spectra = folder.read("spectra.json") or {}
-        for name in ("metrics.jsonl", "result.json"):
-            (folder.path / name).unlink(missing_ok=True)
+        drafts = folder.path.glob("*.tmp")  # of a run that was killed
+        for file in (folder.path / "metrics.jsonl", folder.path / "result.json", *drafts):
+            file.unlink(missing_ok=True)
         folder.write("spectra.json", folder._spectra)
         folder.write("settings.json", to_plain(config.final_config_dict))
         folder.write("environment.json", _environment(config))
@@ -66,7 +67,7 @@ class RunFolder:
         """Append the epochs that are not in ``metrics.jsonl`` yet.
 
         Args:
-            records: every :class:`~recbole_sr.trainer.EpochRecord` of the run so far.
+            records: every :class:`~recbole_sr.epoch_record.EpochRecord` of the run so far.
 
         """
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:

@@ -16,11 +16,11 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed
 
 from recbole_sr.compat import own_checkpoint_trusted
 from recbole_sr.config import Config
+from recbole_sr.epoch_record import EpochRecord
 from recbole_sr.model import columns, stable_ranks, whole_tables
 from recbole_sr.repairs import repaired
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.sources import Column
-from recbole_sr.trainer import EpochRecord
 
 __all__ = ["StockConfig", "StockExperiment"]
 

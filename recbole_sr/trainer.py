@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from recbole.utils import set_color
 from torch import Tensor
+from torch.optim import SparseAdam
 
 from recbole_sr import checkpoint
+from recbole_sr.epoch_record import EpochRecord, Ranks, describe_ranks
 from recbole_sr.errors import InputError
 from recbole_sr.fast.optimizer import fused, row_gradients
 from recbole_sr.fast.ranking import TopCollector
 from recbole_sr.options import Options
 from recbole_sr.progress import ProgressBar
 from recbole_sr.run_folder import RunFolder
+from recbole_sr.run_state import RunState
 from recbole_sr.settings import plain_state, to_plain
-from recbole_sr.snapshot import (
-    ModelMemory,
-    fingerprint,
-    optimizers,
-    random_states,
-    restore_random_states,
-)
+from recbole_sr.sparse_adam import refuse_dense_gradients
 from recbole_sr.subclass import subclass
 
 if TYPE_CHECKING:
@@ -35,9 +29,7 @@ if TYPE_CHECKING:
 else:
     _Trainer = object
 
-__all__ = ["EpochRecord", "inject_trainer"]
-
-Ranks = dict[str, float]
+__all__ = ["inject_trainer"]
 
 
 def inject_trainer(trainer_class: type) -> Any:
@@ -60,24 +52,6 @@ def inject_trainer(trainer_class: type) -> Any:
     return subclass(PhasedTrainer, trainer_class)
 
 
-@dataclass
-class EpochRecord:
-    """What one epoch was.
-
-    ``stable_rank`` is that of the whole tables at its end, ``rank_weight`` how strongly each side
-    is then held at ``sr_target_rank``.
-    """
-
-    epoch: int
-    phase: str
-    train_loss: float
-    train_seconds: float
-    valid_score: float | None = None
-    stable_rank: Ranks | None = None
-    valid_seconds: float | None = None
-    rank_weight: dict[str, float] | None = None
-
-
 class PhasedTrainer(_Trainer):
     """Mixin: phases, their judging, the monitor, and checkpoints that hold plain data."""
 
@@ -89,17 +63,12 @@ class PhasedTrainer(_Trainer):
         )
         self.epoch_records: list[EpochRecord] = []
         self.initial_stable_rank: Ranks | None = None
-        self._memory = ModelMemory(model)
-        # Pretraining renames its checkpoint as it goes; the run stays where it began.
-        self.run_path = self.saved_model_file.removesuffix(".pth")
-        self._saving = False
-        self.finished = False
-        self._random_states: dict[str, Any] | None = None
+        self.run_state = RunState(self)
         self.run_folder: RunFolder | None = None
         self._check_reachable()
         if self.options.sr_fast:
             self.eval_collector = TopCollector(config)
-        self._judge_phase()
+        self.judge_phase()
 
     def fit(
         self,
@@ -111,17 +80,15 @@ class PhasedTrainer(_Trainer):
         callback_fn: Any = None,
     ) -> Any:
         """RecBole's ``fit``; with ``saved`` each epoch begins by saving all that it depends on."""
-        if self.finished:
-            self._continue_generators(train_data)
+        if self.run_state.finished:
+            self.run_state.continue_generators(train_data)
             return self.best_valid_score, self.best_valid_result
-        self._saving = saved
+        self.run_state.saving = saved
         try:
             best = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         finally:
             self.tensorboard.close()  # else its last events and its thread outlive the run
-        self.finished = True
-        if saved and self.options.sr_save_step:
-            self._save_run(self.epochs, train_data)
+        self.run_state.finish(self.epochs, train_data)
         return best
 
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
@@ -132,6 +99,8 @@ class PhasedTrainer(_Trainer):
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, SparseAdam):
+            refuse_dense_gradients(optimizer, self.model)
         return fused(optimizer) if self.config["sr_fast"] else optimizer
 
     def _train_epoch(
@@ -142,7 +111,7 @@ class PhasedTrainer(_Trainer):
         show_progress: bool = False,
     ) -> Any:
         """One epoch of RecBole's training inside the phase it belongs to."""
-        self._begin_exactly(epoch_idx, train_data)
+        self.run_state.begin_epoch(epoch_idx, train_data)
         self._epoch, self._batch = epoch_idx, 0
         self.leave_behind(None if self.epoch_records else "start")
         warming = self.schedule.warming
@@ -224,83 +193,12 @@ class PhasedTrainer(_Trainer):
         self._save_checkpoint(epoch, verbose=False, saved_model_file=saved_model_file)
         self.saved_model_file = saved_model_file
 
-    def _begin_exactly(self, epoch: int, train_data: Any) -> None:
-        """Continue the generators of the run that is resumed, or save what resuming would need."""
-        step = self.options.sr_save_step
-        self._continue_generators(train_data)
-        if self._saving and step and epoch % step == 0:
-            self._save_run(epoch, train_data)
-
-    def _continue_generators(self, train_data: Any) -> None:
-        if self._random_states is not None:
-            restore_random_states(self._random_states, train_data)
-            self._random_states = None
-
-    def _save_run(self, epoch: int, train_data: Any) -> None:
-        """Write all that the epochs from ``epoch`` on depend on."""
-        best = self.best_valid_result
-        state = {
-            "config": to_plain(self.config.final_config_dict),
-            "epoch": epoch,
-            "finished": self.finished,
-            "saved_model_file": self.saved_model_file,
-            "run_path": self.run_path,
-            "state_dict": self.model.state_dict(),
-            "memory": self._memory.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in optimizers(self).items()},
-            "schedule": self.schedule.state_dict(),
-            "epoch_records": [asdict(record) for record in self.epoch_records],
-            "initial_stable_rank": self.initial_stable_rank,
-            "cur_step": self.cur_step,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": best and {name: float(value) for name, value in best.items()},
-            "train_loss_dict": self.train_loss_dict,
-            "random_states": random_states(train_data),
-            "data": fingerprint(train_data._dataset),
-        }
-        checkpoint.write(state, self.run_file)
-
-    def restore_run(self, state: dict[str, Any], train_data: Any) -> None:
-        """Become the trainer that wrote ``state``, at the start of the epoch it wrote it in.
-
-        Raises:
-            InputError: the training interactions are not those of the run.
-        """
-        if state["data"] != fingerprint(train_data._dataset):
-            raise InputError(
-                f"{state['config']['dataset']}: expected the interactions that the run was trained "
-                "on, got others; restore the data set, or train anew"
-            )
-        self.start_epoch = state["epoch"]
-        self.finished = state["finished"]
-        self.saved_model_file = state["saved_model_file"]
-        self.run_path = state["run_path"]
-        checkpoint.load_weights(self.model, state["state_dict"], state["saved_model_file"])
-        self._memory.load_state_dict(state["memory"])
-        for name, optimizer_state in state["optimizers"].items():
-            getattr(self, name).load_state_dict(optimizer_state)
-        self.schedule.load_state_dict(state["schedule"])
-        self._judge_phase()
-        self.epoch_records = [EpochRecord(**record) for record in state["epoch_records"]]
-        self.initial_stable_rank = state["initial_stable_rank"]
-        self.cur_step = state["cur_step"]
-        self.best_valid_score = state["best_valid_score"]
-        best = state["best_valid_result"]
-        self.best_valid_result = best and OrderedDict(best)
-        self.train_loss_dict = state["train_loss_dict"]
-        self._random_states = state["random_states"]
-
-    @property
-    def run_file(self) -> str:
-        """Where the run is saved for resuming, beside RecBole's checkpoint of the best model."""
-        return self.run_path + ".run.pth"
-
     def _switch(self) -> None:
         self.logger.info(
             set_color(f"epoch {self.schedule.switch_epoch}", "green")
             + f": switch from the {self.schedule.warm.name} to the {self.schedule.main.name} phase"
         )
-        self._judge_phase()
+        self.judge_phase()
         self.leave_behind("switch")
 
     def _observe(self, ranks: Ranks | None) -> None:
@@ -324,7 +222,7 @@ class PhasedTrainer(_Trainer):
                     f"representations, got {rank}; lower it or raise embedding_size"
                 )
 
-    def _judge_phase(self) -> None:
+    def judge_phase(self) -> None:
         """Let only the main phase end the run or win it, unless the published recipe is asked for.
 
         The warm phase minimises something else, so its scores say nothing about the main one.
@@ -358,37 +256,3 @@ class PhasedTrainer(_Trainer):
         ranks = ranks or self.initial_stable_rank
         title = f"Train {epoch:>5} {self.schedule.phase.name}"
         return f"{title}, {describe_ranks(ranks)}" if ranks else title
-
-
-def describe_ranks(ranks: Mapping[str, float], name: str = "stable_rank") -> str:
-    """Stable ranks, or other numbers of each side, as the console shows them.
-
-    Example:
-        >>> describe_ranks({"user": 12.345, "item": 6.0})
-        'stable rank: user 12.35, item 6.00'
-
-    """
-    shown = ", ".join(f"{side} {rank:.2f}" for side, rank in ranks.items())
-    return f"{name.replace('_', ' ')}: {shown}"
-
-
-def summarize(trainer: Any) -> dict[str, Any]:
-    """What the phases did, as plain data: the ``sr`` entry of a run's result."""
-    records = [asdict(record) for record in trainer.epoch_records]
-    phases = []
-    start = trainer.initial_stable_rank
-    for phase in (trainer.schedule.warm, trainer.schedule.main):
-        epochs = [record for record in records if record["phase"] == phase.name]
-        if epochs:
-            end = epochs[-1]["stable_rank"]
-            phases.append(
-                {
-                    "name": phase.name,
-                    "regularizers": dict(phase.regularizers),
-                    "first_epoch": epochs[0]["epoch"],
-                    "last_epoch": epochs[-1]["epoch"],
-                    "stable_rank": {"start": start, "end": end},
-                }
-            )
-            start = end
-    return {"phases": phases, "switch_epoch": trainer.schedule.switch_epoch, "epochs": records}

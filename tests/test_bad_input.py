@@ -41,6 +41,7 @@ SETTINGS = {
     ],
     "user_inter_num_interval": ["[5", "[100,inf)", "5"],
     "item_inter_num_interval": ["5..9", "[100,inf)"],
+    "additional_feat_suffix": ["ent", "[ent]", "5"],
     "load_col": ["5", "{inter: [user_id]}", "{inter: [nothing]}"],
     "USER_ID_FIELD": ["foo"],
     "data_path": ["nowhere", "5"],
@@ -145,6 +146,7 @@ STRAY = [
     ["-m", "bpr"],
     ["-m", ""],
     ["-m", "Pop"],
+    ["-m", "GRU4RecKG"],
     ["-m", "../BPR"],
     ["-d", "../data"],
     ["-d", "nowhere"],
@@ -212,6 +214,12 @@ def test_a_data_set(content, data, capsys):
 @pytest.mark.parametrize("arguments", STRAY, ids=" ".join)
 def test_a_command_line(arguments, data, capsys):
     refused(["-d", "good", "--config_files", "base.yaml", *arguments], capsys)
+
+
+def test_a_model_that_needs_pretrained_vectors_names_the_file(data, capsys):
+    assert main(["-m", "GRU4RecKG", "-d", "ml-100k"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"ml-100k\.ent: expected the features that .*, got no such file; write", said)
 
 
 HANDLED = {

@@ -12,6 +12,7 @@ from contract import CONTRACT, settings_of
 from recbole_sr.errors import InputError
 from recbole_sr.factorization import factorize, normalized_graph
 from recbole_sr.initialization import start_table
+from recbole_sr.quick_start import load_data_and_model, resume, run_recbole_sr
 from recbole_sr.representation import REPRESENTATIONS, named
 from recbole_sr.sources import parameter
 from recbole_sr.spectral import stable_rank
@@ -145,6 +146,25 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
     assert not changed
 
 
+@pytest.mark.parametrize("start", [SPECTRAL, {"sr_published": True}], ids=["spectral", "published"])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("NeuMF", {"use_pretrain": True, "mf_pretrain_path": "a", "mlp_pretrain_path": "b"}),
+        ("ConvNCF", {"train_method": "after_pretrain", "pre_model_path": "a"}),
+    ],
+)
+def test_pretrained_tables_are_not_overwritten(name, settings, start, tiny, experiment):
+    with pytest.raises(InputError, match=f"{next(iter(settings))}: expected no pretrained tables"):
+        experiment(name, "tiny", **settings_of(name, tiny), **settings, **start)
+
+
+def test_a_published_start_does_not_overwrite_what_s3rec_finetunes(tiny, experiment):
+    settings = {**settings_of("S3Rec", tiny), "train_stage": "finetune", "pre_model_path": "a"}
+    with pytest.raises(InputError, match="train_stage: expected no pretrained tables"):
+        experiment("S3Rec", "tiny", **settings, sr_published=True)
+
+
 def test_the_models_that_start_are_those_with_tables_of_users_and_items():
     assert {"BPR", "LightGCN", "NGCF", "SGL", "DGCF", "NeuMF", "SimpleX", "CKE", "KGAT"} <= STARTED
     assert not STARTED & {"MultiVAE", "SASRec", "FISM", "DeepFM", "GCMC", "DMF"}
@@ -198,6 +218,15 @@ def test_lightgcn_propagates_the_start_along_its_own_directions(tiny, experiment
     expected = start * (1 + values * ratio + values**2) / 3
     # float32 factors, and RecBole adds 1e-7 to each degree
     torch.testing.assert_close(propagated, expected, atol=1e-4, rtol=0)
+
+
+def test_a_model_that_is_given_weights_is_not_factorised_for(tiny, tmp_path, monkeypatch):
+    result = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 2, **SPECTRAL})
+    monkeypatch.setattr("recbole_sr.quick_start.start_spectral", pytest.fail)
+    (run_file,) = (tmp_path / "saved").glob("*.run.pth")
+    assert resume(str(run_file))["test_result"] == result["test_result"]
+    _, model, *_ = load_data_and_model(str(run_file).replace(".run.pth", ".pth"))
+    assert model.state_dict().keys() == {"user_embedding.weight", "item_embedding.weight"}
 
 
 def test_it_composes_with_phases_and_a_target_and_scores_better_from_the_first_epoch(

@@ -4,9 +4,11 @@ import importlib.util
 import inspect
 import logging
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import recbole
 import torch
 from contract import settings_of
 from recbole.model.general_recommender import NCL, RaCT
@@ -112,6 +114,17 @@ def test_ncl_without_faiss_says_what_to_install(experiment, tiny, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"run: pip install 'recbole_sr\[ncl\]'"):
         model.e_step()
+
+
+def test_gru4reckg_needs_no_key_beside_its_file(experiment, tiny):
+    text = Path(recbole.__file__).parent / "properties/quick_start_config"
+    text = (text / "sequential_embedding_model.yaml").read_text()
+    assert "additional_feat_suffix: ent\n" in text, "RecBole has changed: delete our property file"
+    del tiny["load_col"]
+    made = experiment("GRU4RecKG", "tiny", **tiny, epochs=1)
+    vectors = made.model.entity_embedding.weight
+    torch.testing.assert_close(vectors[1:], torch.full((60, 8), 0.5))
+    assert made.train(saved=False, verbose=False)["test_result"]
 
 
 def test_a_message_without_a_place_for_its_argument_is_completed():

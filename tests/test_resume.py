@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,14 +13,6 @@ from recbole_sr.errors import InputError
 from recbole_sr.quick_start import resume, run_recbole_sr
 
 MODELS = ["BPR", "LightGCN"]
-
-RUN = """
-import json, sys
-from recbole_sr.quick_start import run_recbole_sr
-import torch
-torch.set_num_threads(1)
-run_recbole_sr("BPR", "tiny", config_dict=json.loads(sys.argv[1]))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -130,37 +116,6 @@ def test_a_models_checkpoint_is_not_a_run(tiny, tmp_path):
     (file,) = (tmp_path / "saved").glob("*.pth")
     with pytest.raises(InputError, match=r"expected a saved run, \*\.run\.pth"):
         resume(str(file))
-
-
-@pytest.mark.slow
-def test_kill_9_at_any_moment_loses_nothing(tiny, tmp_path, monkeypatch):
-    """Twenty kills over the switch boundary, each followed by a resume."""
-    settings = {**tiny, "epochs": 12, "sr_warm_epochs": 6, "stopping_step": 99}
-    whole = in_folder(
-        tmp_path / "whole", monkeypatch, run_recbole_sr, "BPR", "tiny", config_dict=settings
-    )
-    pauses = np.random.default_rng(0).uniform(0, 0.6, size=20)
-    for kill, pause in enumerate(pauses):
-        folder = tmp_path / f"killed-{kill}"
-        folder.mkdir()
-        kill_after(pause, folder, settings)
-        resumed = in_folder(folder, monkeypatch, resume, str(run_file(folder)))
-        assert resumed == whole
-        assert len(os.listdir(folder / "saved")) == 2
-
-
-def kill_after(pause, folder, settings):
-    """Start a run in another process and kill it ``pause`` seconds after its first saved state."""
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", RUN, json.dumps(settings)],
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-    )
-    while not list(folder.glob("saved/*.run.pth")):
-        time.sleep(0.01)
-    time.sleep(pause)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
 
 
 def test_generators_continue_exactly():

@@ -37,9 +37,7 @@ def test_gradients_are_finite(name, users, value, amp, experiment, tiny):
     if users == 1:
         batch.interaction["user_id"].fill_(1)
     if value is not None:
-        with torch.no_grad():
-            for table in made.model.parameters():
-                table.fill_(value)
+        fill(made.model, value)
     with (
         made.model.sr_regularized(Phase("warm", {name: 1.0}), ("user", "item")),
         torch.autocast("cpu", enabled=amp),
@@ -48,6 +46,39 @@ def test_gradients_are_finite(name, users, value, amp, experiment, tiny):
     loss.backward()
     assert loss.isfinite()
     assert all(table.grad.isfinite().all() for table in made.model.parameters())
+
+
+# Interactions come in the order of users, so that few of them are one user's.
+BATCHES = {
+    "whole batches": {},
+    "one user": {"shuffle": False, "train_batch_size": 3},
+    "one pair": {"train_batch_size": 1},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", BATCHES)
+@pytest.mark.parametrize("value", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_whole_runs_stay_finite(name, model, value, batches, experiment, tiny):
+    weights = {"sr_warm_regularizers": {name: 1.0}, "sr_main_regularizers": {name: 0.1}}
+    phases = {"epochs": 2, "sr_warm_epochs": 1, **weights}
+    made = experiment(model, "tiny", **{**tiny, **phases, **BATCHES[batches]})
+    users = [set(batch["user_id"].tolist()) for batch in made.train_data]
+    assert (1 in map(len, users)) == (batches != "whole batches")
+    if value is not None:
+        fill(made.model, value)
+    result = made.train(saved=False, verbose=False)
+    assert all(table.isfinite().all() for table in made.model.parameters())
+    assert all(math.isfinite(epoch["train_loss"]) for epoch in result["sr"]["epochs"])
+    assert all(math.isfinite(x) for x in result["sr"]["epochs"][-1]["stable_rank"].values())
+
+
+@torch.no_grad()
+def fill(model, value):
+    for table in model.parameters():
+        table.fill_(value)
 
 
 def last_good(tmp_path):

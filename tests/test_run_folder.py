@@ -80,10 +80,13 @@ def test_lines_can_be_read_while_the_run_goes_on(experiment, tiny, tmp_path):
 def test_a_resumed_run_has_the_lines_and_spectra_of_the_whole(ran, tmp_path):
     _, folder = ran
     before, spectra = folder.epochs(), folder.read("spectra.json")
+    draft = folder.path / "spectra.json.123.tmp"  # as a killed process leaves it
+    draft.write_text("{")
     (run_file,) = (tmp_path / "saved").glob("*.run.pth")
     resume(str(run_file))
     assert folder.epochs() == before
     assert folder.read("spectra.json").keys() == spectra.keys()
+    assert not draft.exists()
 
 
 def test_a_line_half_written_is_left_out(tmp_path):

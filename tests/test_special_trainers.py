@@ -7,6 +7,7 @@ import torch
 from contract import PRETRAINING, settings_of
 from recbole.trainer import Trainer
 
+from recbole_sr.errors import InputError
 from recbole_sr.objective import Phase
 
 WARM = Phase("warm", {"stable_rank": 1.0})
@@ -122,6 +123,11 @@ def test_recboles_settings_work_in_both_phases_and_are_stocks_when_off(
     theirs = stock(name, "tiny", **tiny, **settings, epochs=2)
     made = experiment(name, "tiny", **tiny, **settings, epochs=2, **OFF)
     theirs.assert_equal(made.model, made.train(saved=False, verbose=False))
+
+
+def test_pretraining_that_would_save_nothing_is_refused(experiment, tiny):
+    with pytest.raises(InputError, match=r"save_step: expected at most pretrain_epochs, 2, .* 3;"):
+        experiment("S3Rec", "tiny", **{**settings_of("S3Rec", tiny), "save_step": 3})
 
 
 def test_pretraining_saves_every_save_step(experiment, tiny, tmp_path):

@@ -1,0 +1,40 @@
+"""Models that cannot train in mixed precision, found by trying each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_sr.errors import InputError
+from recbole_sr.fast.propagation import accelerated
+
+__all__ = ["check_mixed_precision"]
+
+# torch 2.13 multiplies, or differentiates, sparse matrices of coordinates in single precision
+# alone; RepeatNet scatters numbers of two precisions into one another.
+_UNABLE = {
+    "DGCF", "GCMC", "KGAT", "KGIN", "LightGCN", "MCCLK", "NCL", "NGCF", "RepeatNet", "SGL",
+    "SpectralCF",
+}  # fmt: skip
+
+
+def check_mixed_precision(config: Any) -> None:
+    """Refuse mixed precision where the model's operations have none.
+
+    Args:
+        config: a :class:`~recbole_sr.config.Config`.
+
+    Raises:
+        InputError: ``enable_amp`` with such a model.
+
+    """
+    name = config["model"]
+    unable = name in _UNABLE and config.model_class.__module__.startswith("recbole.")
+    if config["enable_amp"] and unable and not accelerated(config):
+        raise InputError(
+            f"enable_amp: expected False for {name} by RecBole's own propagation or scattering, "
+            "for which torch has no half precision, got True; drop the key" + _or_fast(config)
+        )
+
+
+def _or_fast(config: Any) -> str:
+    return ", or set sr_fast: True" if accelerated(config, fast=True) else ""
