@@ -1,8 +1,9 @@
 """Measurements of this package beside stock RecBole: ``python -m benchmarks.NAME``.
 
 Each prints the machine and a Markdown table of medians of 5 interleaved runs after a warm-up, all
-from one process; ``reliability`` counts tests instead. The data sets are read from
-``RECBOLE_DATA`` (default ``dataset``): a folder for each, such as ``gowalla/gowalla.inter``.
+from one process; ``reliability`` counts tests instead, and ``models`` only shows that they run. The
+data sets are read from ``RECBOLE_DATA`` (default ``dataset``): a folder for each, such as
+``gowalla/gowalla.inter``.
 ``RECBOLE_DATA_SETS`` chooses them, by comma.
 
 ============  ====================================================================================
@@ -11,8 +12,11 @@ regulariser   the stable rank of both tables on top of a stock BPR step; its ker
 training      a training epoch of BPR, ours and stock
 evaluation    full ranking, ours and stock, with the metrics of both
 propagation   a LightGCN training step, ours and stock
+peers         implicit's ALS and BPR on the splits of the studies
 spectral      the factorisation of the spectral start
+uniformity    exact uniformity against ``torch.pdist``, time and memory
 startup       from the settings to the first batch
+models        every listed model for one epoch of ml-100k, a process each; one run
 growth        step time and peak memory from 10^4 to 10^7 rows
 quality       loss and metrics over 5 seeds, with a paired test
 reliability   what the reliability tests try, and what they lose

@@ -36,6 +36,7 @@ class Run:
     config: Any
     train_data: Any
     valid_data: Any
+    test_data: Any
     model: Any
     trainer: Any
     epoch: int = -1
@@ -58,7 +59,7 @@ def experiment(model: str, dataset: str, fast: bool, **settings: Any) -> Run:
     trainer_class = get_trainer(made.config["MODEL_TYPE"], made.config["model"])
     trainer = inject_trainer(trainer_class)(made.config, made.model)
     trainer.eval_collector.data_collect(made.train_data)
-    return Run(made.config, made.train_data, made.valid_data, made.model, trainer)
+    return Run(made.config, made.train_data, made.valid_data, made.test_data, made.model, trainer)
 
 
 def train(run: Run, batches: Any = None) -> float:

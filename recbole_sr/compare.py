@@ -1,4 +1,4 @@
-"""Does it help, and how much: ``recbole-sr compare``, a study against stock RecBole."""
+"""Does it help, and how much: ``recbole-sr compare``, a study against a baseline."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from recbole_sr.config import read_properties
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder, write_whole
 from recbole_sr.trial import OFF, STOCK, Trial
-from recbole_sr.tuning import tune
+from recbole_sr.tuning import number_of_trials, tune
 
 __all__ = ["compare", "main"]
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    STOCK: OFF,
     "none": OFF,
     "published": {"sr_published": True},
     "default": {},
@@ -35,6 +36,7 @@ def compare(
     *,
     seeds: int = 5,
     variants: Sequence[str] = ("default",),
+    baseline: str = STOCK,
     config_file_list: Sequence[str] = (),
     config_dict: Mapping[str, Any] | None = None,
     output: str = "comparison",
@@ -42,7 +44,7 @@ def compare(
     tune_file: str | None = None,
     tune_trials: int = 10,
 ) -> dict[str, Any]:
-    """Train stock RecBole and variants of the method on the same splits, and compare them.
+    """Train a baseline and variants of the method on the same splits, and compare them.
 
     Each run has a process of its own and leaves ``output/runs/<run>/`` behind as soon as it ends;
     ``comparison.md``, ``.csv``, ``.json`` and ``report.html`` are written at the end.
@@ -52,8 +54,10 @@ def compare(
         datasets: names of data sets.
         seeds: how many; they count up from the ``seed`` given, RecBole's 2020 by default.
         variants: ``none`` (this package, switched off), ``published``, ``default``, or paths of
-            property files. Stock RecBole is always run.
-        config_file_list: property files for all runs, stock ones included; no ``sr_`` keys.
+            property files.
+        baseline: what they are compared with: ``stock``, which is RecBole as it is, or as
+            ``variants``.
+        config_file_list: property files for all runs, the baseline's too; no ``sr_`` keys.
         config_dict: property values for all runs, above the files; no ``sr_`` keys.
         output: the study's folder.
         resume: continue the study in ``output``: what ended well is kept, what failed is tried
@@ -69,11 +73,12 @@ def compare(
 
     """
     shared = _shared_settings(config_file_list, config_dict or {})
-    study = _Study(Path(output), _named(variants), shared, seeds, tune_file, tune_trials)
+    named = _named([baseline, *variants])
+    study = _Study(Path(output), named, shared, seeds, tune_file, tune_trials)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
     results = list(study.results(groups))
-    comparison = summarize(results, study.epochs(results))
+    comparison = summarize(results, study.epochs(results), next(iter(named)))
     study.write(comparison)
     return comparison
 
@@ -105,7 +110,9 @@ class _Study:
 
     def results(self, groups: Sequence[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
         """Run what is not there yet, under a bar that shows how long it will take."""
-        tunings = self.tune_trials if self.tune_file else 0
+        tunings = 0
+        if self.tune_file:
+            tunings = number_of_trials(read_properties([self.tune_file]), self.tune_trials)
         # A seed's variants follow each other, so that a study cut short has whole pairs.
         with tqdm(total=len(groups) * (self.seeds + tunings), unit="run") as bar:
             trials = [self._tuned(self.trial(*group), bar) for group in groups]
@@ -147,14 +154,14 @@ def _shared_settings(files: Sequence[str], given: Mapping[str, Any]) -> dict[str
     for key in settings:
         if key.startswith("sr_"):
             raise InputError(
-                f"{key}: expected no sr_ key among the settings that all runs share, stock RecBole "
+                f"{key}: expected no sr_ key among the settings that all runs share, the baseline "
                 "included; put it in a property file and give that to --variants"
             )
     return settings
 
 
 def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
-    named: dict[str, dict[str, Any]] = {STOCK: OFF}
+    named: dict[str, dict[str, Any]] = {}
     for variant in variants:
         name = Path(variant).stem if variant.endswith((".yaml", ".yml")) else variant
         if name in named:
@@ -179,6 +186,7 @@ def main(arguments: Sequence[str]) -> None:
         given.dataset,
         seeds=given.seeds,
         variants=given.variants,
+        baseline=given.baseline,
         config_file_list=given.config_files.split(),
         config_dict=read_properties(arguments=rest),
         output=given.output,
@@ -193,7 +201,7 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="recbole-sr compare",
-        description="Train stock RecBole and variants of the method on the same splits and "
+        description="Train a baseline and variants of the method on the same splits and "
         "compare them. Any property can be set for all runs as --key=value.",
         allow_abbrev=False,
     )
@@ -205,8 +213,9 @@ def _parser() -> argparse.ArgumentParser:
         "--variants",
         nargs="+",
         default=["default"],
-        help="none, published, default, or YAML property files; stock RecBole is always there",
+        help="none, published, default, or YAML property files",
     )
+    add("--baseline", default=STOCK, help="what they are compared with: stock, or as --variants")
     add("--config_files", default="", help='property files for all runs, as in "a.yaml b.yaml"')
     add("-o", "--output", default="comparison", help="the study's folder")
     add("--resume", action="store_true", help="continue the study in that folder")

@@ -17,7 +17,7 @@ __all__ = ["MIN_SEEDS", "best_at", "cells", "columns_of", "summarize", "to_csv",
 MIN_SEEDS = 5
 _LEVEL = 0.05
 _METHOD = (
-    "Every variant of a seed has the same split, initial random state and batches as stock RecBole;"
+    "Every variant of a seed has the same split, initial random state and batches as the baseline;"
     " a seed stands for all three. Test: two-sided paired t-test on the test score, Holm-corrected"
     f" over the variants of one model and data set, level {_LEVEL}. Effect size: mean over standard"
     " deviation of the paired differences (Cohen's d_z). Plus-minus is the standard deviation over"
@@ -29,17 +29,20 @@ Result = Mapping[str, Any]
 
 
 def summarize(
-    results: Sequence[Result], epochs: Mapping[str, Sequence[Mapping[str, Any]]]
+    results: Sequence[Result],
+    epochs: Mapping[str, Sequence[Mapping[str, Any]]],
+    baseline: str = STOCK,
 ) -> dict[str, Any]:
     """The comparison as plain data.
 
     Args:
         results: what :meth:`~recbole_sr.trial.Trial.run` returned, failed ones included.
         epochs: the lines of ``metrics.jsonl`` by :attr:`~recbole_sr.trial.Trial.name`.
+        baseline: the variant that the others are compared with.
 
     Returns:
-        ``method`` (how to read the numbers), ``rows`` (one for each model, data set and variant)
-        and ``failed`` (model, dataset, variant, seed, error).
+        ``baseline``, ``method`` (how to read the numbers), ``rows`` (one for each model, data set
+        and variant) and ``failed`` (model, dataset, variant, seed, error).
 
     Raises:
         RuntimeError: two runs of one seed had different splits.
@@ -52,13 +55,13 @@ def summarize(
     for group in groups.values():
         finished = [result for result in group if result["error"] is None]
         _check_splits(finished)
-        rows += _rows(group, epochs)
+        rows += _rows(group, epochs, baseline)
     failed = [
         {key: result[key] for key in ("model", "dataset", "variant", "seed", "error")}
         for result in results
         if result["error"] is not None
     ]
-    return {"method": _METHOD, "rows": rows, "failed": failed}
+    return {"baseline": baseline, "method": _METHOD, "rows": rows, "failed": failed}
 
 
 def best_at(
@@ -91,7 +94,9 @@ def _check_splits(finished: Sequence[Result]) -> None:
             )
 
 
-def _rows(group: Sequence[Result], epochs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows(
+    group: Sequence[Result], epochs: Mapping[str, Any], baseline: str
+) -> list[dict[str, Any]]:
     variants = list(dict.fromkeys(result["variant"] for result in group))
     runs = {
         variant: {
@@ -101,7 +106,7 @@ def _rows(group: Sequence[Result], epochs: Mapping[str, Any]) -> list[dict[str, 
         }
         for variant in variants
     }
-    rows = [_row(group, variant, runs, epochs) for variant in variants]
+    rows = [_row(group, variant, baseline, runs, epochs) for variant in variants]
     corrected = holm([row["test"]["p_value"] if row["test"] else None for row in rows])
     for row, p_value in zip(rows, corrected, strict=True):
         if row["test"]:
@@ -113,10 +118,11 @@ def _rows(group: Sequence[Result], epochs: Mapping[str, Any]) -> list[dict[str, 
 def _row(
     group: Sequence[Result],
     variant: str,
+    baseline: str,
     runs: Mapping[str, Mapping[int, Result]],
     epochs: Mapping[str, Any],
 ) -> dict[str, Any]:
-    own, stock = runs[variant], runs.get(STOCK, {})
+    own, base = runs[variant], runs.get(baseline, {})
     row: dict[str, Any] = {
         "model": group[0]["model"],
         "dataset": group[0]["dataset"],
@@ -124,7 +130,7 @@ def _row(
         "runs": len(own),
         "failed": sum(r["variant"] == variant and r["error"] is not None for r in group),
         "test": None,
-        "verdict": "baseline" if variant == STOCK else "nothing to compare",
+        "verdict": "baseline" if variant == baseline else "nothing to compare",
     }
     if not own:
         return row
@@ -135,9 +141,9 @@ def _row(
             key: _spread([result[kind][key] for result in results]) for key in results[0][kind]
         }
     row["epochs"] = _spread([result["epochs"] for result in results])
-    pairs = [(own[seed], stock[seed]) for seed in own if seed in stock]
+    pairs = [(own[seed], base[seed]) for seed in own if seed in base]
     row["to_baseline"] = _to_baseline(pairs, epochs)
-    if variant != STOCK and pairs:
+    if variant != baseline and pairs:
         row["test"] = asdict(_test(pairs, row["metric"]))
     return row
 
@@ -148,17 +154,17 @@ def _spread(values: Sequence[float]) -> dict[str, float | None]:
 
 def _test(pairs: Sequence[tuple[Result, Result]], metric: str) -> Paired:
     scores = [[result["test_result"][metric] for result in pair] for pair in pairs]
-    return paired([own for own, _ in scores], [stock for _, stock in scores])
+    return paired([own for own, _ in scores], [base for _, base in scores])
 
 
 def _to_baseline(
     pairs: Sequence[tuple[Result, Result]], epochs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Epochs and training seconds to the best validation score that stock had on the same seed."""
+    """Epochs and training seconds to the baseline's best validation score on the same seed."""
     reached = []
-    for own, stock in pairs:
+    for own, base in pairs:
         lines = epochs["{model}-{dataset}-{variant}-{seed}".format_map(own)]
-        found = best_at(lines, stock["best_valid_score"], stock["valid_score_bigger"])
+        found = best_at(lines, base["best_valid_score"], base["valid_score_bigger"])
         if found:
             reached.append(found)
     summary: dict[str, Any] = {"pairs": len(pairs), "reached": len(reached)}
@@ -178,7 +184,7 @@ def _verdict(test: Mapping[str, Any], bigger: bool) -> str:
 
 def to_markdown(comparison: Mapping[str, Any]) -> str:
     """The comparison as Markdown tables, one for each model and data set."""
-    parts = ["# Comparison with stock RecBole", comparison["method"]]
+    parts = [f"# Comparison with {comparison['baseline']}", comparison["method"]]
     groups: dict[tuple[str, str], list[Any]] = {}
     for row in comparison["rows"]:
         groups.setdefault((row["model"], row["dataset"]), []).append(row)
@@ -208,7 +214,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
             "difference": _interval(row["test"]),
             "p (Holm)": _number(test.get("p_holm")),
             "d_z": _number(test.get("effect_size"), 2),
-            "reached stock's best": f"{to['reached']} of {to['pairs']}",
+            "reached baseline's best": f"{to['reached']} of {to['pairs']}",
             "after epochs": _pm(to.get("epochs"), 1),
             "training s to it": _pm(to.get("seconds"), 1),
             "training s": _pm(time["training"], 1),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.trial import Trial
 
-__all__ = ["tune"]
+__all__ = ["number_of_trials", "tune"]
 
 _TYPES = ("choice", "uniform", "quniform", "loguniform")
 
@@ -22,16 +23,18 @@ _TYPES = ("choice", "uniform", "quniform", "loguniform")
 def tune(
     trial: Trial, space: Mapping[str, Any], trials: int, folder: Path, bar: Any
 ) -> dict[str, Any]:
-    """The best settings of a search by RecBole's ``HyperTuning``, judged by validation.
+    """The best settings of a search, judged by validation.
 
-    The search is hyperopt's random one from a fixed seed, so that every variant is tried with the
-    very same settings. Each trial's settings and score go to ``trials.json`` as soon as it ends.
+    Every variant is tried with the very same settings: those of a grid, where all is ``choice``, in
+    order and as many as ``trials`` allows; else those of RecBole's ``HyperTuning`` with hyperopt's
+    random algorithm from a fixed seed. Each trial's settings and score go to ``trials.json`` as
+    soon as it ends.
 
     Args:
         trial: what to tune; its seed serves all trials.
         space: in the format of RecBole's ``params_dict``: ``choice: {learning_rate: [0.1, 0.01]}``;
             the bounds of ``loguniform`` are natural logarithms.
-        trials: 1 or more.
+        trials: 1 or more; a smaller grid has no more than its points.
         folder: where the trials go.
         bar: progress, moved on by one for each trial.
 
@@ -44,13 +47,32 @@ def tune(
     """
     search = _Search(trial, folder, bar)
     _check(space, trials)
-    tuning = _hyper_tuning(search, space, trials)
-    # hyperopt draws from this seed; RecBole's `run` has no argument for it.
-    os.environ["HYPEROPT_FMIN_SEED"] = str(trial.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "hyperopt.txt", "w", encoding="utf-8") as output, redirect_stdout(output):
-        tuning.run()
+    if _grid(space):
+        for settings in islice(_points(space["choice"]), trials):
+            search(settings)
+    else:
+        _search_at_random(search, space, trials)
     return search.best()
+
+
+def number_of_trials(space: Mapping[str, Any], trials: int) -> int:
+    """``trials``, or the number of points of a grid where that is smaller.
+
+    Example:
+        >>> number_of_trials({"choice": {"learning_rate": [0.1, 0.01], "n_layers": [1, 2]}}, 10)
+        4
+
+    """
+    return min(trials, math.prod(map(len, space["choice"].values()))) if _grid(space) else trials
+
+
+def _grid(space: Mapping[str, Any]) -> bool:
+    return set(space) == {"choice"}
+
+
+def _points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    for values in product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
 
 
 class _Search:
@@ -88,7 +110,7 @@ class _Search:
         return dict(best["settings"])
 
 
-def _hyper_tuning(search: _Search, space: Mapping[str, Any], trials: int) -> Any:
+def _search_at_random(search: _Search, space: Mapping[str, Any], trials: int) -> None:
     try:
         import hyperopt  # noqa: F401 - RecBole imports it later, where it is harder to explain
         from recbole.trainer import HyperTuning
@@ -98,9 +120,15 @@ def _hyper_tuning(search: _Search, space: Mapping[str, Any], trials: int) -> Any
             "run: pip install 'recbole_sr[tune]'"
         ) from None
     # RecBole stops after `early_stop` trials without progress; as many as there are means never.
-    return HyperTuning(
+    tuning = HyperTuning(
         search, params_dict=dict(space), algo="random", max_evals=trials, early_stop=trials
     )
+    # hyperopt draws from this seed; RecBole's `run` has no argument for it.
+    os.environ["HYPEROPT_FMIN_SEED"] = str(search.trial.seed)
+    output = search.folder / "hyperopt.txt"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with open(output, "w", encoding="utf-8") as file, redirect_stdout(file):
+        tuning.run()
 
 
 def _check(space: Mapping[str, Any], trials: int) -> None:

@@ -16,7 +16,7 @@ from recbole_sr.compare import compare
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.trial import STOCK, Trial
-from recbole_sr.tuning import tune
+from recbole_sr.tuning import number_of_trials, tune
 
 
 @pytest.fixture
@@ -128,9 +128,22 @@ def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
         replace(trial, settings={"epochs": 4}).finished(tmp_path)
 
 
+@pytest.mark.slow
+def test_the_baseline_can_be_a_variant_so_that_stock_is_not_run(brief, tmp_path):
+    (tmp_path / "off.yaml").write_text("sr_warm_epochs: 0\n")
+    comparison = compare(
+        ["BPR"], ["tiny"], seeds=1, baseline="off.yaml", config_dict=brief, output="study"
+    )
+    off, default = comparison["rows"]
+    assert (off["variant"], off["runs"], off["verdict"]) == ("off", 1, "baseline")
+    assert (default["variant"], default["runs"]) == ("default", 1)
+    assert default["to_baseline"]["pairs"] == 1
+
+
 REFUSED = {
     "unknown variant": ({"variants": ["publisht"]}, "got 'publisht'"),
     "a variant twice": ({"variants": ["none", "none"]}, "got 'none' twice"),
+    "the baseline as a variant": ({"baseline": "none", "variants": ["none"]}, "got 'none' twice"),
     "stock as a variant": ({"variants": [STOCK]}, "got 'stock' twice"),
     "missing file": ({"variants": ["nowhere.yaml"]}, "nowhere.yaml: expected a YAML"),
     "method in shared settings": ({"config_dict": {"sr_warm_epochs": 1}}, "that all runs share"),
@@ -164,22 +177,30 @@ def search(variant, brief, tmp_path, space, trials=3):
 
 
 @pytest.mark.slow
-def test_every_variant_is_tuned_with_the_same_settings(brief, tmp_path):
+@pytest.mark.parametrize(
+    ("space", "trials"),
+    [
+        ({"choice": {"embedding_size": [4, 8]}, "loguniform": {"learning_rate": [-6, -3]}}, 3),
+        ({"choice": {"learning_rate": [0.001, 0.01], "embedding_size": [4, 8]}}, 10),
+    ],
+    ids=["at random", "grid"],
+)
+def test_every_variant_is_tuned_with_the_same_settings(space, trials, brief, tmp_path):
     pytest.importorskip("hyperopt")
-    space = {"choice": {"learning_rate": [0.001, 0.01, 0.05], "embedding_size": [4, 8]}}
-    searches = {name: search(name, brief, tmp_path, space) for name in (STOCK, "default")}
-    tried = [[one["settings"] for one in trials] for _, trials, _ in searches.values()]
+    searches = [search(name, brief, tmp_path, space, trials) for name in (STOCK, "default")]
+    tried = [[one["settings"] for one in found] for _, found, _ in searches]
     assert tried[0] == tried[1]
-    for best, trials, done in searches.values():
-        assert len(trials) == done == 3
-        top = max(trials, key=lambda one: one["score"])
-        assert best == top["settings"]
+    assert len(tried[0]) == number_of_trials(space, trials)
+    assert len({tuple(settings.items()) for settings in tried[0]}) == len(tried[0])
+    for best, found, done in searches:
+        assert len(found) == done
+        assert best == max(found, key=lambda one: one["score"])["settings"]
 
 
 def test_without_hyperopt_tuning_says_what_to_install(monkeypatch, brief, tmp_path):
     monkeypatch.setitem(sys.modules, "hyperopt", None)
     with pytest.raises(InputError, match=r"pip install 'recbole_sr\[tune\]'"):
-        search("default", brief, tmp_path, {"choice": {"learning_rate": [0.1]}})
+        search("default", brief, tmp_path, {"uniform": {"learning_rate": [0.1, 0.2]}})
 
 
 def test_a_search_space_of_another_form_is_refused(brief, tmp_path):

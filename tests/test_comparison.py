@@ -64,8 +64,17 @@ def test_mean_spread_and_paired_test():
 def test_fewer_than_five_seeds_are_no_claim_however_clear():
     row = summarize(*study(seeds=4, default=[score + 1 for score in OUR_SCORES]))["rows"][1]
     assert row["verdict"] == "no claim: paired seeds 4, needed 5"
-    table = to_markdown({"method": "", "rows": [row], "failed": []})
+    table = to_markdown({"baseline": STOCK, "method": "", "rows": [row], "failed": []})
     assert f"{row['test']['p_holm']:.4f}" not in table
+
+
+def test_any_variant_can_be_the_baseline():
+    comparison = summarize(*study(off=OUR_SCORES), baseline="off")
+    stock, off = comparison["rows"]
+    assert off["verdict"] == "baseline"
+    assert stock["verdict"] == "worse"
+    assert stock["to_baseline"]["reached"] < off["to_baseline"]["reached"] == 5
+    assert to_markdown(comparison).startswith("# Comparison with off")
 
 
 def test_no_difference_is_not_shown_as_one():
