@@ -12,6 +12,7 @@ regulariser   the stable rank of both tables on top of a stock BPR step; its ker
 training      a training epoch of BPR, ours and stock
 evaluation    full ranking, ours and stock, with the metrics of both
 propagation   a LightGCN training step, ours and stock
+start         what a spectral start ranks like before training, by its powers
 peers         implicit's ALS and BPR on the splits of the studies
 spectral      the factorisation of the spectral start
 uniformity    exact uniformity against ``torch.pdist``, time and memory

@@ -26,6 +26,14 @@ __all__ = ["Config", "read_properties", "without_sr"]
 
 
 _MOST_VALUES = 100_000
+# What says whether, what is worth setting it to, and the keys that only say how.
+_WHETHER: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "sr_warm_epochs": (
+        5,
+        ("sr_warm_regularizers", "sr_switch", "sr_patience", "sr_switch_rank", "sr_rank_tolerance"),
+    ),
+    "sr_init": ("spectral", ("sr_init_degree_power", "sr_init_power", "sr_init_scale")),
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,6 +83,7 @@ class Config(recbole.config.Config):
         with refused_by_recbole("settings"):
             super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
         self.options = Options.from_mapping(self._sr_settings())
+        self._check_use()
         self.final_config_dict.update(self.options.model_dump())
         if self.options.sr_loss != "model":
             self._prepare_loss()
@@ -129,6 +138,17 @@ class Config(recbole.config.Config):
         if self.external_config_dict.get("sr_published") is True:
             return {**without_sr(self.final_config_dict), **self.external_config_dict}
         return self.final_config_dict
+
+    def _check_use(self) -> None:
+        """Refuse keys that say how to do what this model does not do unless told to."""
+        for whether, (value, how) in _WHETHER.items():
+            default = getattr(self.options, whether)
+            given = [key for key in how if key in self.external_config_dict]
+            if given and whether not in self.external_config_dict and default in (0, "model"):
+                raise InputError(
+                    f"{given[0]}: expected {whether} with it, whose default for {self['model']} "
+                    f"is {default}, got none; set {whether}: {value}, or drop the key"
+                )
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
         named = model or self.external_config_dict.get("model")

@@ -1,9 +1,10 @@
 r"""The leading singular triplets of a graph of users and items, from its edges alone.
 
-.. math:: \hat R = D_u^{-1/2} R D_i^{-1/2} \approx U \operatorname{diag}(s) V^\top
+.. math:: \hat R = D_u^{-a} R D_i^{-a} \approx U \operatorname{diag}(s) V^\top
 
-:math:`R` is 1 where a user has an item; :math:`D_u` and :math:`D_i` are the degrees. The singular
-values lie in :math:`[0, 1]`, the first is 1.
+:math:`R` is 1 where a user has an item; :math:`D_u` and :math:`D_i` are the degrees. With
+:math:`a = 1/2` the singular values lie in :math:`[0, 1]` and the first is 1; the smaller :math:`a`,
+the more popular items count.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Factors(NamedTuple):
 
     Attributes:
         user: ``(N, K)``, float32.
-        values: ``(K,)``, float32, in ``(0, 1]``.
+        values: ``(K,)``, float32, positive.
         item: ``(M, K)``, float32.
 
     """
@@ -38,18 +39,19 @@ class Factors(NamedTuple):
     item: NDArray[np.float32]
 
 
-def normalized_graph(users: Any, items: Any, shape: tuple[int, int]) -> Any:
-    """The matrix :math:`D_u^{-1/2} R D_i^{-1/2}`; a pair that comes twice counts once.
+def normalized_graph(users: Any, items: Any, shape: tuple[int, int], power: float = 0.5) -> Any:
+    """The matrix :math:`D_u^{-a} R D_i^{-a}`; a pair that comes twice counts once.
 
     Args:
         users: ``(E,)``, integers in ``[0, N)``.
         items: ``(E,)``, integers in ``[0, M)``.
         shape: ``(N, M)``.
+        power: :math:`a`, 0 or more.
 
     Returns:
         ``scipy.sparse`` CSR matrix ``(N, M)``, float32.
 
-    Source: He et al., "LightGCN", SIGIR 2020, equation 3.
+    Source: He et al., "LightGCN", SIGIR 2020, equation 3, where :math:`a = 1/2`.
 
     Example:
         >>> normalized_graph([0, 0, 1], [0, 0, 0], (2, 1)).toarray().round(2).T
@@ -58,8 +60,8 @@ def normalized_graph(users: Any, items: Any, shape: tuple[int, int]) -> Any:
     """
     graph = scipy.sparse.csr_matrix((np.ones(len(users)), (users, items)), shape)
     graph.data[:] = 1
-    roots = [np.sqrt(np.asarray(graph.sum(axis)).ravel().clip(1)) for axis in (1, 0)]
-    by_user, by_item = (scipy.sparse.diags(1 / root) for root in roots)
+    degrees = [np.asarray(graph.sum(axis)).ravel().clip(1) for axis in (1, 0)]
+    by_user, by_item = (scipy.sparse.diags(degree**-power) for degree in degrees)
     return (by_user @ graph @ by_item).tocsr().astype(np.float32)
 
 

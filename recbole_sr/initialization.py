@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
-from recbole_sr.factorization import Factors, factorize, normalized_graph
+from recbole_sr.factorization import factorize, normalized_graph
 from recbole_sr.sources import PADDING, Column, Representations, parameter
 
-__all__ = ["check_start", "start_spectral", "start_table"]
+__all__ = ["Start", "check_start", "start_spectral", "start_table"]
 
 _FILLING = 0.1  # of the weakest singular direction's size: enough to break the tie of zeros
+
+
+@dataclass(frozen=True)
+class Start:
+    """How the spectral start weighs what it finds.
+
+    Attributes:
+        degree_power: of the degrees that the interactions are divided by, 0 or more.
+        power: of the singular values: 0 weighs all directions alike, 1 as the data do.
+        scale: root mean square length of the rows, positive.
+
+    """
+
+    degree_power: float
+    power: float
+    scale: float
 
 
 # What makes a model of RecBole begin with the tables of another run's file.
@@ -65,8 +83,7 @@ def start_spectral(
     where: Representations,
     columns: Mapping[str, Column],
     training: Any,
-    power: float,
-    scale: float | None,
+    start: Start,
     seed: int,
 ) -> None:
     """Overwrite a model's user and item tables by the singular vectors of its training data.
@@ -79,8 +96,7 @@ def start_spectral(
         where: its entry in the registry, checked by :func:`check_start`.
         columns: how many ids each side has.
         training: RecBole's data set of the training interactions.
-        power: as :func:`start_table`'s.
-        scale: as :func:`start_table`'s.
+        start: the weights.
         seed: of the factorisation.
 
     """
@@ -91,54 +107,48 @@ def start_spectral(
         for side, column in columns.items()
     }
     width = max(table.shape[1] for found in tables.values() for table in found)
-    factors = _factors(training, columns, width, seed)
+    graph = _training_graph(training, columns, start.degree_power)
+    factors = factorize(graph, width, seed)
+    values = torch.from_numpy(factors.values)
     for side, found in tables.items():
         vectors = torch.from_numpy(getattr(factors, side))
         for table in found:
-            start = start_table(
-                table.cpu(), vectors, torch.from_numpy(factors.values), power, scale
-            )
-            table.copy_(start)
+            table.copy_(start_table(table.cpu(), vectors, values, start.power, start.scale))
 
 
-def start_table(
-    own: Tensor, vectors: Tensor, values: Tensor, power: float, scale: float | None = None
-) -> Tensor:
-    """Singular vectors times a power of their singular values, at the scale of the model's table.
+def start_table(own: Tensor, vectors: Tensor, values: Tensor, power: float, scale: float) -> Tensor:
+    """Singular vectors times a power of their singular values, at a given length of the rows.
 
-    A model's learning rate, weight decay and loss suit the size at which its tables start: the
-    lengths of the steps of Adam, the slope of a logistic loss at its first scores and the balance
-    of a graph's layers all depend on it. So the start changes the directions and leaves the size:
-    the root mean square of the entries is that of the model's own table.
+    The length is that of rows, not of entries, as a score is the inner product of two rows: the
+    same length starts tables of every width at the same scores.
 
     Args:
         own: ``(N, D)``, as the model initialised it.
         vectors: ``(N, K)``, singular vectors; rows of zeros are those without training data.
         values: ``(K,)``, singular values, descending and positive.
-        power: 0 weighs all directions alike, 1 as the data do.
-        scale: root mean square of the entries; None is that of ``own``.
+        power: as :class:`Start`'s.
+        scale: as :class:`Start`'s.
 
     Returns:
-        ``(N, D)``. Rows without training data are the model's own, at that scale. Columns beyond
-        ``K`` are the model's own at a tenth of the size of the weakest singular direction.
+        ``(N, D)``. Rows without training data are the model's own. Columns beyond ``K`` are the
+        model's own at a tenth of the size of the weakest singular direction.
 
     Example:
         >>> own = torch.tensor([[0.1, 0.1], [0.1, -0.1]])
         >>> start_table(own, torch.eye(2), torch.tensor([1.0, 0.25]), power=0.5, scale=1.0)
-        tensor([[1.7889, 0.0000],
-                [0.0000, 0.8944]])
+        tensor([[1.2649, 0.0000],
+                [0.0000, 0.6325]])
 
     """
-    own_size = _size(own)
     seen = vectors.any(1, keepdim=True)
     known = (vectors * values**power)[:, : own.shape[1]].to(own.dtype)
-    filling = own[:, known.shape[1] :] * (_FILLING * _size(known[:, -1:]) / own_size)
+    filling = own[:, known.shape[1] :] * (_FILLING * _size(known[:, -1:]) / _size(own))
     start = torch.cat((known, filling), dim=1)
-    size = own_size if scale is None else scale
-    return torch.where(seen, start / _size(start[seen[:, 0]]), own / own_size) * size
+    length = _size(start[seen[:, 0]]) * math.sqrt(own.shape[1])
+    return torch.where(seen, start / length * scale, own)
 
 
-def _factors(training: Any, columns: Mapping[str, Column], rank: int, seed: int) -> Factors:
+def _training_graph(training: Any, columns: Mapping[str, Column], degree_power: float) -> Any:
     users, items = (
         training.inter_feat[columns[side].fields[0]] - (PADDING + 1) for side in ("user", "item")
     )
@@ -146,7 +156,7 @@ def _factors(training: Any, columns: Mapping[str, Column], rank: int, seed: int)
         liked = training.inter_feat[training.label_field] > 0
         users, items = users[liked], items[liked]
     shape = (columns["user"].total - 1, columns["item"].total - 1)
-    return factorize(normalized_graph(users.numpy(), items.numpy(), shape), rank, seed)
+    return normalized_graph(users.numpy(), items.numpy(), shape, degree_power)
 
 
 def _size(x: Tensor) -> Tensor:

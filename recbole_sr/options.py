@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recbole_sr.errors import InputError
+from recbole_sr.initialization import Start
 from recbole_sr.losses import LOSSES, Loss, Similarity
 from recbole_sr.objective import Phase
 from recbole_sr.rank_control import RankControl
@@ -91,8 +92,9 @@ class Options(BaseModel):
     sr_target_rank: RankTarget = None
     sr_target_step: Positive = 0.01
     sr_init: Literal["model", "spectral"] = "model"
-    sr_init_power: Weight = 0.5
-    sr_init_scale: Positive | None = None
+    sr_init_degree_power: Weight = 0.25
+    sr_init_power: Weight = 1.0
+    sr_init_scale: Positive = 2.0
     sr_monitor: bool = True
     sr_save_step: int = Field(1, ge=0)
     sr_fast: bool = True
@@ -128,6 +130,11 @@ class Options(BaseModel):
         if target is None or isinstance(target, dict):
             return target or {}
         return dict.fromkeys(self.sr_tables, float(target))
+
+    @property
+    def start(self) -> Start:
+        """How a spectral start weighs what it finds."""
+        return Start(self.sr_init_degree_power, self.sr_init_power, self.sr_init_scale)
 
     @property
     def loss(self) -> Loss | None:

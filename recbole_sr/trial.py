@@ -22,6 +22,7 @@ __all__ = ["OFF", "STOCK", "Trial"]
 
 STOCK = "stock"
 OFF: dict[str, Any] = {
+    "sr_init": "model",
     "sr_warm_epochs": 0,
     "sr_fast": False,
     "sr_warm_regularizers": {},

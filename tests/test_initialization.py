@@ -37,6 +37,11 @@ def random_states():
     return torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
 
 
+def length(rows):
+    """Root mean square."""
+    return rows.square().sum(1).mean().sqrt().item()
+
+
 def own(rows, width, seed=0):
     return 0.1 * torch.randn(rows, width, generator=torch.Generator().manual_seed(seed))
 
@@ -80,14 +85,13 @@ def test_a_pair_that_comes_twice_counts_once():
     assert np.array_equal(once, twice)
 
 
-@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.parametrize("scale", [0.3, 2.0])
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
-def test_a_table_has_the_directions_of_the_data_at_the_size_asked_for(power, scale):
+def test_a_table_has_the_directions_of_the_data_at_the_length_asked_for(power, scale):
     factors = factorize(normalized_graph(*edges(90, 70, 900), (90, 70)), 16, seed=1)
     values, model_own = torch.from_numpy(factors.values), own(90, 16)
     start = start_table(model_own, torch.from_numpy(factors.user), values, power, scale)
-    size = model_own.square().mean().sqrt().item() if scale is None else scale
-    assert start.square().mean().sqrt().item() == pytest.approx(size, rel=1e-4)
+    assert length(start) == pytest.approx(scale, rel=1e-4)
     weights = (values**power).square()
     gram = start.T @ start / start.square().sum()
     torch.testing.assert_close(gram, torch.diag(weights / weights.sum()), atol=1e-5, rtol=0)
@@ -97,23 +101,21 @@ def test_a_table_has_the_directions_of_the_data_at_the_size_asked_for(power, sca
         assert expected == pytest.approx(16)
 
 
-def test_rows_without_training_data_are_the_models_own_at_the_tables_size():
+def test_rows_without_training_data_are_the_models_own():
     pairs = [0, 1, 1, 3], [0, 0, 1, 1]
     factors = factorize(normalized_graph(*pairs, (5, 2)), 2, seed=1)
     model_own = own(5, 2)
     vectors, values = torch.from_numpy(factors.user), torch.from_numpy(factors.values)
-    kept = start_table(model_own, vectors, values, 0.5)
-    torch.testing.assert_close(kept[[2, 4]], model_own[[2, 4]])
-    larger = start_table(model_own, vectors, values, 0.5, scale=1.0)
-    torch.testing.assert_close(larger[[2, 4]], model_own[[2, 4]] / model_own.square().mean().sqrt())
-    assert larger[[0, 1, 3]].square().mean().item() == pytest.approx(1, rel=1e-4)
+    start = start_table(model_own, vectors, values, power=0.5, scale=1.0)
+    assert torch.equal(start[[2, 4]], model_own[[2, 4]])
+    assert length(start[[0, 1, 3]]) == pytest.approx(1, rel=1e-4)
 
 
 def test_columns_beyond_the_rank_are_small_and_not_zero():
     factors = factorize(normalized_graph([0, 1, 2, 2], [0, 1, 2, 0], (3, 3)), 8, seed=1)
     assert len(factors.values) == 3
     vectors, values = torch.from_numpy(factors.user), torch.from_numpy(factors.values)
-    start = start_table(own(3, 8), vectors, values, 0.5)
+    start = start_table(own(3, 8), vectors, values, power=0.5, scale=1.0)
     columns = start.square().mean(0).sqrt()
     filled = start[:, 3:].square().mean().sqrt()
     assert filled / columns[2] == pytest.approx(0.1, rel=0.3)
@@ -127,7 +129,7 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
         with pytest.raises(InputError, match=f"sr_init: expected 'model' for {name}, which has no"):
             experiment(name, "tiny", **settings, **SPECTRAL)
         return
-    plain = experiment(name, "tiny", **settings)
+    plain = experiment(name, "tiny", **settings, sr_init="model")
     state = torch.get_rng_state()
     made = experiment(name, "tiny", **settings, **SPECTRAL)
     assert torch.equal(torch.get_rng_state(), state)
@@ -141,8 +143,7 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
             assert torch.equal(after[0], before[0])
             assert torch.equal(after[total:], before[total:])
             assert not torch.isclose(after[1:total], before[1:total]).all(1).any()
-            sizes = [x[1:total].square().mean().sqrt().item() for x in (after, before)]
-            assert sizes[0] == pytest.approx(sizes[1], rel=1e-4)
+            assert length(after[1:total]) == pytest.approx(2.0, rel=1e-4)
     assert not changed
 
 
@@ -206,7 +207,8 @@ def test_before_any_training_held_out_items_rank_above_chance(tiny, experiment):
 
 
 def test_lightgcn_propagates_the_start_along_its_own_directions(tiny, experiment):
-    made = experiment("LightGCN", "tiny", **tiny, **SPECTRAL, sr_init_power=1.0, n_layers=2)
+    weights = {"sr_init_degree_power": 0.5, "sr_init_scale": 1.0}
+    made = experiment("LightGCN", "tiny", **tiny, **SPECTRAL, **weights, n_layers=2)
     model = made.model
     with torch.no_grad():
         propagated = model.forward()[0][1:]

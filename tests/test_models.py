@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 ACTIVE = Phase("warm", {"stable_rank": 1.0})
 BOTH = ("user", "item")
-OFF = {"sr_warm_epochs": 0, "sr_fast": False}
+OFF = {"sr_init": "model", "sr_warm_epochs": 0, "sr_fast": False}
 
 
 @pytest.fixture(params=sorted(CONTRACT))

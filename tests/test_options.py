@@ -189,7 +189,25 @@ def test_the_same_from_file_dictionary_and_command_line(tmp_path, monkeypatch):
     )
     from_command_line = Config("BPR", "ml-100k").options
     assert from_file == from_dict == from_command_line
-    assert from_file.model_dump() == {**Options().model_dump(), **wanted}
+    started = {"sr_init": "spectral"}  # by BPR's own property file
+    assert from_file.model_dump() == {**Options().model_dump(), **started, **wanted}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "with_it"),
+    [
+        ("sr_warm_regularizers", {"stable_rank": 0.1}, {"sr_warm_epochs": 5}),
+        ("sr_switch", "metric", {"sr_warm_epochs": 5}),
+        ("sr_init_scale", 1.0, {"sr_init": "spectral"}),
+    ],
+)
+def test_a_key_that_would_do_nothing_is_refused(key, value, with_it):
+    model = "BPR" if "sr_warm_epochs" in with_it else "NeuMF"
+    (whether, wanted), *_ = with_it.items()
+    with pytest.raises(InputError, match=rf"{key}: expected {whether} with it, .* {model} is .*"):
+        Config(model, "ml-100k", config_dict={key: value})
+    options = Config(model, "ml-100k", config_dict={key: value, **with_it}).options
+    assert (getattr(options, key), getattr(options, whether)) == (value, wanted)
 
 
 def test_published_is_the_authors_recipe_with_its_extra_epoch():

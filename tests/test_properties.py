@@ -30,6 +30,7 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
     machine = config.options.schedule()
     assert machine.main.regularizers == main
     assert config.options.sr_loss == name
+    assert config.options.sr_init == "model"
     if WARM[warm] is None:
         assert not machine.warming
     else:
@@ -37,6 +38,15 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
         assert [machine.begin_epoch(epoch).name for epoch in (4, 5)] == ["warm", "main"]
     sampled = config["train_neg_sample_args"]["sample_num"]
     assert sampled == {"bpr": 1, "ssm": 16, "align": "none"}[name]
+
+
+@pytest.mark.parametrize(
+    ("model", "start", "warm_epochs"),
+    [("BPR", "spectral", 0), ("LightGCN", "spectral", 0), ("NeuMF", "model", 5)],
+)
+def test_what_a_model_does_by_default(model, start, warm_epochs):
+    options = Config(model, "ml-100k").options
+    assert (options.sr_init, options.sr_warm_epochs) == (start, warm_epochs)
 
 
 @pytest.mark.parametrize("warm", WARM)

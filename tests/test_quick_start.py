@@ -47,7 +47,8 @@ def test_without_a_warm_phase_there_is_no_switch(tiny):
 
 def test_a_run_that_ends_warm_says_so(tiny, caplog):
     with caplog.at_level(logging.WARNING):
-        result = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 2})
+        settings = {**tiny, "epochs": 2, "sr_warm_epochs": 5}
+        result = run_recbole_sr("BPR", "tiny", config_dict=settings)
     assert result["sr"]["switch_epoch"] is None
     assert "ended in the warm phase" in caplog.text
 

@@ -14,6 +14,8 @@ from recbole_sr.trainer import inject_trainer
 
 HELD = {"sr_loss": "align", "sr_warm_epochs": 0, "sr_target_rank": 4, "learning_rate": 0.05}
 
+WARM = {"sr_init": "model", "sr_warm_epochs": 5}
+
 
 @pytest.fixture
 def run(experiment, tiny):
@@ -57,7 +59,7 @@ def test_the_weights_are_in_the_checkpoint_and_in_the_log(experiment, tiny, capl
 
 
 def test_the_level_of_the_stable_rank_ends_the_warm_phase(run):
-    settings = {"sr_loss": "align", "sr_warm_regularizers": {"stable_rank": 1e-3}}
+    settings = {**WARM, "sr_loss": "align", "sr_warm_regularizers": {"stable_rank": 1e-3}}
     settings |= {"sr_main_regularizers": {"uniformity": 1.0}, "learning_rate": 0.05}
     report = run(**settings, sr_switch="rank", sr_switch_rank=2.5, epochs=40)
     switch = report["switch_epoch"]
@@ -69,7 +71,7 @@ def test_the_level_of_the_stable_rank_ends_the_warm_phase(run):
 
 
 def test_a_settled_stable_rank_ends_the_warm_phase(run):
-    settings = {"sr_warm_regularizers": {"stable_rank": 1.0}, "learning_rate": 0.05}
+    settings = {**WARM, "sr_warm_regularizers": {"stable_rank": 1.0}, "learning_rate": 0.05}
     report = run(**settings, sr_switch="rank", sr_rank_tolerance=0.02, epochs=60)
     switch = report["switch_epoch"]
     before, after = (report["epochs"][epoch]["stable_rank"] for epoch in (switch - 2, switch - 1))
@@ -83,7 +85,7 @@ def test_a_settled_stable_rank_ends_the_warm_phase(run):
     [
         ({"sr_target_rank": 8}, "sr_target_rank"),
         ({"sr_target_rank": {"item": 9.5}}, "sr_target_rank"),
-        ({"sr_switch": "rank", "sr_switch_rank": 8}, "sr_switch_rank"),
+        ({**WARM, "sr_switch": "rank", "sr_switch_rank": 8}, "sr_switch_rank"),
     ],
 )
 def test_a_rank_above_the_width_of_the_tables_is_refused(model, settings, key, run):

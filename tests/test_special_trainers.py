@@ -12,7 +12,7 @@ from recbole_sr.objective import Phase
 
 WARM = Phase("warm", {"stable_rank": 1.0})
 BOTH = ("user", "item")
-OFF = {"sr_warm_epochs": 0, "sr_fast": False}
+OFF = {"sr_init": "model", "sr_warm_epochs": 0, "sr_fast": False}
 
 
 def train(experiment, name, tiny, **settings):

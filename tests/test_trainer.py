@@ -9,7 +9,7 @@ from recbole.utils import early_stopping
 
 from recbole_sr.trainer import inject_trainer
 
-OFF = {"sr_warm_epochs": 0, "sr_fast": False}
+OFF = {"sr_init": "model", "sr_warm_epochs": 0, "sr_fast": False}
 QUIET = {"show_progress": False, "state": "ERROR"}
 
 
@@ -72,7 +72,14 @@ def test_recbole_still_stops_where_this_package_expects(experiment, tiny):
 def test_metric_switch_follows_the_validation_scores(experiment, tiny):
     scores = [0.1, 0.2, 0.1, 0.2, 0.5, 0.6, 0.7]
     trainer, (best, _) = fit(
-        experiment, scores, **tiny, epochs=7, sr_switch="metric", sr_patience=2, stopping_step=0
+        experiment,
+        scores,
+        **tiny,
+        epochs=7,
+        sr_warm_epochs=5,
+        sr_switch="metric",
+        sr_patience=2,
+        stopping_step=0,
     )
     assert trainer.schedule.switch_epoch == 4
     assert best == 0.7
