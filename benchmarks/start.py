@@ -10,8 +10,8 @@ import yaml
 from benchmarks.harness import data_sets, experiment, report
 
 SHARED = Path(__file__).parent / "studies" / "shared.yaml"
-DEGREE_POWERS = (0.0, 0.25, 0.35, 0.5)
-POWERS = (0.0, 0.5, 0.75, 1.0, 1.25)
+DEGREE_POWERS = (0.0, 0.25, 0.5)
+POWERS = (0.0, 0.5, 1.0, 1.5)
 
 
 def score(name: str, degree_power: float, power: float) -> float:

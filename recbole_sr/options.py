@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from recbole_sr.errors import InputError
-from recbole_sr.initialization import Start
 from recbole_sr.losses import LOSSES, Loss, Similarity
 from recbole_sr.objective import Phase
 from recbole_sr.rank_control import RankControl
@@ -130,11 +129,6 @@ class Options(BaseModel):
         if target is None or isinstance(target, dict):
             return target or {}
         return dict.fromkeys(self.sr_tables, float(target))
-
-    @property
-    def start(self) -> Start:
-        """How a spectral start weighs what it finds."""
-        return Start(self.sr_init_degree_power, self.sr_init_power, self.sr_init_scale)
 
     @property
     def loss(self) -> Loss | None:

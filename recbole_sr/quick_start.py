@@ -242,7 +242,7 @@ def _start_tables(model: Any, config: Config, training: Any) -> None:
         _start_as_published(model)
     if options.sr_init == "spectral":
         where, columns = find(config.model_class), model.sr_columns
-        start_spectral(model, where, columns, training, options.start, config["seed"])
+        start_spectral(model, where, columns, training, options, config["seed"])
 
 
 def _start_as_published(model: nn.Module) -> None:

@@ -156,6 +156,11 @@ _GRAPH = Representations(
     Propagated(itemgetter(1), start=("item_embedding",)),
     loss="mf_loss",
 )
+_LINEAR_GRAPH = replace(
+    _GRAPH,
+    user=Propagated(itemgetter(0), start=("user_embedding",), linear=True),
+    item=Propagated(itemgetter(1), start=("item_embedding",), linear=True),
+)
 _ENTITY_GRAPH = replace(_GRAPH, item=Propagated(itemgetter(1), start=("entity_embedding",)))
 _FIELDS = Representations(Field("user field's rows"), Field("item field's rows"))
 _ITEM_BASED = Representations(
@@ -182,7 +187,7 @@ REPRESENTATIONS: dict[str, Representations] = {
     ),
     "LDiffRec": _output_layer("autoencoder.decoder.mlp_layers.-1", needs={"n_cate": 1}),
     "LINE": _TABLES,
-    "LightGCN": _GRAPH,
+    "LightGCN": _LINEAR_GRAPH,
     "MacridVAE": Representations(
         Encoded(lambda call, step: call.output[1], "mean of each latent factor"),
         Table("item_embedding"),
@@ -190,7 +195,7 @@ REPRESENTATIONS: dict[str, Representations] = {
     "MultiDAE": _output_layer("decoder.-1"),
     "MultiVAE": _output_layer("decoder.-1"),
     "NAIS": _ITEM_BASED,
-    "NCL": replace(_GRAPH, note="needs the extra `ncl`"),
+    "NCL": replace(_LINEAR_GRAPH, note="needs the extra `ncl`"),
     "NGCF": _GRAPH,
     "NNCF": _TABLES,
     "NeuMF": Representations(
@@ -204,8 +209,8 @@ REPRESENTATIONS: dict[str, Representations] = {
     ),
     "RecVAE": _output_layer("decoder"),
     "SGL": Representations(
-        Propagated(itemgetter(0), run=_sgl, start=("user_embedding",)),
-        Propagated(itemgetter(1), run=_sgl, start=("item_embedding",)),
+        Propagated(itemgetter(0), run=_sgl, start=("user_embedding",), linear=True),
+        Propagated(itemgetter(1), run=_sgl, start=("item_embedding",), linear=True),
     ),
     "SimpleX": Representations(Table("user_emb"), Table("item_emb")),
     "SpectralCF": _GRAPH,

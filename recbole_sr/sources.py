@@ -242,6 +242,7 @@ class Propagated:
         run: the same computation for the monitor, outside a step.
         about: in words.
         start: paths of the tables that are propagated, where a row is a user or an item.
+        linear: whether it is a mean over linear layers, the tables themselves being the first.
 
     """
 
@@ -250,6 +251,7 @@ class Propagated:
     run: Callable[[Any], Any] = _forward
     about: str = "propagated"
     start: tuple[str, ...] = ()
+    linear: bool = False
     always = True
 
     def rows(self, step: Step, ids: Tensor) -> list[Tensor]:
