@@ -51,6 +51,7 @@ def experiment(model: str, dataset: str, fast: bool, **settings: Any) -> Run:
         "load_col": {"inter": ["user_id", "item_id"]},
         "state": "ERROR",
         "show_progress": False,
+        "sr_init": "model",
         "sr_warm_epochs": 0,
         "sr_monitor": False,
         "sr_fast": fast,

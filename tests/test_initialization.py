@@ -144,8 +144,9 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
             assert torch.equal(after[0], before[0])
             assert torch.equal(after[total:], before[total:])
             assert not torch.isclose(after[1:total], before[1:total]).all(1).any()
+            wanted = made.config.options.sr_init_scale
             scored = made.model.sr_tables()[side][0] if name in LINEAR else after[1:total]
-            assert length(scored) == pytest.approx(2.0, rel=0.1 if name in LINEAR else 1e-4)
+            assert length(scored) == pytest.approx(wanted, rel=0.1 if name in LINEAR else 1e-4)
     assert not changed
 
 
@@ -211,9 +212,10 @@ def test_before_any_training_held_out_items_rank_above_chance(tiny, experiment):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("name", sorted(LINEAR))
 def test_what_a_linear_graph_model_scores_is_the_start(name, layers, tiny, experiment):
-    plain = experiment("BPR", "tiny", **tiny, **SPECTRAL).model.sr_tables()
+    start = {**SPECTRAL, "sr_init_scale": 2.0}
+    plain = experiment("BPR", "tiny", **tiny, **start).model.sr_tables()
     settings = {**settings_of(name, tiny), "n_layers": layers}
-    propagated = experiment(name, "tiny", **settings, **SPECTRAL).model.sr_tables()
+    propagated = experiment(name, "tiny", **settings, **start).model.sr_tables()
     for side, (wanted,) in plain.items():
         error = (propagated[side][0] - wanted).norm() / wanted.norm()
         assert error < 0.1
