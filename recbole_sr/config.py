@@ -198,7 +198,10 @@ class Config(recbole.config.Config):
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
-        for name in ("stable_rank.yaml", f"model/{model}.yaml"):
+        names = ["stable_rank.yaml"]
+        if representation.is_recboles(model_class):
+            names.append(f"model/{model}.yaml")
+        for name in names:
             file = properties_folder() / name
             if file.is_file():
                 self.internal_config_dict.update(self._read_yaml(file.read_text("utf-8")) or {})

@@ -6,6 +6,7 @@ from typing import Any
 
 from recbole_sr.errors import InputError
 from recbole_sr.fast.propagation import accelerated
+from recbole_sr.representation import is_recboles
 
 __all__ = ["check_mixed_precision"]
 
@@ -28,7 +29,7 @@ def check_mixed_precision(config: Any) -> None:
 
     """
     name = config["model"]
-    unable = name in _UNABLE and config.model_class.__module__.startswith("recbole.")
+    unable = name in _UNABLE and is_recboles(config.model_class)
     if config["enable_amp"] and unable and not accelerated(config):
         raise InputError(
             f"enable_amp: expected False for {name} by RecBole's own propagation or scattering, "

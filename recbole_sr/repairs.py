@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from recbole_sr.errors import InputError
+from recbole_sr.representation import is_recboles
 from recbole_sr.subclass import subclass
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def repaired(model_class: type) -> Any:
         True
 
     """
-    if not model_class.__module__.startswith("recbole."):
+    if not is_recboles(model_class):
         return model_class
     mixins = _REPAIRS.get(model_class.__name__, ())
     return reduce(lambda repaired, mixin: subclass(mixin, repaired), mixins, model_class)

@@ -27,7 +27,7 @@ from recbole_sr.sources import (
     Table,
 )
 
-__all__ = ["REFUSED", "REPRESENTATIONS", "find", "find_loss", "named"]
+__all__ = ["REFUSED", "REPRESENTATIONS", "find", "find_loss", "is_recboles", "named"]
 
 
 def find(model_class: type) -> Representations:
@@ -48,9 +48,21 @@ def find(model_class: type) -> Representations:
     own = getattr(model_class, "sr_representations", None)
     if own is not None:
         return own()
-    if not model_class.__module__.startswith("recbole."):
+    if not is_recboles(model_class):
         raise InputError(_how_to_declare(model_class.__name__))
     return named(model_class.__name__)
+
+
+def is_recboles(model_class: type) -> bool:
+    """Whether a model is RecBole's own, and not another one of the same name.
+
+    Example:
+        >>> from recbole.model.general_recommender import LightGCN
+        >>> is_recboles(LightGCN), is_recboles(type("LightGCN", (), {}))
+        (True, False)
+
+    """
+    return model_class.__module__.startswith("recbole.")
 
 
 def named(model_name: str) -> Representations:

@@ -15,6 +15,7 @@ from torch import nn
 
 import recbole_sr
 from recbole_sr import load_data_and_model, run_recbole_sr
+from recbole_sr.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.model import inject
 
@@ -53,6 +54,10 @@ class Declared(Undeclared):
             user=recbole_sr.Table("people"),
             item=recbole_sr.Propagated(lambda output: output),
         )
+
+
+# The name of a model that has a property file.
+Namesake = type("BPR", (Declared,), {"__module__": __name__})
 
 
 class Wrong(Undeclared):
@@ -98,3 +103,8 @@ def test_a_class_that_does_not_say_is_shown_how(tiny):
 def test_a_class_that_says_what_is_not_there_fails_at_once(tiny):
     with pytest.raises(AttributeError, match="nothing"):
         run_recbole_sr(Wrong, "tiny", config_dict={**tiny, "epochs": 1})
+
+
+def test_a_namesake_of_recboles_model_does_not_get_its_defaults(tiny):
+    config = Config(Namesake, "tiny", config_dict=tiny)
+    assert (config["model"], config.options.sr_init) == ("BPR", "model")
