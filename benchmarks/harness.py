@@ -9,17 +9,18 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
 from recbole.utils import get_trainer
 
-from recbole_sr.config import Config
+from recbole_sr.config import Config, read_properties
 from recbole_sr.quick_start import _prepare
 from recbole_sr.trainer import inject_trainer
 
-__all__ = ["Run", "data_sets", "experiment", "interleaved", "report", "train"]
+__all__ = ["Run", "data_sets", "experiment", "interleaved", "report", "study_settings", "train"]
 
 RUNS = 5
 
@@ -27,6 +28,11 @@ RUNS = 5
 def data_sets(*default: str) -> list[str]:
     """The data sets to measure on."""
     return os.environ.get("RECBOLE_DATA_SETS", ",".join(default)).split(",")
+
+
+def study_settings() -> dict[str, Any]:
+    """What all runs of the studies share."""
+    return read_properties([str(Path(__file__).parent / "studies" / "shared.yaml")])
 
 
 @dataclass

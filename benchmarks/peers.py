@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from itertools import product
-from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
@@ -17,12 +16,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 import torch
-import yaml
 
-from benchmarks.harness import Run, data_sets, experiment, report
+from benchmarks.harness import Run, data_sets, experiment, report, study_settings
 
 WIDTH, FIRST_SEED = 64, 2020
-SHARED = Path(__file__).parent / "studies" / "shared.yaml"
 ALS_GRID = {"alpha": [0.1, 1, 10, 40], "regularization": [0.01, 0.1, 1, 10]}
 BPR_GRID = {"learning_rate": [0.001, 0.003, 0.01, 0.03], "regularization": [0.001, 0.01, 0.1]}
 
@@ -74,7 +71,7 @@ def runs_of(
     name: str, make: Callable[[int, Settings], Any], grid: Mapping[str, list[Any]], width: int
 ) -> list[dict[str, Any]]:
     """The tuned peer on every seed."""
-    shared = yaml.safe_load(SHARED.read_text("utf-8"))
+    shared = study_settings()
     count = int(os.environ.get("SEEDS", "5"))
     prepared = [
         experiment("BPR", name, True, **shared, embedding_size=width, seed=FIRST_SEED + offset)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 
-import yaml
+from benchmarks.harness import data_sets, experiment, report, study_settings
 
-from benchmarks.harness import data_sets, experiment, report
-
-SHARED = Path(__file__).parent / "studies" / "shared.yaml"
 DEGREE_POWERS = (0.0, 0.25, 0.5)
 POWERS = (0.0, 0.5, 1.0, 1.5)
 
 
 def score(name: str, degree_power: float, power: float) -> float:
     """Validation NDCG@20 of untrained BPR."""
-    settings = yaml.safe_load(SHARED.read_text("utf-8"))
     run = experiment(
         "BPR",
         name,
         True,
-        **settings,
+        **study_settings(),
         sr_init="spectral",
         sr_init_degree_power=degree_power,
         sr_init_power=power,
