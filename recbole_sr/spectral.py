@@ -178,7 +178,11 @@ def _top_eigenpair(gram: Tensor) -> tuple[Tensor, Tensor]:
     """Largest eigenvalue of a symmetric matrix and its eigenvector.
 
     All of them are computed: at these widths as fast as one alone by SciPy, whose threads get in
-    the way of torch's.
+    the way of torch's. In float32 the LAPACK of some processors gives up on matrices with many
+    zeros, such as those of rows that went through a ReLU; in float64 it does not.
     """
-    values, vectors = torch.linalg.eigh(gram)
-    return values[-1], vectors[:, -1]
+    try:
+        values, vectors = torch.linalg.eigh(gram)
+    except torch.linalg.LinAlgError:
+        values, vectors = torch.linalg.eigh(gram.double())
+    return values[-1].to(gram.dtype), vectors[:, -1].to(gram.dtype)
