@@ -14,12 +14,12 @@ from recbole.utils import KGDataLoaderState
 from recbole_sr.objective import Phase
 from recbole_sr.quick_start import load_data_and_model
 from recbole_sr.representation import REPRESENTATIONS
+from recbole_sr.trial import OFF
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ACTIVE = Phase("warm", {"stable_rank": 1.0})
 BOTH = ("user", "item")
-OFF = {"sr_init": "model", "sr_warm_epochs": 0, "sr_fast": False}
 
 
 @pytest.fixture(params=sorted(CONTRACT))

@@ -9,10 +9,10 @@ from recbole.trainer import Trainer
 
 from recbole_sr.errors import InputError
 from recbole_sr.objective import Phase
+from recbole_sr.trial import OFF
 
 WARM = Phase("warm", {"stable_rank": 1.0})
 BOTH = ("user", "item")
-OFF = {"sr_init": "model", "sr_warm_epochs": 0, "sr_fast": False}
 
 
 def train(experiment, name, tiny, **settings):

@@ -8,8 +8,8 @@ from recbole.trainer import Trainer
 from recbole.utils import early_stopping
 
 from recbole_sr.trainer import inject_trainer
+from recbole_sr.trial import OFF
 
-OFF = {"sr_init": "model", "sr_warm_epochs": 0, "sr_fast": False}
 QUIET = {"show_progress": False, "state": "ERROR"}
 
 
