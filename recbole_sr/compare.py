@@ -57,8 +57,9 @@ def compare(
             property files.
         baseline: what they are compared with: ``stock``, which is RecBole as it is, or as
             ``variants``.
-        config_file_list: property files for all runs, the baseline's too; no ``sr_`` keys.
-        config_dict: property values for all runs, above the files; no ``sr_`` keys.
+        config_file_list: property files for all runs, the baseline's too; no ``sr_`` keys where
+            ``stock`` or ``none`` is among them.
+        config_dict: property values for all runs, above the files; as for the files.
         output: the study's folder.
         resume: continue the study in ``output``: what ended well is kept, what failed is tried
             again.
@@ -72,8 +73,8 @@ def compare(
         InputError: something given cannot work; one sentence says what, before anything runs.
 
     """
-    shared = _shared_settings(config_file_list, config_dict or {})
     named = _named([baseline, *variants])
+    shared = _shared_settings({**read_properties(config_file_list), **(config_dict or {})}, named)
     study = _Study(Path(output), named, shared, seeds, tune_file, tune_trials)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
@@ -149,14 +150,17 @@ class _Study:
         report([str(self.folder)], str(self.folder / "report.html"))
 
 
-def _shared_settings(files: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {**read_properties(files), **given}
-    for key in settings:
-        if key.startswith("sr_"):
-            raise InputError(
-                f"{key}: expected no sr_ key among the settings that all runs share, the baseline "
-                "included; put it in a property file and give that to --variants"
-            )
+def _shared_settings(
+    settings: dict[str, Any], variants: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    off = [name for name, own in variants.items() if own is OFF]
+    ours = [key for key in settings if key.startswith("sr_")]
+    if off and ours:
+        raise InputError(
+            f"{ours[0]}: expected no sr_ key among the settings that all runs share, as "
+            f"{off[0]!r} is to run without the method; put it in a property file and give that to "
+            "--variants, or to --baseline"
+        )
     return settings
 
 
@@ -164,6 +168,11 @@ def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
     named: dict[str, dict[str, Any]] = {}
     for variant in variants:
         name = Path(variant).stem if variant.endswith((".yaml", ".yml")) else variant
+        if name == STOCK != variant:
+            raise InputError(
+                f"variants: expected a file of another name than {variant}, as {STOCK!r} is "
+                "RecBole as it is; rename the file"
+            )
         if name in named:
             raise InputError(f"variants: expected distinct names, got {name!r} twice; rename one")
         if name == variant and name not in VARIANTS:

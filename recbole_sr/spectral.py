@@ -183,6 +183,6 @@ def _top_eigenpair(gram: Tensor) -> tuple[Tensor, Tensor]:
     """
     try:
         values, vectors = torch.linalg.eigh(gram)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         values, vectors = torch.linalg.eigh(gram.double())
     return values[-1].to(gram.dtype), vectors[:, -1].to(gram.dtype)

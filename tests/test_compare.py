@@ -130,10 +130,14 @@ def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
 
 @pytest.mark.slow
 def test_the_baseline_can_be_a_variant_so_that_stock_is_not_run(brief, tmp_path):
+    """All runs may then share keys of the method, as a column of the grid shares its loss."""
     (tmp_path / "off.yaml").write_text("sr_warm_epochs: 0\n")
+    shared = {**brief, "sr_loss": "ssm"}
     comparison = compare(
-        ["BPR"], ["tiny"], seeds=1, baseline="off.yaml", config_dict=brief, output="study"
+        ["BPR"], ["tiny"], seeds=1, baseline="off.yaml", config_dict=shared, output="study"
     )
+    for run in (tmp_path / "study" / "runs").iterdir():
+        assert RunFolder(run).read("request.json")["settings"]["sr_loss"] == "ssm"
     off, default = comparison["rows"]
     assert (off["variant"], off["runs"], off["verdict"]) == ("off", 1, "baseline")
     assert (default["variant"], default["runs"]) == ("default", 1)
@@ -147,6 +151,11 @@ REFUSED = {
     "stock as a variant": ({"variants": [STOCK]}, "got 'stock' twice"),
     "missing file": ({"variants": ["nowhere.yaml"]}, "nowhere.yaml: expected a YAML"),
     "method in shared settings": ({"config_dict": {"sr_warm_epochs": 1}}, "that all runs share"),
+    "method in settings that none shares": (
+        {"baseline": "model.yaml", "variants": ["none"], "config_dict": {"sr_loss": "ssm"}},
+        "sr_loss: expected no sr_ key .* 'none' is to run without",
+    ),
+    "a file named stock": ({"variants": ["stock.yaml"]}, "another name than stock.yaml"),
     "no seed": ({"seeds": 0}, "seeds: expected 1 or more, got 0"),
     "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
 }
@@ -154,6 +163,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("given", "sentence"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_work_is_refused_before_anything_runs(given, sentence, tmp_path):
+    (tmp_path / "model.yaml").write_text("sr_init: model\n")
     with pytest.raises(InputError, match=sentence):
         compare(output="study", **given)
     assert not (tmp_path / "study").exists()
