@@ -18,7 +18,7 @@ from benchmarks.harness import report
 from recbole_sr.representation import REPRESENTATIONS
 
 SCRIPT = Path(__file__).parents[1] / "run_recbole_sr.py"
-# Its 500 epochs of pretraining, which `epochs` says nothing about, would take days here.
+# The 500 epochs of pretraining, which `epochs` says nothing about, would take days here.
 MORE = {"S3Rec": ["--pretrain_epochs=1", "--save_step=1"]}
 
 

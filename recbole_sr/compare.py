@@ -74,7 +74,8 @@ def compare(
 
     """
     named = _named([baseline, *variants])
-    shared = _shared_settings({**read_properties(config_file_list), **(config_dict or {})}, named)
+    shared = {**read_properties(config_file_list), **(config_dict or {})}
+    _check_shared(shared, named)
     study = _Study(Path(output), named, shared, seeds, tune_file, tune_trials)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
@@ -150,18 +151,15 @@ class _Study:
         report([str(self.folder)], str(self.folder / "report.html"))
 
 
-def _shared_settings(
-    settings: dict[str, Any], variants: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> None:
     off = [name for name, own in variants.items() if own is OFF]
-    ours = [key for key in settings if key.startswith("sr_")]
+    ours = [key for key in shared if key.startswith("sr_")]
     if off and ours:
         raise InputError(
             f"{ours[0]}: expected no sr_ key among the settings that all runs share, as "
             f"{off[0]!r} is to run without the method; put it in a property file and give that to "
             "--variants, or to --baseline"
         )
-    return settings
 
 
 def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
