@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from tiny_data import write_tiny
 from recbole_sr.config import Config
 from recbole_sr.quick_start import _prepare
 from recbole_sr.repairs import repaired
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
