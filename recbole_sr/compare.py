@@ -27,7 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
 }
 _FIRST_SEED = 2020  # RecBole's own
-_RUNS = "runs"
+_RUNS, _TUNING = "runs", "tuning"
 
 
 def compare(
@@ -98,7 +98,7 @@ class _Study:
         """Find out now what would otherwise be found out after hours."""
         if self.seeds < 1:
             raise InputError(f"seeds: expected 1 or more, got {self.seeds}; give a number of seeds")
-        if (self.folder / _RUNS).is_dir() and not resume:
+        if not resume and any((self.folder / part).is_dir() for part in (_RUNS, _TUNING)):
             raise InputError(
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
@@ -125,9 +125,11 @@ class _Study:
         if not self.tune_file:
             return trial
         space = read_properties([self.tune_file])
-        folder = self.folder / "tuning" / trial.name
-        best = tune(trial, space, self.tune_trials, folder, bar)
-        return replace(trial, settings={**trial.settings, **best})
+        folder = self.folder / _TUNING / trial.name
+        best, run = tune(trial, space, self.tune_trials, folder, bar)
+        tuned = replace(trial, settings={**trial.settings, **best})
+        tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
+        return tuned
 
     def _run(self, trial: Trial, bar: Any) -> dict[str, Any]:
         bar.set_description(trial.name)

@@ -7,6 +7,7 @@ process: no run then sees what an earlier one left, and one that crashes ends al
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -108,6 +109,19 @@ class Trial:
                 "restore the settings, remove that folder, or give another --output"
             )
         return result
+
+    def take_over(self, done: Path, folder: Path) -> None:
+        """Copy this trial's run from ``done`` to ``folder``, its result last; nothing if it failed.
+
+        Raises:
+            InputError: the run that ended in either had other settings.
+
+        """
+        result = self.finished(done)
+        if result and not self.finished(folder):
+            all_but_it = shutil.ignore_patterns(_RESULT)
+            shutil.copytree(done, folder, ignore=all_but_it, dirs_exist_ok=True)
+            RunFolder(folder).write(_RESULT, result)
 
 
 def _start(folder: Path) -> int:

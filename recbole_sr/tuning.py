@@ -22,8 +22,8 @@ _TYPES = ("choice", "uniform", "quniform", "loguniform")
 
 def tune(
     trial: Trial, space: Mapping[str, Any], trials: int, folder: Path, bar: Any
-) -> dict[str, Any]:
-    """The best settings of a search, judged by validation.
+) -> tuple[dict[str, Any], Path]:
+    """The best settings of a search, judged by validation, and the folder of their run.
 
     Every variant is tried with the very same settings: those of a grid, where all is ``choice``, in
     order and as many as ``trials`` allows; else those of RecBole's ``HyperTuning`` with hyperopt's
@@ -39,7 +39,7 @@ def tune(
         bar: progress, moved on by one for each trial.
 
     Returns:
-        The property values of the best trial; of the first where all failed.
+        The property values of the best trial, and its folder; of the first where all failed.
 
     Raises:
         InputError: hyperopt is missing, or the search space cannot work.
@@ -102,12 +102,11 @@ class _Search:
             "test_result": result.get("test_result", {}),
         }
 
-    def best(self) -> dict[str, Any]:
-        scored = [one for one in self.seen if one["score"] is not None]
-        if not scored:
-            return dict(self.seen[0]["settings"])
-        best = (max if self.bigger else min)(scored, key=lambda one: one["score"])
-        return dict(best["settings"])
+    def best(self) -> tuple[dict[str, Any], Path]:
+        scored = [i for i, one in enumerate(self.seen) if one["score"] is not None]
+        pick = max if self.bigger else min
+        best = pick(scored, key=lambda i: self.seen[i]["score"], default=0)
+        return dict(self.seen[best]["settings"]), self.folder / str(best)
 
 
 def _search_at_random(search: _Search, space: Mapping[str, Any], trials: int) -> None:

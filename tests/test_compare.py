@@ -128,6 +128,33 @@ def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
         replace(trial, settings={"epochs": 4}).finished(tmp_path)
 
 
+def test_a_run_is_taken_over_whole_unless_it_failed(tmp_path):
+    trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
+    done, folder = RunFolder(tmp_path / "done"), RunFolder(tmp_path / "runs" / trial.name)
+    done.path.mkdir()
+    done.write("request.json", asdict(trial))
+    done.write("result.json", {"error": "out of memory"})
+    trial.take_over(done.path, folder.path)
+    assert not folder.path.exists()
+    done.write("result.json", {"best_valid_score": 0.1, "error": None})
+    trial.take_over(done.path, folder.path)
+    assert trial.finished(folder.path) == trial.finished(done.path)
+
+
+@pytest.mark.slow
+def test_the_first_seed_is_not_run_again_after_the_search(brief, tmp_path):
+    (tmp_path / "grid.yaml").write_text("choice: {embedding_size: [4, 8]}")
+    settings = {"seeds": 2, "baseline": "none", "config_dict": brief, "output": "study"}
+    comparison = compare(["BPR"], ["tiny"], tune_file="grid.yaml", **settings)
+    assert [row["runs"] for row in comparison["rows"]] == [2, 2]
+    searched = [p.read_text() for p in tmp_path.glob("study/tuning/*/*/result.json")]
+    runs = {p.parent.name: p.read_text() for p in tmp_path.glob("study/runs/*/result.json")}
+    assert {name for name, text in runs.items() if text in searched} == {
+        "BPR-tiny-none-2020",
+        "BPR-tiny-default-2020",
+    }
+
+
 @pytest.mark.slow
 def test_the_baseline_can_be_a_variant_so_that_stock_is_not_run(brief, tmp_path):
     """All runs may then share keys of the method, as a column of the grid shares its loss."""
@@ -182,7 +209,8 @@ class Bar:
 def search(variant, brief, tmp_path, space, trials=3):
     trial = Trial("BPR", "tiny", variant, 2020, brief)
     bar = Bar()
-    best = tune(trial, space, trials, tmp_path / variant, bar)
+    best, run = tune(trial, space, trials, tmp_path / variant, bar)
+    assert replace(trial, settings={**brief, **best}).finished(run)
     return best, json.loads((tmp_path / variant / "trials.json").read_text()), bar.done
 
 
