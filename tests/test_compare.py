@@ -109,8 +109,9 @@ def test_a_run_ends_with_its_study(brief, tmp_path):
     assert os.path.getsize("run/metrics.jsonl") == length
 
 
-def test_a_study_is_not_overwritten(tmp_path):
-    (tmp_path / "study" / "runs").mkdir(parents=True)
+@pytest.mark.parametrize("part", ["runs", "tuning"])
+def test_a_study_is_not_overwritten(part, tmp_path):
+    (tmp_path / "study" / part).mkdir(parents=True)
     with pytest.raises(InputError, match="continue it with --resume"):
         compare(output="study")
 
