@@ -42,7 +42,12 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
 
 @pytest.mark.parametrize(
     ("model", "start", "warm_epochs"),
-    [("BPR", "spectral", 0), ("LightGCN", "spectral", 0), ("NeuMF", "model", 5)],
+    [
+        ("BPR", "spectral", 0),
+        ("LightGCN", "spectral", 0),
+        ("NGCF", "spectral", 0),
+        ("NeuMF", "model", 5),
+    ],
 )
 def test_what_a_model_does_by_default(model, start, warm_epochs):
     options = Config(model, "ml-100k").options
