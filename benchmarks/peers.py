@@ -2,11 +2,13 @@
 
 ``pip install implicit``. Each is tuned over a grid on the first seed, by validation,
 then run on every seed; the factors are ranked by RecBole's evaluation. ``SEEDS`` says how many.
+``python -m benchmarks.peers ALS`` runs that one alone.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from itertools import product
 from statistics import fmean, stdev
@@ -87,19 +89,20 @@ def runs_of(
 def main() -> None:
     """Print the table."""
     peers = {
-        "implicit ALS": (alternating, ALS_GRID, WIDTH),
-        "implicit BPR": (pairwise, BPR_GRID, WIDTH + 1),  # its last factor is the item's bias
+        "ALS": (alternating, ALS_GRID, WIDTH),
+        "BPR": (pairwise, BPR_GRID, WIDTH + 1),  # its last factor is the item's bias
     }
+    chosen = sys.argv[1:] or list(peers)
     rows = []
     for name in data_sets("ml-100k"):
-        for peer, (make, grid, width) in peers.items():
-            found = runs_of(name, make, grid, width)
+        for peer in chosen:
+            found = runs_of(name, *peers[peer])
             spread = [
                 _spread([run[part][metric] for run in found])
                 for part, metric in product(("valid", "test"), ("ndcg@20", "recall@20"))
             ]
             seconds = fmean(run["seconds"] for run in found)
-            rows.append([name, peer, found[0]["settings"], *spread, f"{seconds:.1f}"])
+            rows.append([name, f"implicit {peer}", found[0]["settings"], *spread, f"{seconds:.1f}"])
     report(
         f"Peers, d = {WIDTH}, mean and standard deviation over seeds",
         [
