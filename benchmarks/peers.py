@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.sparse
 import torch
 
 from benchmarks.harness import Run, data_sets, experiment, report, study_settings
+from recbole_sr.factorization import normalized_graph
+from recbole_sr.tuning import grid_points
 
 WIDTH, FIRST_SEED, SWEEPS = 64, 2020, 15
 
@@ -94,8 +95,7 @@ def training_matrix(run: Run) -> Any:
     """Training pairs, ``(users, items)``, by RecBole's ids."""
     data = run.train_data._dataset
     users, items = (data.inter_feat[field].numpy() for field in (data.uid_field, data.iid_field))
-    ones = np.ones(len(users), dtype=np.float32)
-    return scipy.sparse.csr_matrix((ones, (users, items)), (data.user_num, data.item_num))
+    return normalized_graph(users, items, (data.user_num, data.item_num), power=0)
 
 
 def scores(run: Run, peer: Peer, seed: int, settings: Settings) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def runs_of(name: str, peer: Peer) -> list[dict[str, Any]]:
         seed: experiment("BPR", name, True, **shared, embedding_size=peer.width, seed=seed)
         for seed in seeds
     }
-    points = [dict(zip(peer.grid, values, strict=True)) for values in product(*peer.grid.values())]
+    points = grid_points(peer.grid)
     tried = [scores(prepared[FIRST_SEED], peer, FIRST_SEED, point) for point in points]
     best = max(tried, key=lambda one: one["valid"]["ndcg@20"])
     return [best, *(scores(prepared[seed], peer, seed, best["settings"]) for seed in seeds[1:])]

@@ -15,7 +15,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.trial import Trial
 
-__all__ = ["number_of_trials", "tune"]
+__all__ = ["grid_points", "number_of_trials", "tune"]
 
 _TYPES = ("choice", "uniform", "quniform", "loguniform")
 
@@ -48,7 +48,7 @@ def tune(
     search = _Search(trial, folder, bar)
     _check(space, trials)
     if _grid(space):
-        for settings in islice(_points(space["choice"]), trials):
+        for settings in islice(grid_points(space["choice"]), trials):
             search(settings)
     else:
         _search_at_random(search, space, trials)
@@ -70,7 +70,14 @@ def _grid(space: Mapping[str, Any]) -> bool:
     return set(space) == {"choice"}
 
 
-def _points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+def grid_points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Every combination of a grid's values, the last property's changing fastest.
+
+    Example:
+        >>> list(grid_points({"learning_rate": [0.1, 0.01], "n_layers": [1]}))
+        [{'learning_rate': 0.1, 'n_layers': 1}, {'learning_rate': 0.01, 'n_layers': 1}]
+
+    """
     for values in product(*grid.values()):
         yield dict(zip(grid, values, strict=True))
 
