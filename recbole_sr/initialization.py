@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
-from recbole_sr.factorization import factorize, normalized_graph
+from recbole_sr.factorization import Factors, factorize, normalized_graph, row_length
 from recbole_sr.model import whole_tables
 from recbole_sr.sources import PADDING, Column, Propagated, Representations, parameter
 
@@ -84,8 +84,11 @@ def start_spectral(
         where: its entry in the registry, checked by :func:`check_start`.
         columns: how many ids each side has.
         training: RecBole's data set of the training interactions.
-        options: ``sr_init_degree_power``, ``sr_init_power`` and ``sr_init_scale``.
+        options: ``sr_init_degree_power``, ``sr_init_power`` and ``sr_init_margin``.
         seed: of the factorisation.
+
+    Raises:
+        InputError: the training data tell no item of a user from the others.
 
     """
     tables = {
@@ -94,17 +97,28 @@ def start_spectral(
         ]
         for side, column in columns.items()
     }
-    width = max(table.shape[1] for found in tables.values() for table in found)
+    widths = {table.shape[1] for found in tables.values() for table in found}
     graph = _training_graph(training, columns, options.sr_init_degree_power)
-    factors = factorize(graph, width, seed)
-    values = torch.from_numpy(factors.values)
-    power, scale = options.sr_init_power, options.sr_init_scale
+    factors = factorize(graph, max(widths), seed)
+    lengths = {width: _row_length(factors, graph, width, options) for width in widths}
+    values, power = torch.from_numpy(factors.values), options.sr_init_power
     for side, found in tables.items():
         vectors = torch.from_numpy(getattr(factors, side))
         for table in found:
+            scale = lengths[table.shape[1]]
             table.copy_(start_table(table.cpu(), vectors, values, power, scale))
     if all(isinstance(source, Propagated) and source.linear for source in (where.user, where.item)):
         _undo_propagation(model, columns, {side: table for side, (table,) in tables.items()})
+
+
+def _row_length(factors: Factors, graph: Any, width: int, options: Options) -> float:
+    length = row_length(factors, graph, width, options.sr_init_power, options.sr_init_margin)
+    if math.isinf(length):
+        raise InputError(
+            "sr_init: expected training data in which users have some items and not others, got "
+            "data from which no pair can be told from the others; set sr_init: model"
+        )
+    return length
 
 
 def _undo_propagation(

@@ -93,7 +93,7 @@ class Options(BaseModel):
     sr_init: Literal["model", "spectral"] = "model"
     sr_init_degree_power: Weight = 0.25
     sr_init_power: Weight = 1.0
-    sr_init_scale: Positive = 1.0
+    sr_init_margin: Positive = 2.0
     sr_monitor: bool = True
     sr_save_step: int = Field(1, ge=0)
     sr_fast: bool = True

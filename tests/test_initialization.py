@@ -10,7 +10,7 @@ import torch
 from contract import CONTRACT, settings_of
 
 from recbole_sr.errors import InputError
-from recbole_sr.factorization import factorize, normalized_graph
+from recbole_sr.factorization import factorize, mean_margin, normalized_graph, row_length
 from recbole_sr.initialization import start_table
 from recbole_sr.quick_start import load_data_and_model, resume, run_recbole_sr
 from recbole_sr.representation import REPRESENTATIONS, named
@@ -41,6 +41,12 @@ def random_states():
 def length(rows):
     """Root mean square."""
     return rows.square().sum(1).mean().sqrt().item()
+
+
+def margin(pairs, user, item):
+    """By how much a pair's score leads its user's mean score, averaged one by one."""
+    leads = [user[u] @ item[i] - (item @ user[u]).mean() for u, i in sorted(set(pairs))]
+    return float(sum(leads) / len(leads))
 
 
 def own(rows, width, seed=0):
@@ -102,6 +108,36 @@ def test_a_table_has_the_directions_of_the_data_at_the_length_asked_for(power, s
         assert expected == pytest.approx(16)
 
 
+def test_the_mean_margin_is_that_of_explicit_loops():
+    shape, pairs = (30, 20), edges(30, 20, 150)
+    draw = np.random.default_rng(1)
+    user, item = draw.normal(size=(30, 5)), draw.normal(size=(20, 5))
+    found = mean_margin(normalized_graph(*pairs, shape, power=0.25), user, item)
+    assert found == pytest.approx(margin(zip(*pairs, strict=True), user, item))
+
+
+@pytest.mark.parametrize("wanted", [0.5, 2.0])
+@pytest.mark.parametrize("power", [0.0, 1.0])
+@pytest.mark.parametrize("width", [4, 16])
+def test_rows_of_that_length_have_the_margin_asked_for(width, power, wanted):
+    pairs = edges(90, 70, 900)
+    graph = normalized_graph(*pairs, (90, 70), power=0.25)
+    factors = factorize(graph, 16, seed=1)
+    scale = row_length(factors, graph, width, power, wanted)
+    values = torch.from_numpy(factors.values)
+    user, item = (
+        start_table(own(len(vectors), width), torch.from_numpy(vectors), values, power, scale)
+        for vectors in (factors.user, factors.item)
+    )
+    found = margin(zip(*pairs, strict=True), user, item)
+    assert found == pytest.approx(wanted, rel=1e-4)
+
+
+def test_where_every_user_has_every_item_no_length_has_a_margin():
+    graph = normalized_graph([0, 0, 1, 1], [0, 1, 0, 1], (2, 2))
+    assert row_length(factorize(graph, 2, seed=0), graph, 2, power=1.0, margin=2.0) == np.inf
+
+
 def test_rows_without_training_data_are_the_models_own():
     pairs = [0, 1, 1, 3], [0, 0, 1, 1]
     factors = factorize(normalized_graph(*pairs, (5, 2)), 2, seed=1)
@@ -136,6 +172,7 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
     assert torch.equal(torch.get_rng_state(), state)
     theirs, ours = plain.model.state_dict(), made.model.state_dict()
     changed = {key for key in theirs if not torch.equal(theirs[key], ours[key])}
+    scored = {"user": [], "item": []}
     for side in ("user", "item"):
         for path in named(name).side(side).start:
             before, after = (parameter(run.model, path) for run in (plain, made))
@@ -144,10 +181,16 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
             assert torch.equal(after[0], before[0])
             assert torch.equal(after[total:], before[total:])
             assert not torch.isclose(after[1:total], before[1:total]).all(1).any()
-            wanted = made.config.options.sr_init_scale
-            scored = made.model.sr_tables()[side][0] if name in LINEAR else after[1:total]
-            assert length(scored) == pytest.approx(wanted, rel=0.1 if name in LINEAR else 1e-4)
+            if name not in LINEAR:
+                scored[side].append(after[1:total])
     assert not changed
+    if name in LINEAR:
+        scored = made.model.sr_tables()
+    training = made.train_data._dataset.inter_feat
+    users, items = (training[field].numpy() - 1 for field in ("user_id", "item_id"))
+    pairs = list(zip(users, items, strict=True))
+    for user, item in zip(scored["user"], scored["item"], strict=False):
+        assert margin(pairs, user.detach(), item.detach()) == pytest.approx(2, rel=0.1)
 
 
 @pytest.mark.parametrize("start", [SPECTRAL, {"sr_published": True}], ids=["spectral", "published"])
@@ -212,10 +255,9 @@ def test_before_any_training_held_out_items_rank_above_chance(tiny, experiment):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("name", sorted(LINEAR))
 def test_what_a_linear_graph_model_scores_is_the_start(name, layers, tiny, experiment):
-    start = {**SPECTRAL, "sr_init_scale": 2.0}
-    plain = experiment("BPR", "tiny", **tiny, **start).model.sr_tables()
+    plain = experiment("BPR", "tiny", **tiny, **SPECTRAL).model.sr_tables()
     settings = {**settings_of(name, tiny), "n_layers": layers}
-    propagated = experiment(name, "tiny", **settings, **start).model.sr_tables()
+    propagated = experiment(name, "tiny", **settings, **SPECTRAL).model.sr_tables()
     for side, (wanted,) in plain.items():
         error = (propagated[side][0] - wanted).norm() / wanted.norm()
         assert error < 0.1

@@ -149,7 +149,7 @@ REFUSED = {
         {"sr_init_power": -0.5},
         "sr_init_power: expected greater than or equal to 0, got -0.5",
     ),
-    "no size": ({"sr_init_scale": 0.0}, "sr_init_scale: expected greater than 0, got 0.0"),
+    "no size": ({"sr_init_margin": 0.0}, "sr_init_margin: expected greater than 0, got 0.0"),
     "published from a spectral start": (
         {"sr_published": True, "sr_init": "spectral"},
         "sr_published: True fixes sr_init at model but got 'spectral'",
@@ -198,7 +198,7 @@ def test_the_same_from_file_dictionary_and_command_line(tmp_path, monkeypatch):
     [
         ("sr_warm_regularizers", {"stable_rank": 0.1}, {"sr_warm_epochs": 5}),
         ("sr_switch", "metric", {"sr_warm_epochs": 5}),
-        ("sr_init_scale", 1.0, {"sr_init": "spectral"}),
+        ("sr_init_margin", 2.0, {"sr_init": "spectral"}),
     ],
 )
 def test_a_key_that_would_do_nothing_is_refused(key, value, with_it):
