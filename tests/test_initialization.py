@@ -138,6 +138,13 @@ def test_where_every_user_has_every_item_no_length_has_a_margin():
     assert row_length(factorize(graph, 2, seed=0), graph, 2, power=1.0, margin=2.0) == np.inf
 
 
+def test_data_without_a_margin_are_refused(tiny, experiment, monkeypatch):
+    # RecBole itself refuses such data wherever it samples negatives.
+    monkeypatch.setattr("recbole_sr.initialization.row_length", lambda *_: np.inf)
+    with pytest.raises(InputError, match="sr_init: expected training data in which users have"):
+        experiment("BPR", "tiny", **tiny, **SPECTRAL)
+
+
 def test_rows_without_training_data_are_the_models_own():
     pairs = [0, 1, 1, 3], [0, 0, 1, 1]
     factors = factorize(normalized_graph(*pairs, (5, 2)), 2, seed=1)
