@@ -40,9 +40,9 @@ def check_start(config: Any, where: Representations) -> None:
     name, options = config["model"], config.options
     if options.sr_init == "spectral":
         _check_tables(name, where)
-        _check_pretrained(name, config, "sr_init: spectral")
+        _check_pretrained(name, config, "sr_init: spectral", "set sr_init: model")
     if options.sr_published:
-        _check_pretrained(name, config, "sr_published: True")
+        _check_pretrained(name, config, "sr_published: True", "drop that")
 
 
 def _check_tables(name: str, where: Representations) -> None:
@@ -54,12 +54,12 @@ def _check_tables(name: str, where: Representations) -> None:
             )
 
 
-def _check_pretrained(name: str, config: Any, start: str) -> None:
+def _check_pretrained(name: str, config: Any, start: str, change: str) -> None:
     key, pretrained = _PRETRAINED.get(name, ("", None))
     if key and config[key] == pretrained:
         raise InputError(
             f"{key}: expected no pretrained tables with {start}, which starts them anew, "
-            f"got {pretrained!r}; drop one of the two keys"
+            f"got {pretrained!r}; {change} or drop {key}"
         )
 
 

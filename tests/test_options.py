@@ -202,7 +202,7 @@ def test_the_same_from_file_dictionary_and_command_line(tmp_path, monkeypatch):
     ],
 )
 def test_a_key_that_would_do_nothing_is_refused(key, value, with_it):
-    model = "BPR" if "sr_warm_epochs" in with_it else "NeuMF"
+    model = "BPR" if "sr_warm_epochs" in with_it else "DGCF"
     (whether, wanted), *_ = with_it.items()
     with pytest.raises(InputError, match=rf"{key}: expected {whether} with it, .* {model} is .*"):
         Config(model, "ml-100k", config_dict={key: value})

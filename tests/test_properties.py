@@ -46,7 +46,8 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
         ("BPR", "spectral", 0),
         ("LightGCN", "spectral", 0),
         ("NGCF", "spectral", 0),
-        ("NeuMF", "model", 5),
+        ("NeuMF", "spectral", 0),
+        ("DGCF", "model", 5),
     ],
 )
 def test_what_a_model_does_by_default(model, start, warm_epochs):
