@@ -197,7 +197,10 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
     users, items = (training[field].numpy() - 1 for field in ("user_id", "item_id"))
     pairs = list(zip(users, items, strict=True))
     for user, item in zip(scored["user"], scored["item"], strict=False):
-        assert margin(pairs, user.detach(), item.detach()) == pytest.approx(2, rel=0.1)
+        found = margin(pairs, user.detach(), item.detach())
+        assert found == pytest.approx(2, rel=0.1 if name in LINEAR else 1e-3)
+        if name not in LINEAR:  # of which a test below has every row
+            assert length(user) == pytest.approx(length(item), rel=1e-4)
 
 
 @pytest.mark.parametrize("start", [SPECTRAL, {"sr_published": True}], ids=["spectral", "published"])
