@@ -11,7 +11,7 @@ from recbole.model.general_recommender import BPR, LightGCN
 from recbole.utils import get_model, init_seed
 from scipy import sparse
 
-from recbole_sr.fast.propagation import SymmetricAdjacency, accelerate
+from recbole_sr.fast.propagation import SymmetricAdjacency, accelerate, mean_propagation
 
 
 @pytest.fixture
@@ -42,14 +42,39 @@ def test_a_row_without_neighbours_gives_zeros():
     assert torch.sparse.mm(adjacency, torch.ones(2, 2)).tolist() == [[2.0, 2.0], [0.0, 0.0]]
 
 
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_mean_propagation_is_the_mean_of_the_layers(symmetric, layers):
+    x = torch.randn(30, 5, dtype=torch.float64)
+    stacked = [x]
+    for _ in range(layers):
+        stacked.append(torch.from_numpy(symmetric.toarray()) @ stacked[-1])
+    found = mean_propagation(SymmetricAdjacency(symmetric), x, layers)
+    torch.testing.assert_close(found, torch.stack(stacked).mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_of_mean_propagation_is_that_of_finite_differences(symmetric):
+    adjacency = SymmetricAdjacency(symmetric)
+    x = torch.randn(30, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: mean_propagation(adjacency, x, 3), x)
+
+
+def test_mean_propagation_leaves_what_it_is_given(symmetric):
+    x = torch.randn(30, 3)
+    before = x.clone()
+    for layers in (0, 2):
+        assert mean_propagation(SymmetricAdjacency(symmetric), x, layers) is not x
+    assert torch.equal(x, before)
+
+
 def test_any_other_use_is_refused(symmetric):
     with pytest.raises(TypeError):
         torch.matmul(SymmetricAdjacency(symmetric), torch.ones(30, 2))
 
 
 def test_lightgcns_matrix_is_recboles(experiment, tiny):
-    ours = experiment("LightGCN", "tiny", **tiny).model
-    theirs = experiment("LightGCN", "tiny", **tiny, sr_fast=False).model
+    own_start = {**tiny, "sr_init": "model"}
+    ours = experiment("LightGCN", "tiny", **own_start).model
+    theirs = experiment("LightGCN", "tiny", **own_start, sr_fast=False).model
     adjacency = ours.norm_adj_matrix
     assert isinstance(adjacency, SymmetricAdjacency)
     unit = torch.eye(adjacency.shape[0])
@@ -114,3 +139,8 @@ def test_a_model_that_is_not_known_to_be_symmetric_is_left_as_it_is():
     assert accelerate(BPR) is BPR
     assert accelerate(LightGCN) is accelerate(LightGCN)
     assert issubclass(accelerate(LightGCN), LightGCN)
+
+
+def test_another_model_of_that_name_is_left_as_it_is():
+    own = type("LightGCN", (LightGCN,), {"__module__": "elsewhere"})
+    assert accelerate(own) is own

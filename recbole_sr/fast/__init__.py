@@ -8,7 +8,7 @@ Each module replaces one thing, falls back to RecBole's own where it cannot serv
 ``sampler.py``      negative items for a batch of users, drawn as RecBole draws them
 ``loader.py``       training batches
 ``ranking.py``      evaluation batches of many users, and their best items
-``propagation.py``  the product with a symmetric adjacency matrix
+``propagation.py``  the product with a symmetric adjacency matrix, and the mean of its powers
 ``optimizer.py``    fused optimisers, and gradients that touch only the batch's rows
 ==================  =============================================================================
 """

@@ -1,4 +1,4 @@
-"""The product with a normalised adjacency matrix that is constant and symmetric."""
+"""Propagation by a normalised adjacency matrix that is constant and symmetric."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag
 
+from recbole_sr.representation import is_recboles
 from recbole_sr.subclass import subclass
 
-__all__ = ["SymmetricAdjacency", "accelerate", "accelerated"]
+__all__ = ["SymmetricAdjacency", "accelerate", "accelerated", "mean_propagation"]
 
 
 def accelerate(model_class: type) -> Any:
@@ -26,7 +27,7 @@ def accelerate(model_class: type) -> Any:
         A subclass of the same name, or the class itself.
 
     """
-    mixin = _GRAPHS.get(model_class.__name__)
+    mixin = _GRAPHS.get(model_class.__name__) if is_recboles(model_class) else None
     return subclass(mixin, model_class) if mixin else model_class
 
 
@@ -39,7 +40,8 @@ def accelerated(config: Any, fast: bool | None = None) -> bool:
 
     """
     fast = config.options.sr_fast if fast is None else fast
-    return fast and config["model"] in _GRAPHS and not config["node_dropout"]
+    known = config["model"] in _GRAPHS and is_recboles(config.model_class)
+    return fast and known and not config["node_dropout"]
 
 
 class SymmetricAdjacency:
@@ -87,6 +89,14 @@ class SymmetricAdjacency:
             include_last_offset=True,
         )
 
+    def mean_of_powers(self, x: Tensor, layers: int) -> Tensor:
+        """The mean of ``x``, ``A x``, ... by Horner's rule, without gradients."""
+        share = x / (layers + 1)
+        total = share
+        for _ in range(layers):
+            total = self.times(total).add_(share)
+        return total
+
     @classmethod
     def __torch_function__(
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -108,6 +118,53 @@ class _SymmetricProduct(torch.autograd.Function):
         return ctx.adjacency.times(gradient), None
 
 
+def mean_propagation(adjacency: SymmetricAdjacency, x: Tensor, layers: int) -> Tensor:
+    r"""What LightGCN makes of its tables, the layers' mean.
+
+    .. math:: \frac{1}{L + 1} \sum_{l = 0}^{L} A^l x
+
+    It keeps two matrices, not one a layer to stack; the gradient is the same mean, of the gradient.
+
+    Args:
+        adjacency: :math:`A`, ``(N, N)``.
+        x: ``(N, D)``, floating.
+        layers: :math:`L`, 0 or more.
+
+    Returns:
+        ``(N, D)``.
+
+    Source: He et al., "LightGCN", SIGIR 2020, equation 8 with equal weights.
+
+    Example:
+        >>> adjacency = SymmetricAdjacency(sparse.csr_matrix([[0.0, 2.0], [2.0, 0.0]]))
+        >>> mean_propagation(adjacency, torch.tensor([[1.0], [5.0]]), layers=1)
+        tensor([[5.5000],
+                [3.5000]])
+
+    """
+    mean: Tensor = _MeanPropagation.apply(x, adjacency, layers)
+    return mean
+
+
+class _MeanPropagation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, adjacency: SymmetricAdjacency, layers: int) -> Tensor:
+        ctx.adjacency, ctx.layers = adjacency, layers
+        return adjacency.mean_of_powers(x, layers)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.adjacency.mean_of_powers(gradient, ctx.layers), None, None
+
+
+def _propagated(model: Any, adjacency: SymmetricAdjacency) -> tuple[Tensor, ...]:
+    """The user and item tables of a model, propagated."""
+    tables = torch.cat((model.user_embedding.weight, model.item_embedding.weight))
+    mean = mean_propagation(adjacency, tables, model.n_layers)
+    return torch.split(mean, [model.n_users, model.n_items])
+
+
 class _NormalisedGraph:
     """LightGCN's and NGCF's matrix, without its Python loop over interactions."""
 
@@ -127,10 +184,26 @@ class _NormalisedGraph:
         return SymmetricAdjacency(scale @ graph @ scale)
 
 
+class _MeanOfLayers(_NormalisedGraph):
+    """LightGCN."""
+
+    norm_adj_matrix: SymmetricAdjacency
+
+    def forward(self) -> tuple[Tensor, ...]:
+        return _propagated(self, self.norm_adj_matrix)
+
+
 class _SampledGraphs:
     """SGL's graphs: the whole one, and those it draws anew each epoch."""
 
     device: torch.device
+
+    def forward(self, graph: Any) -> tuple[Tensor, ...]:
+        if isinstance(graph, list):  # one for each layer: random walks
+            base: Any = super()
+            propagated: tuple[Tensor, ...] = base.forward(graph)
+            return propagated
+        return _propagated(self, graph)
 
     def csr2tensor(self, matrix: sparse.csr_matrix) -> SymmetricAdjacency:
         return SymmetricAdjacency(matrix).to(self.device)
@@ -138,7 +211,7 @@ class _SampledGraphs:
 
 # Only models whose every matrix is symmetric: the backward pass relies on it.
 _GRAPHS: dict[str, type] = {
-    "LightGCN": _NormalisedGraph,
+    "LightGCN": _MeanOfLayers,
     "NGCF": _NormalisedGraph,
     "SGL": _SampledGraphs,
 }
