@@ -17,6 +17,7 @@ from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
 from recbole_sr.epoch_record import describe_ranks, summarize
 from recbole_sr.errors import InputError, refused_by_recbole
+from recbole_sr.fast.memory import keep_freed_memory
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
 from recbole_sr.initialization import check_start, start_spectral
@@ -226,6 +227,8 @@ def _prepare(config: Config, has_weights: bool = False) -> _Experiment:
         logger.info(dataset)
         prepare = fast_preparation if fast else data_preparation
         train_data, valid_data, test_data = prepare(config, dataset)
+    if fast:
+        keep_freed_memory()
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = inject(model_class)(config, train_data._dataset).to(config["device"])
     if not has_weights:

@@ -10,5 +10,6 @@ Each module replaces one thing, falls back to RecBole's own where it cannot serv
 ``ranking.py``      evaluation batches of many users, and their best items
 ``propagation.py``  the product with a symmetric adjacency matrix, and the mean of its powers
 ``optimizer.py``    fused optimisers, and gradients that touch only the batch's rows
+``memory.py``       freed memory that the next step uses again
 ==================  =============================================================================
 """
