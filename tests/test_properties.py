@@ -47,6 +47,7 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
         ("LightGCN", "spectral", 0),
         ("NGCF", "spectral", 0),
         ("NeuMF", "spectral", 0),
+        ("SGL", "spectral", 0),
         ("DGCF", "model", 5),
     ],
 )
