@@ -61,8 +61,9 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
     deviation = float(differences.std(ddof=1))
     # Equal differences leave rounding noise, on which a t-test would be certain of anything.
     if deviation <= 1e-12 * float(np.abs([ours, theirs]).max()):
-        same = abs(mean) <= deviation
-        return Paired(n, mean, mean, mean, 1.0 if same else None, 0.0 if same else None)
+        if abs(mean) <= deviation:  # equal scores, but for that noise
+            return Paired(n, 0.0, 0.0, 0.0, 1.0, 0.0)
+        return Paired(n, mean, mean, mean, None, None)
     margin = float(stats.t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
     p_value = float(stats.ttest_rel(ours, theirs).pvalue)
     return Paired(n, mean, mean - margin, mean + margin, p_value, mean / deviation)

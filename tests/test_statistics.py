@@ -46,6 +46,11 @@ def test_equal_scores_show_nothing():
     assert (result.difference, result.p_value, result.effect_size) == (0, 1.0, 0.0)
 
 
+def test_scores_that_differ_by_rounding_alone_show_nothing():
+    result = paired([1e-38, 0.5], [0.0, 0.5])
+    assert (result.difference, result.low, result.high, result.p_value) == (0, 0, 0, 1.0)
+
+
 def test_equal_differences_have_no_test():
     result = paired([0.2, 0.3, 0.4], [0.1, 0.2, 0.3])
     assert result.difference == pytest.approx(0.1)
