@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ def accelerate(model_class: type) -> Any:
         A subclass of the same name, or the class itself.
 
     """
-    mixin = _GRAPHS.get(model_class.__name__) if is_recboles(model_class) else None
+    mixin = _mixin(model_class)
     return subclass(mixin, model_class) if mixin else model_class
 
 
@@ -40,8 +42,11 @@ def accelerated(config: Any, fast: bool | None = None) -> bool:
 
     """
     fast = config.options.sr_fast if fast is None else fast
-    known = config["model"] in _GRAPHS and is_recboles(config.model_class)
-    return fast and known and not config["node_dropout"]
+    return fast and bool(_mixin(config.model_class)) and not config["node_dropout"]
+
+
+def _mixin(model_class: type) -> type | None:
+    return _GRAPHS.get(model_class.__name__) if is_recboles(model_class) else None
 
 
 class SymmetricAdjacency:
@@ -102,20 +107,22 @@ class SymmetricAdjacency:
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         if function is torch.sparse.mm and len(args) == 2 and isinstance(args[0], cls):
-            return _SymmetricProduct.apply(args[1], args[0])
+            return _SelfAdjoint.apply(args[1], args[0].times)
         return NotImplemented
 
 
-class _SymmetricProduct(torch.autograd.Function):
+class _SelfAdjoint(torch.autograd.Function):
+    """A linear function that is its own transpose, and so its own gradient."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, adjacency: SymmetricAdjacency) -> Tensor:
-        ctx.adjacency = adjacency
-        return adjacency.times(x)
+    def forward(ctx: Any, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.function = function
+        return function(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.adjacency.times(gradient), None
+        return ctx.function(gradient), None
 
 
 def mean_propagation(adjacency: SymmetricAdjacency, x: Tensor, layers: int) -> Tensor:
@@ -142,20 +149,8 @@ def mean_propagation(adjacency: SymmetricAdjacency, x: Tensor, layers: int) -> T
                 [3.5000]])
 
     """
-    mean: Tensor = _MeanPropagation.apply(x, adjacency, layers)
+    mean: Tensor = _SelfAdjoint.apply(x, partial(adjacency.mean_of_powers, layers=layers))
     return mean
-
-
-class _MeanPropagation(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, adjacency: SymmetricAdjacency, layers: int) -> Tensor:
-        ctx.adjacency, ctx.layers = adjacency, layers
-        return adjacency.mean_of_powers(x, layers)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.adjacency.mean_of_powers(gradient, ctx.layers), None, None
 
 
 def _propagated(model: Any, adjacency: SymmetricAdjacency) -> tuple[Tensor, ...]:
