@@ -75,9 +75,9 @@ def start_spectral(
     """Overwrite a model's user and item tables by the singular vectors of its training data.
 
     A model that propagates its tables through linear layers gets those whose propagation is the
-    start, so that its first scores are those of a model that scores its tables. Padding rows, and
-    rows of a table that stand for no user or item, stay as they are. No global random state is read
-    or written.
+    start, so that its first scores are those of a model that scores its tables. Linear layers that
+    stand between the tables and the score pass on what enters. Padding rows, and rows of a table
+    that stand for no user or item, stay as they are. No global random state is read or written.
 
     Args:
         model: just built.
@@ -107,6 +107,8 @@ def start_spectral(
         for table in found:
             scale = lengths[table.shape[1]]
             table.copy_(start_table(table.cpu(), vectors, values, power, scale))
+    for path in where.layers:
+        _pass_on(parameter(model, path), tables["user"][0].shape[1])
     if all(isinstance(source, Propagated) and source.linear for source in (where.user, where.item)):
         _undo_propagation(model, columns, {side: table for side, (table,) in tables.items()})
 
@@ -119,6 +121,12 @@ def _row_length(factors: Factors, graph: Any, width: int, options: Options) -> f
             "data from which no pair can be told from the others; set sr_init: model"
         )
     return length
+
+
+def _pass_on(layer: Tensor, width: int) -> None:
+    """Let a layer ``(1, M)`` add up its first columns, one ``(M, M)`` change nothing."""
+    passing = torch.ones(1, width) if len(layer) == 1 else torch.eye(width)
+    layer[:, :width].copy_(passing)
 
 
 def _undo_propagation(

@@ -191,7 +191,7 @@ REPRESENTATIONS: dict[str, Representations] = {
         Encoded(_output, "output of item_fc_layers", "item_fc_layers"),
     ),
     "DiffRec": _output_layer("mlp.mlp_layers.mlp_layers.-1"),
-    "ENMF": _TABLES,
+    "ENMF": replace(_TABLES, layers=("H_i",)),
     "FISM": _ITEM_BASED,
     "GCMC": Representations(
         Propagated(itemgetter(0), "GcEncoder", _gcmc),
@@ -213,6 +213,7 @@ REPRESENTATIONS: dict[str, Representations] = {
     "NeuMF": Representations(
         Table("user_mf_embedding", "user_mlp_embedding"),
         Table("item_mf_embedding", "item_mlp_embedding"),
+        layers=("predict_layer",),
         needs={"mf_train": True, "mlp_train": True},
     ),
     "RaCT": _output_layer(
@@ -224,7 +225,7 @@ REPRESENTATIONS: dict[str, Representations] = {
         Propagated(itemgetter(0), run=_sgl, start=("user_embedding",), linear=True),
         Propagated(itemgetter(1), run=_sgl, start=("item_embedding",), linear=True),
     ),
-    "SimpleX": Representations(Table("user_emb"), Table("item_emb")),
+    "SimpleX": Representations(Table("user_emb"), Table("item_emb"), layers=("UI_map",)),
     "SpectralCF": _GRAPH,
     # Knowledge-aware: an item is the entity of the same id
     "CFKG": _ENTITIES,

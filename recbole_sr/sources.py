@@ -309,6 +309,8 @@ class Representations:
         loss: path of the module that is called once a step and returns the recommendation loss, a
             function of the dot products of these representations alone, so that ``sr_loss`` can
             take its place; None where a model has no such module.
+        layers: paths of the linear layers between the tables and the score, which a spectral start
+            lets pass on what enters, so that it is the product of the tables that scores first.
         note: what else a user of the model must know.
         needs: settings that this entry is right for, as name and permitted value.
 
@@ -321,6 +323,7 @@ class Representations:
     user: Source
     item: Source
     loss: str | None = None
+    layers: tuple[str, ...] = ()
     note: str = ""
     needs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from contract import CONTRACT, settings_of
+from recbole.data.interaction import Interaction
 
 from recbole_sr.errors import InputError
 from recbole_sr.factorization import factorize, mean_margin, normalized_graph, row_length
@@ -190,7 +191,7 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
             assert not torch.isclose(after[1:total], before[1:total]).all(1).any()
             if name not in LINEAR:
                 scored[side].append(after[1:total])
-    assert not changed
+    assert changed == {f"{path}.weight" for path in named(name).layers}
     if name in LINEAR:
         scored = made.model.sr_tables()
     training = made.train_data._dataset.inter_feat
@@ -272,6 +273,27 @@ def test_what_a_linear_graph_model_scores_is_the_start(name, layers, tiny, exper
     for side, (wanted,) in plain.items():
         error = (propagated[side][0] - wanted).norm() / wanted.norm()
         assert error < 0.1
+
+
+def test_weighted_products_begin_as_plain_ones(tiny, experiment):
+    enmf = experiment("ENMF", "tiny", **settings_of("ENMF", tiny), **SPECTRAL).model.eval()
+    scores = enmf.full_sort_predict(Interaction({"user_id": torch.arange(1, 13)}))
+    product = enmf.user_embedding.weight[1:13] @ enmf.item_embedding.weight.T
+    torch.testing.assert_close(scores.view_as(product), product)
+    neumf = experiment("NeuMF", "tiny", **settings_of("NeuMF", tiny), **SPECTRAL).model.eval()
+    users, items = torch.tensor([1, 2, 3]), torch.tensor([4, 5, 6])
+    neumf.predict_layer.weight.data[:, neumf.mf_embedding_size :] = 0  # those of its other part
+    products = neumf.user_mf_embedding(users) * neumf.item_mf_embedding(items)
+    wanted = products.sum(1) + neumf.predict_layer.bias
+    torch.testing.assert_close(neumf.forward(users, items), wanted)
+
+
+def test_simplex_begins_with_the_mean_of_the_users_and_the_histories_rows(tiny, experiment):
+    model = experiment("SimpleX", "tiny", **settings_of("SimpleX", tiny), **SPECTRAL).model
+    history, count = torch.randn(3, 5, model.embedding_size), torch.tensor([5, 5, 5])
+    user = torch.randn(3, model.embedding_size)
+    wanted = model.gamma * user + (1 - model.gamma) * history.mean(1)
+    torch.testing.assert_close(model.get_UI_aggregation(user, history, count), wanted)
 
 
 def test_a_model_that_is_given_weights_is_not_factorised_for(tiny, tmp_path, monkeypatch):
