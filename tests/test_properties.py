@@ -44,10 +44,13 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
     ("model", "start", "warm_epochs"),
     [
         ("BPR", "spectral", 0),
+        ("ENMF", "spectral", 0),
         ("LightGCN", "spectral", 0),
+        ("LINE", "spectral", 0),
         ("NGCF", "spectral", 0),
         ("NeuMF", "spectral", 0),
         ("SGL", "spectral", 0),
+        ("SimpleX", "spectral", 0),
         ("DGCF", "model", 5),
     ],
 )
