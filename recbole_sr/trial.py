@@ -167,7 +167,7 @@ def _execute(folder: Path) -> None:
     experiment = _prepare(trial, config)
     start_up = perf_counter() - start
     loaders = (experiment.train_data, experiment.valid_data, experiment.test_data)
-    split = [fingerprint(loader.dataset) for loader in loaders]
+    split = [fingerprint(loader._dataset) for loader in loaders]
     outcome = experiment.train(saved=True, verbose=False, folder=str(folder))
     method = outcome.pop("sr", {"switch_epoch": None})
     for checkpoint in folder.glob("*.pth"):  # a study keeps numbers, not weights

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from contract import settings_of
 
 from recbole_sr.compare import compare
 from recbole_sr.errors import InputError
@@ -51,6 +52,14 @@ def test_switched_off_the_study_finds_stock_recbole_itself(brief, tmp_path):
         assert (tmp_path / "study" / name).stat().st_size > 0
     assert not list((tmp_path / "study").rglob("*.pth"))
     assert not list((tmp_path / "study").rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("model", ["CFKG", "FPMC", "FM"])
+def test_models_of_every_family_can_be_compared(model, tiny, tmp_path):
+    settings = {**settings_of(model, tiny), "epochs": 1}
+    result = Trial(model, "tiny", "default", 2020, settings).run(tmp_path / "run")
+    assert result["error"] is None
+    assert len(set(result["split"])) == 3
 
 
 @pytest.mark.slow
