@@ -44,6 +44,7 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
     ("model", "start", "warm_epochs"),
     [
         ("BPR", "spectral", 0),
+        ("CFKG", "spectral", 0),
         ("ENMF", "spectral", 0),
         ("LightGCN", "spectral", 0),
         ("LINE", "spectral", 0),
