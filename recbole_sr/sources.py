@@ -310,7 +310,7 @@ class Representations:
             function of the dot products of these representations alone, so that ``sr_loss`` can
             take its place; None where a model has no such module.
         layers: paths of the linear layers between the tables and the score, which a spectral start
-            lets pass on what enters, so that it is the product of the tables that scores first.
+            lets pass on what enters, instead of mixing it at random.
         note: what else a user of the model must know.
         needs: settings that this entry is right for, as name and permitted value.
 
