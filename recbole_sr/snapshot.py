@@ -100,12 +100,20 @@ class ModelMemory:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put the attributes back, each as the kind it was."""
+        """Put the attributes back, each as the kind it was and where the model computes."""
         for key, value in state.items():
             path, _, name = key.partition(":")
             module = self._model.get_submodule(path)
-            is_array = isinstance(getattr(module, name, None), np.ndarray)
-            setattr(module, name, value.numpy() if is_array else value)
+            setattr(module, name, self._as_it_was(getattr(module, name, None), value))
+
+    def _as_it_was(self, before: Any, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if isinstance(before, np.ndarray):
+            return value.numpy()
+        # What was no tensor before training, as NCL's centroids, is where the parameters are.
+        place = before if isinstance(before, Tensor) else next(self._model.parameters())
+        return value.to(place.device)
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
         for path, module in self._model.named_modules():

@@ -46,6 +46,11 @@ FAMILIES: dict[ModelType, dict[str, Any]] = {
 PAIRS = {"distribution": "uniform", "sample_num": 1}
 
 
+def first_batch(made: Any) -> Any:
+    """Of an experiment's training data, where its model computes."""
+    return next(iter(made.train_data)).to(made.config["device"])
+
+
 @dataclass(frozen=True)
 class Row:
     """What the contract needs to know of a model.

@@ -36,7 +36,8 @@ def test_stock_recbole_loads_an_export(exported, tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", STOCK, str(file)]
     ended = subprocess.run(command, env=trusting, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    stock, weights = torch.load("stock.pth", weights_only=True), checkpoint.read(ours)["state_dict"]
+    stock = torch.load("stock.pth", map_location="cpu", weights_only=True)
+    weights = checkpoint.read(ours)["state_dict"]
     assert all(torch.equal(stock[name], weights[name]) for name in weights)
 
 

@@ -31,7 +31,7 @@ def prepared(prepare, model, settings, **more):
 
 def columns(loader, *names):
     batches = list(loader)
-    return [torch.cat([batch[name] for batch in batches]) for name in names]
+    return [torch.cat([batch[name] for batch in batches]).cpu() for name in names]
 
 
 @given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 8)), max_size=30))
@@ -64,7 +64,7 @@ def test_batches_have_recboles_sizes_fields_and_layout(model, sample_num, tiny):
         part = len(mine) // (sample_num + 1 if model == "NeuMF" else sample_num)
         assert torch.equal(mine["user_id"], mine["user_id"][:part].repeat(len(mine) // part))
         if model == "NeuMF":
-            assert torch.equal(mine["label"], other["label"])
+            assert torch.equal(mine["label"].cpu(), other["label"])
 
 
 def test_features_of_users_and_items_are_joined_as_recbole_joins_them():
@@ -77,7 +77,7 @@ def test_features_of_users_and_items_are_joined_as_recbole_joins_them():
         },
     }
     loader = prepared(fast_preparation, "BPR", settings)[0]
-    batch = next(iter(loader))
+    batch = next(iter(loader)).to("cpu")
     theirs = next(iter(prepared(data_preparation, "BPR", settings)[0]))
     assert set(batch.columns) == set(theirs.columns)
     data = loader.dataset
@@ -144,7 +144,8 @@ def test_recboles_own_negatives_have_the_same_frequencies(distribution, tiny):
     user = int(ours.dataset.inter_feat["user_id"][0])
     users = np.full(40_000, user)
     reference = np.bincount(theirs._sampler.sample_by_user_ids(users, users, 1), minlength=61)
-    seen = np.bincount(ours.negatives.draw(torch.from_numpy(users)), minlength=61)
+    drawn = ours.negatives.draw(torch.from_numpy(users).to(ours.generator.device))
+    seen = np.bincount(drawn.cpu(), minlength=61)
     possible = seen + reference > 0
     total = (seen + reference)[possible] / 2
     assert chisquare(np.concatenate([seen[possible], reference[possible]]), np.tile(total, 2),

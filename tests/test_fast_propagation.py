@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import recbole.config
 import torch
+from contract import first_batch
 from recbole.model.general_recommender import BPR, LightGCN
 from recbole.utils import get_model, init_seed
 from scipy import sparse
@@ -77,7 +78,7 @@ def test_lightgcns_matrix_is_recboles(experiment, tiny):
     theirs = experiment("LightGCN", "tiny", **own_start, sr_fast=False).model
     adjacency = ours.norm_adj_matrix
     assert isinstance(adjacency, SymmetricAdjacency)
-    unit = torch.eye(adjacency.shape[0])
+    unit = torch.eye(adjacency.shape[0], device=adjacency.values.device)
     assert torch.equal(torch.sparse.mm(adjacency, unit), theirs.norm_adj_matrix.to_dense())
     assert torch.equal(ours.user_embedding.weight, theirs.user_embedding.weight)
 
@@ -108,12 +109,12 @@ def test_repeated_interactions_count_once_as_in_recbole(experiment, tiny):
 )
 def test_loss_and_gradients_are_recboles(name, more, served, experiment, tiny):
     made = experiment("LightGCN", "tiny", **tiny)
-    batch = next(iter(made.train_data))
+    batch = first_batch(made)
     config = recbole.config.Config(name, "tiny", config_dict={**tiny, **more})
 
     def step(model_class):
         init_seed(7, True)
-        model = model_class(config, made.train_data.dataset)
+        model = model_class(config, made.train_data.dataset).to(config["device"])
         model.train()  # SGL draws its graphs here
         torch.manual_seed(0)
         loss = model.calculate_loss(batch)

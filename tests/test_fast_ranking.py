@@ -53,6 +53,7 @@ def both(made, trainer, phase):
 def small_blocks(monkeypatch):
     """Blocks of a few of RecBole's batches even on a small catalogue."""
     monkeypatch.setattr(ranking, "_SCORES", 20_000)
+    monkeypatch.setattr(ranking, "_SCORES_ON_GPU", 20_000)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -141,7 +142,8 @@ def test_blocks_cover_every_user_once_within_the_memory_stated(experiment, small
 def test_recboles_case_study_reads_the_loader(experiment, tiny):
     made, _ = trained(experiment, "BPR", "tiny", **tiny)
     users = made.test_data.uid_list[:3].numpy()
-    _, items = full_sort_topk(users, made.model, made.test_data, k=5, device="cpu")
+    device = made.config["device"]
+    _, items = full_sort_topk(users, made.model, made.test_data, k=5, device=device)
     for user, own in zip(users, items.tolist(), strict=True):
         assert not set(own) & set(made.test_data.uid2history_item[user].tolist())
 
@@ -157,11 +159,15 @@ def test_metrics_that_recboles_collector_fails_on_are_right(experiment, tiny):
         theirs.evaluate(loader, load_best_model=False)
     made.model.eval()
     _, items = full_sort_topk(
-        made.test_data.uid_list.numpy(), made.model, made.test_data, k=10, device="cpu"
+        made.test_data.uid_list.numpy(),
+        made.model,
+        made.test_data,
+        k=10,
+        device=made.config["device"],
     )
     data = made.train_data.dataset
     struct = {
-        "rec.items": items,
+        "rec.items": items.cpu(),
         "data.num_items": data.item_num,
         "data.count_items": data.item_counter,
     }

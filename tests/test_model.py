@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import recbole.model
 import torch
-from contract import settings_of
+from contract import first_batch, settings_of
 from recbole.model.general_recommender import BPR, LightGCN
 from recbole.utils import KGDataLoaderState, get_model
 
@@ -29,7 +29,7 @@ BOTH = ("user", "item")
 @pytest.fixture(params=MODELS)
 def built(request, experiment, tiny):
     made = experiment(request.param, "tiny", **tiny)
-    return made.model, next(iter(made.train_data))
+    return made.model, first_batch(made)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -88,7 +88,7 @@ def test_the_gradient_reaches_both_tables(built):
 @pytest.mark.parametrize("side", BOTH)
 def test_one_side_can_be_regularised_alone(side, experiment, tiny):
     made = experiment("BPR", "tiny", **tiny)
-    model, batch = made.model, next(iter(made.train_data))
+    model, batch = made.model, first_batch(made)
     with model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), [side]):
         difference = model.calculate_loss(batch) - BPR.calculate_loss(model, batch)
     gradient = torch.autograd.grad(
@@ -118,7 +118,7 @@ def test_lightgcn_propagates_once_a_step(experiment, tiny, monkeypatch):
         propagation, "mean_propagation", lambda *given: calls.append(1) or propagate(*given)
     )
     with made.model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH):
-        made.model.calculate_loss(next(iter(made.train_data)))
+        made.model.calculate_loss(first_batch(made))
     assert len(calls) == 1
 
 
@@ -193,19 +193,19 @@ def test_frozen_parameters_count_as_not_regularised(experiment, tiny):
         pytest.raises(RuntimeError, match="regularised no item in a whole epoch"),
         made.model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH),
     ):
-        made.model.calculate_loss(next(iter(made.train_data)))
+        made.model.calculate_loss(first_batch(made))
 
 
 def test_an_epoch_of_knowledge_graph_batches_alone_has_nothing_to_regularise(experiment, tiny):
     made = experiment("KTUP", "tiny", **settings_of("KTUP", tiny))
     made.train_data.set_mode(KGDataLoaderState.KG)
     with made.model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH):
-        made.model.calculate_kg_loss(next(iter(made.train_data)))
+        made.model.calculate_kg_loss(first_batch(made))
 
 
 def test_several_matrices_of_a_side_count_by_their_mean(experiment, tiny):
     made = experiment("NeuMF", "tiny", **tiny)
-    model, batch = made.model.eval(), next(iter(made.train_data))
+    model, batch = made.model.eval(), first_batch(made)
     own = model.calculate_loss(batch)
     with model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), ["user"]):
         regularized = model.calculate_loss(batch)

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from contract import CONTRACT, recorded, seed, settings_of
+from contract import CONTRACT, first_batch, recorded, seed, settings_of
 from recbole.data.dataloader import KnowledgeBasedDataLoader
 from recbole.utils import KGDataLoaderState
 
@@ -40,7 +40,7 @@ def made(name, settings, experiment):
 def batch_of(made):
     if isinstance(made.train_data, KnowledgeBasedDataLoader):
         made.train_data.set_mode(KGDataLoaderState.RSKG)
-    return next(iter(made.train_data))
+    return first_batch(made)
 
 
 def loss_of(model, batch):

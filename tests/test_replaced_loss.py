@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from contract import CONTRACT, seed, settings_of
+from contract import CONTRACT, first_batch, seed, settings_of
 from recbole.data.dataloader import KnowledgeBasedDataLoader, TrainDataLoader
 from recbole.utils import KGDataLoaderState, ModelType, get_model
 
@@ -63,7 +63,7 @@ def auxiliary(model, batch):
 
 
 def test_bpr_in_place_of_a_models_own_bpr_changes_nothing(made):
-    model, batch = made.model, next(iter(made.train_data))
+    model, batch = made.model, first_batch(made)
     seed()
     own = model.calculate_loss(batch)
     own = sum(own) if isinstance(own, tuple) else own
@@ -71,7 +71,7 @@ def test_bpr_in_place_of_a_models_own_bpr_changes_nothing(made):
 
 
 def test_every_negative_is_compared_with_the_pair_it_was_sampled_for(made):
-    model, batch = made.model, next(iter(made.train_data))
+    model, batch = made.model, first_batch(made)
     users = vectors(model, batch, "user", torch.arange(model.n_users))
     items = vectors(model, batch, "item", torch.arange(model.n_items))
     pairs = len(batch) // NEGATIVES
@@ -91,7 +91,7 @@ def test_every_negative_is_compared_with_the_pair_it_was_sampled_for(made):
 
 def test_lightgcn_keeps_its_own_regularisation(experiment, tiny):
     made = experiment("LightGCN", "tiny", **tiny, reg_weight=0.5)
-    model, batch = made.model, next(iter(made.train_data))
+    model, batch = made.model, first_batch(made)
     users, items = model.user_embedding, model.item_embedding
     ids = [users(batch["user_id"]), items(batch["item_id"]), items(batch["neg_item_id"])]
     rest = loss_of(model, batch, Phase("main", loss=lambda *_: torch.zeros(())))
@@ -100,7 +100,7 @@ def test_lightgcn_keeps_its_own_regularisation(experiment, tiny):
 
 def test_alignment_with_uniformity_is_direct_au(experiment, tiny):
     made = experiment("BPR", "tiny", **tiny, sr_loss="align")
-    model, batch = made.model, next(iter(made.train_data))
+    model, batch = made.model, first_batch(made)
     phase = Phase("main", {"uniformity": 0.7}, loss=alignment, negatives=0)
     users, items = model.user_embedding, model.item_embedding
     expected = alignment(users(batch["user_id"]), items(batch["item_id"]))
@@ -149,12 +149,12 @@ def test_no_second_propagation(experiment, tiny, monkeypatch):
     propagate = base.forward
     monkeypatch.setattr(base, "forward", lambda self: calls.append(1) or propagate(self))
     phase = Phase("main", {"stable_rank": 1.0}, loss=bpr)
-    loss_of(made.model, next(iter(made.train_data)), phase)
+    loss_of(made.model, first_batch(made), phase)
     assert len(calls) == 1
 
 
 def test_the_models_own_loss_is_back_afterwards_even_after_an_error(made):
-    model, batch = made.model, next(iter(made.train_data))
+    model, batch = made.model, first_batch(made)
     module = resolve(model, representation.find_loss(type(model)))
 
     def fail(*_):
@@ -171,7 +171,7 @@ def test_a_registry_entry_that_names_the_wrong_module_fails(experiment, tiny, mo
     made.model.user_embedding.unused = torch.nn.Identity()
     monkeypatch.setitem(REPRESENTATIONS, "LightGCN", wrong)
     with pytest.raises(RuntimeError, match=r"expected one call of user_embedding\.unused a step"):
-        loss_of(made.model, next(iter(made.train_data)), Phase("main", loss=bpr))
+        loss_of(made.model, first_batch(made), Phase("main", loss=bpr))
 
 
 @pytest.mark.parametrize("model", ["SGL", "NeuMF", "SASRec"])
@@ -203,7 +203,7 @@ def test_recboles_loader_still_repeats_the_batch_as_this_package_expects(experim
     sampling = {"distribution": "uniform", "sample_num": 2}
     made = experiment("BPR", "tiny", **tiny, train_neg_sample_args=sampling)
     assert isinstance(made.train_data, TrainDataLoader)
-    batch = next(iter(made.train_data))
+    batch = first_batch(made)
     half = len(batch) // 2
     for field in ("user_id", "item_id"):
         assert torch.equal(batch[field][:half], batch[field][half:])

@@ -152,3 +152,12 @@ def test_memory_holds_what_changed_and_nothing_else():
     assert second.order.tolist() == [9, 8, 2, 3]
     assert second[0].history.tolist() == [0, 5]
     assert second[0].centroids.tolist() == [1]
+
+
+def test_memory_comes_back_to_where_the_model_computes():
+    net = torch.nn.Linear(2, 2, device="meta")
+    net.history, net.kept, net.centroids = torch.zeros(2, device="meta"), torch.zeros(2), None
+    state = {":history": torch.ones(2), ":kept": torch.ones(2), ":centroids": torch.ones(1)}
+    snapshot.ModelMemory(net).load_state_dict(state)
+    devices = [value.device.type for value in (net.history, net.kept, net.centroids)]
+    assert devices == ["meta", "cpu", "meta"]

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from contract import first_batch
 
 from recbole_sr import checkpoint
 from recbole_sr.errors import InputError
@@ -33,7 +34,7 @@ TABLES = {"as drawn": None, "equal rows": 0.5, "zero rows": 0.0}
 @pytest.mark.parametrize("name", REGULARIZERS)
 def test_gradients_are_finite(name, users, value, amp, experiment, tiny):
     made = experiment("BPR", "tiny", **tiny)
-    batch = next(iter(made.train_data))[:20]
+    batch = first_batch(made)[:20]
     if users == 1:
         batch.interaction["user_id"].fill_(1)
     if value is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract import PRETRAINING, settings_of
+from contract import PRETRAINING, first_batch, settings_of
 from recbole.trainer import Trainer
 
 from recbole_sr.errors import InputError
@@ -45,7 +45,7 @@ def test_a_stage_in_which_the_representations_are_frozen_says_so(experiment, tin
 
 def test_s3rec_regularises_items_in_pretraining_and_both_in_finetuning(experiment, tiny, tmp_path):
     made, _ = train(experiment, "S3Rec", tiny, sr_warm_epochs=1)
-    batch = next(iter(made.train_data))
+    batch = first_batch(made)
     tuned = {"train_stage": "finetune", "pre_model_path": saved(tmp_path, "S3Rec")}
     second, result = train(experiment, "S3Rec", tiny, **tuned, sr_warm_epochs=1)
     assert result["best_valid_result"] is not None
@@ -74,7 +74,7 @@ def test_recvae_regularises_its_encoder_and_its_decoder_epochs(experiment, tiny,
 def test_ncl_adds_to_the_part_of_the_loss_that_its_warm_up_keeps(experiment, tiny):
     model = experiment("NCL", "tiny", **settings_of("NCL", tiny)).model
     made = experiment("NCL", "tiny", **settings_of("NCL", tiny))
-    batch = next(iter(made.train_data))
+    batch = first_batch(made)
     model.e_step()
     own = model.calculate_loss(batch)
     with model.sr_regularized(WARM, BOTH):

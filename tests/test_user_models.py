@@ -37,14 +37,14 @@ class Undeclared(GeneralRecommender):
         return self.map(self.things)
 
     def calculate_loss(self, interaction):
-        self.popularity[interaction["item_id"]] += 1
+        self.popularity[interaction["item_id"].cpu()] += 1
         users, items = self.people(interaction["user_id"]), self.forward()
         wanted, other = items[interaction["item_id"]], items[interaction["neg_item_id"]]
         return BPRLoss()((users * wanted).sum(-1), (users * other).sum(-1))
 
     def full_sort_predict(self, interaction):
         scores = self.people(interaction["user_id"]) @ self.forward().T
-        return scores + torch.from_numpy(self.popularity).float()
+        return scores + torch.from_numpy(self.popularity).float().to(scores.device)
 
 
 class Declared(Undeclared):

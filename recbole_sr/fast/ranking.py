@@ -20,9 +20,10 @@ from recbole_sr.fast.pairs import Pairs
 
 __all__ = ["FullSortLoader", "TopCollector", "best"]
 
-# Scores held at once: 4 MiB, so that they stay in a processor's cache between the steps. Products
-# of a number of users that is no multiple of the processor's vectors are slower.
-_SCORES, _VECTOR = 2**20, 8
+# Scores held at once: 4 MiB, so that they stay in a processor's cache between the steps; on a GPU
+# 256 MiB, as there each step has a cost of its own. Products of a number of users that is no
+# multiple of the processor's vectors are slower.
+_SCORES, _SCORES_ON_GPU, _VECTOR = 2**20, 2**26, 8
 _CHUNK = 64
 # Two ways to compute a score differ by rounding: by less than this part of the largest score.
 _ROUNDING = 2.0**-16
@@ -34,7 +35,8 @@ class FullSortLoader(FullSortEvalDataLoader):
     """RecBole's ``FullSortEvalDataLoader``, with as many users a batch as memory allows.
 
     RecBole takes ``eval_batch_size // n_items`` users, which is one on most catalogues. A block
-    holds at most 1 million scores, 4 MiB, or RecBole's number of users where that is more.
+    holds at most 1 million scores, 4 MiB (64 million, 256 MiB, on a GPU), or RecBole's number of
+    users where that is more.
 
     Args:
         config: RecBole's configuration.
@@ -55,7 +57,8 @@ class FullSortLoader(FullSortEvalDataLoader):
         self._positive = self._pairs([dataset])
         self._history = self._pairs(seen).without(self._positive)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
-        users = _SCORES // dataset.item_num
+        scores = _SCORES if config["device"].type == "cpu" else _SCORES_ON_GPU
+        users = scores // dataset.item_num
         self.block = max(self.step, users // _VECTOR * _VECTOR or users)
 
     def __len__(self) -> int:
