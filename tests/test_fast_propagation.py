@@ -32,6 +32,26 @@ def test_equals_the_dense_product(symmetric, dtype):
     torch.testing.assert_close(product, dense @ x, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compressed_rows_are_the_same_matrix(symmetric, dtype):
+    adjacency = SymmetricAdjacency(symmetric)
+    expected = torch.from_numpy(symmetric.toarray()).to(dtype)
+    torch.testing.assert_close(adjacency.csr(dtype).to_dense(), expected, rtol=1e-7, atol=0)
+    assert adjacency.csr(dtype) is adjacency.csr(dtype)
+    assert adjacency.to("cpu").csr(dtype).dtype is dtype
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="multiplies so on a GPU alone")
+def test_a_gpu_multiplies_by_compressed_rows_where_bits_may_differ(symmetric, monkeypatch):
+    adjacency = SymmetricAdjacency(symmetric).to("cuda")
+    x = torch.randn(30, 5, dtype=torch.float64, device="cuda")
+    exactly = torch.from_numpy(symmetric.toarray()).to("cuda") @ x
+    for deterministic in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", deterministic)
+        torch.testing.assert_close(adjacency.times(x), exactly, rtol=1e-5, atol=1e-6)
+        assert (adjacency._csr is None) is deterministic
+
+
 def test_gradient_is_that_of_finite_differences(symmetric):
     adjacency = SymmetricAdjacency(symmetric)
     x = torch.randn(30, 3, dtype=torch.float64, requires_grad=True)
