@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ from recbole_sr.settings import from_plain
 __all__ = ["Config", "read_properties", "without_sr"]
 
 
+# As it was before RecBole, which writes its gpu_id there.
+_VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 _MOST_VALUES = 100_000
 # What says whether, what is worth setting it to, and the keys that only say how.
 _WHETHER: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -47,9 +50,10 @@ class Config(recbole.config.Config):
     The defaults are RecBole's, then ``properties/stable_rank.yaml``, then
     ``properties/model/<Model>.yaml``.
 
-    Three things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
-    ``config_dict`` is left as it was; and a sequential model with the loss ``CE`` samples no
-    negatives by default, where RecBole stops and asks for ``train_neg_sample_args: None``.
+    Four things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
+    ``config_dict`` is left as it was; a sequential model with the loss ``CE`` samples no negatives
+    by default, where RecBole stops and asks for ``train_neg_sample_args: None``; and ``gpu_id`` is
+    by default what the environment's ``CUDA_VISIBLE_DEVICES`` says, which RecBole overwrites by 0.
 
     Args:
         model: name of a RecBole model, or a class; None where a file, dictionary or the command
@@ -190,6 +194,8 @@ class Config(recbole.config.Config):
         given = {**self.file_config_dict, **self.variable_config_dict}
         check_unread(without_sr(given), self.internal_config_dict, self.model_class)
         check_values(settings)
+        if _VISIBLE_GPUS is not None and "gpu_id" not in self.external_config_dict:
+            settings["gpu_id"] = _VISIBLE_GPUS
         if _refuses_negatives(self.model_class, settings):
             settings["train_neg_sample_args"] = self.external_config_dict.get(
                 "train_neg_sample_args"

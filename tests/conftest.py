@@ -28,6 +28,9 @@ def clean_surroundings(tmp_path, monkeypatch):
     """RecBole writes into the working folder and reads sys.argv; neither may leak between tests."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["test"])
+    if "SR_TEST_GPU" not in os.environ:  # many tests ask for equal bits, which no GPU promises
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     writers = []
     monkeypatch.setattr(
         "recbole.trainer.trainer.get_tensorboard",

@@ -92,3 +92,18 @@ def test_a_sequential_model_with_cross_entropy_samples_no_negatives_by_default()
 def test_a_configuration_pickles():
     config = pickle.loads(pickle.dumps(Config("BPR", "ml-100k")))  # noqa: S301
     assert config["model"] == "BPR"
+
+
+def test_the_gpus_that_the_environment_shows_are_the_default(monkeypatch):
+    monkeypatch.setattr("recbole_sr.config._VISIBLE_GPUS", "3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert Config("BPR", "ml-100k")["gpu_id"] == "3"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert Config("BPR", "ml-100k", config_dict={"gpu_id": 1})["gpu_id"] == "1"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_an_environment_that_shows_no_gpu_means_the_processor(monkeypatch):
+    monkeypatch.setattr("recbole_sr.config._VISIBLE_GPUS", "")
+    config = Config("BPR", "ml-100k")
+    assert (config["gpu_id"], config["device"].type) == ("", "cpu")

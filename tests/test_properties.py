@@ -52,6 +52,7 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
         ("NeuMF", "spectral", 0),
         ("SGL", "spectral", 0),
         ("SimpleX", "spectral", 0),
+        ("SpectralCF", "spectral", 0),
         ("DGCF", "model", 5),
     ],
 )

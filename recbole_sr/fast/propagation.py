@@ -56,7 +56,7 @@ class SymmetricAdjacency:
     RecBole multiplies by coordinates, forward and backward. Here a row of the product is a weighted
     sum of rows, which is what ``embedding_bag`` computes; and the gradient of ``A x`` is ``A g``,
     because ``A`` is its own transpose. On a GPU that does not have to give the same bits again,
-    which is RecBole's ``reproducibility: False``, cuSPARSE multiplies five times as fast.
+    which is RecBole's ``reproducibility: False``, cuSPARSE multiplies four times as fast.
 
     Args:
         matrix: ``(N, N)``, equal to its transpose.
