@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -15,7 +18,7 @@ from recbole_sr.comparison import summarize, to_csv, to_markdown
 from recbole_sr.config import read_properties
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder, write_whole
-from recbole_sr.trial import OFF, STOCK, Trial
+from recbole_sr.trial import OFF, STOCK, Trial, stop_all
 from recbole_sr.tuning import number_of_trials, tune
 
 __all__ = ["compare", "main"]
@@ -43,6 +46,7 @@ def compare(
     resume: bool = False,
     tune_file: str | None = None,
     tune_trials: int = 10,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Train a baseline and variants of the method on the same splits, and compare them.
 
@@ -65,6 +69,8 @@ def compare(
             again.
         tune_file: a search space in YAML; every variant is tuned in it, by as many trials.
         tune_trials: trials for each model, data set and variant.
+        jobs: runs at a time, which share the processor's cores. Scores do not depend on it but for
+            rounding; seconds do, so with more than one compare epochs.
 
     Returns:
         As :func:`~recbole_sr.comparison.summarize`.
@@ -76,7 +82,7 @@ def compare(
     named = _named([baseline, *variants])
     shared = {**read_properties(config_file_list), **(config_dict or {})}
     _check_shared(shared, named)
-    study = _Study(Path(output), named, shared, seeds, tune_file, tune_trials)
+    study = _Study(Path(output), named, shared, seeds, tune_file, tune_trials, jobs)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
     results = list(study.results(groups))
@@ -93,11 +99,13 @@ class _Study:
     seeds: int
     tune_file: str | None
     tune_trials: int
+    jobs: int
 
     def check(self, groups: Sequence[tuple[str, str, str]], resume: bool) -> None:
         """Find out now what would otherwise be found out after hours."""
-        if self.seeds < 1:
-            raise InputError(f"seeds: expected 1 or more, got {self.seeds}; give a number of seeds")
+        for name, number in (("seeds", self.seeds), ("jobs", self.jobs)):
+            if number < 1:
+                raise InputError(f"{name}: expected 1 or more, got {number}; give a number")
         if not resume and any((self.folder / part).is_dir() for part in (_RUNS, _TUNING)):
             raise InputError(
                 f"{self.folder}: expected no study there, but it holds one; "
@@ -115,18 +123,22 @@ class _Study:
         tunings = 0
         if self.tune_file:
             tunings = number_of_trials(read_properties([self.tune_file]), self.tune_trials)
-        # A seed's variants follow each other, so that a study cut short has whole pairs.
-        with tqdm(total=len(groups) * (self.seeds + tunings), unit="run") as bar:
-            trials = [self._tuned(self.trial(*group), bar) for group in groups]
-            for offset, trial in product(range(self.seeds), trials):
-                yield self._run(replace(trial, seed=trial.seed + offset), bar)
+        for model, *_ in groups:  # runs that start together would all make RecBole's folder
+            Path("log", model).mkdir(parents=True, exist_ok=True)
+        total = len(groups) * (self.seeds + tunings)
+        with tqdm(total=total, unit="run") as bar, _at_once(self.jobs) as each:
+            trials = list(each(lambda group: self._tuned(self.trial(*group), bar), groups))
+            # A seed's variants follow each other, so that a study cut short has whole pairs.
+            pairs = product(range(self.seeds), trials)
+            runs = [replace(trial, seed=trial.seed + offset) for offset, trial in pairs]
+            yield from each(lambda trial: self._run(trial, bar), runs)
 
     def _tuned(self, trial: Trial, bar: Any) -> Trial:
         if not self.tune_file:
             return trial
         space = read_properties([self.tune_file])
         folder = self.folder / _TUNING / trial.name
-        best, run = tune(trial, space, self.tune_trials, folder, bar)
+        best, run = tune(trial, space, self.tune_trials, folder, bar, self._result)
         tuned = replace(trial, settings={**trial.settings, **best})
         tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
         return tuned
@@ -134,11 +146,15 @@ class _Study:
     def _run(self, trial: Trial, bar: Any) -> dict[str, Any]:
         bar.set_description(trial.name)
         folder = self.folder / _RUNS / trial.name
-        result = trial.finished(folder) or trial.run(folder)
+        result = self._result(trial, folder)
         bar.update()
         if result["error"]:
             bar.write(f"{trial.name} failed: {result['error']}")
         return result
+
+    def _result(self, trial: Trial, folder: Path) -> dict[str, Any]:
+        threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
+        return trial.result(folder, threads)
 
     def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         names = ["{model}-{dataset}-{variant}-{seed}".format_map(result) for result in results]
@@ -151,6 +167,20 @@ class _Study:
         write_whole(self.folder / "comparison.md", to_markdown(comparison))
         write_whole(self.folder / "comparison.csv", to_csv(comparison))
         report([str(self.folder)], str(self.folder / "report.html"))
+
+
+@contextmanager
+def _at_once(jobs: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A ``map`` that calls so many functions at a time; each waits for a process of its own."""
+    if jobs == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield pool.map
+        except BaseException:  # interrupted, say: by now nothing that waits will start
+            stop_all()
+            raise
 
 
 def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> None:
@@ -202,6 +232,7 @@ def main(arguments: Sequence[str]) -> None:
         resume=given.resume,
         tune_file=given.tune,
         tune_trials=given.trials,
+        jobs=given.jobs,
     )
     print(to_markdown(comparison))
     print(f"Report: {Path(given.output) / 'report.html'}")
@@ -230,4 +261,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="continue the study in that folder")
     add("--tune", help="search space in YAML: tune every variant in it, equally")
     add("--trials", type=int, default=10, help="trials of each model, data set and variant")
+    add("-j", "--jobs", type=int, default=1, help="runs at a time; above 1 compare epochs only")
     return parser

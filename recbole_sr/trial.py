@@ -19,7 +19,7 @@ from typing import Any
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
 
-__all__ = ["OFF", "STOCK", "Trial"]
+__all__ = ["OFF", "STOCK", "Trial", "stop_all"]
 
 STOCK = "stock"
 OFF: dict[str, Any] = {
@@ -31,6 +31,7 @@ OFF: dict[str, Any] = {
 }
 _REQUEST, _RESULT, _OUTPUT = "request.json", "result.json", "output.txt"
 _BY_STUDY = "--by-study"
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,16 @@ class Trial:
         settings = {**self.settings, **off, "seed": self.seed, **more}
         return kind(self.model, self.dataset, config_dict=settings)
 
-    def run(self, folder: Path) -> dict[str, Any]:
+    def result(self, folder: Path, threads: int | None = None) -> dict[str, Any]:
+        """That of the run that ended well in ``folder``, or else of a new one: see :meth:`run`."""
+        return self.finished(folder) or self.run(folder, threads)
+
+    def run(self, folder: Path, threads: int | None = None) -> dict[str, Any]:
         """Run in a process of its own.
+
+        Args:
+            folder: where to.
+            threads: of its computations; None, or ``OMP_NUM_THREADS`` set: as it finds it.
 
         Returns:
             The trial, ``error`` (None, or the last line the run printed), and where it went well
@@ -85,7 +94,7 @@ class Trial:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _RESULT).unlink(missing_ok=True)
         run.write(_REQUEST, asdict(self))
-        code = _start(folder)
+        code = _start(folder, threads)
         result = run.read(_RESULT)
         if code or result is None:
             result = {**asdict(self), "error": _last_line(folder / _OUTPUT, code)}
@@ -124,19 +133,31 @@ class Trial:
             RunFolder(folder).write(_RESULT, result)
 
 
-def _start(folder: Path) -> int:
+def _start(folder: Path, threads: int | None) -> int:
     """Run this module on ``folder``; the exit code, negative for a signal."""
     source = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "recbole_sr.trial", str(folder), _BY_STUDY]
     environment = {**os.environ, "PYTHONPATH": path}
+    if threads:
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
     with (
         open(folder / _OUTPUT, "wb") as output,
         subprocess.Popen(  # noqa: S603 - this interpreter, this module
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment
         ) as process,
     ):
-        return process.wait()  # interrupted, the block closes stdin, which ends the run
+        _running.add(process)
+        try:
+            return process.wait()  # interrupted, the block closes stdin, which ends the run
+        finally:
+            _running.discard(process)
+
+
+def stop_all() -> None:
+    """End the runs that other threads wait for."""
+    for process in tuple(_running):
+        process.kill()
 
 
 def _last_line(output: Path, code: int) -> str:

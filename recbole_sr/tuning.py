@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import islice, product
@@ -17,11 +18,17 @@ from recbole_sr.trial import Trial
 
 __all__ = ["grid_points", "number_of_trials", "tune"]
 
+_STDOUT = threading.Lock()  # hyperopt's output goes to a file, by the whole process's sys.stdout
 _TYPES = ("choice", "uniform", "quniform", "loguniform")
 
 
 def tune(
-    trial: Trial, space: Mapping[str, Any], trials: int, folder: Path, bar: Any
+    trial: Trial,
+    space: Mapping[str, Any],
+    trials: int,
+    folder: Path,
+    bar: Any,
+    run: Callable[[Trial, Path], dict[str, Any]] = Trial.result,
 ) -> tuple[dict[str, Any], Path]:
     """The best settings of a search, judged by validation, and the folder of their run.
 
@@ -37,6 +44,7 @@ def tune(
         trials: 1 or more; a smaller grid has no more than its points.
         folder: where the trials go.
         bar: progress, moved on by one for each trial.
+        run: gives a trial's result, having run it in a folder where it must.
 
     Returns:
         The property values of the best trial, and its folder; of the first where all failed.
@@ -45,13 +53,14 @@ def tune(
         InputError: hyperopt is missing, or the search space cannot work.
 
     """
-    search = _Search(trial, folder, bar)
+    search = _Search(trial, folder, bar, run)
     _check(space, trials)
     if _grid(space):
         for settings in islice(grid_points(space["choice"]), trials):
             search(settings)
     else:
-        _search_at_random(search, space, trials)
+        with _STDOUT:
+            _search_at_random(search, space, trials)
     return search.best()
 
 
@@ -85,8 +94,10 @@ def grid_points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 class _Search:
     """The objective function that ``HyperTuning`` calls, and what it has seen."""
 
-    def __init__(self, trial: Trial, folder: Path, bar: Any):
-        self.trial, self.folder, self.bar = trial, folder, bar
+    def __init__(
+        self, trial: Trial, folder: Path, bar: Any, run: Callable[[Trial, Path], dict[str, Any]]
+    ):
+        self.trial, self.folder, self.bar, self.run = trial, folder, bar, run
         self.seen: list[dict[str, Any]] = []
         self.bigger = True
 
@@ -94,7 +105,7 @@ class _Search:
         trial = replace(self.trial, settings={**self.trial.settings, **settings})
         self.bar.set_description(f"tuning {trial.name}")
         folder = self.folder / str(len(self.seen))
-        result = trial.finished(folder) or trial.run(folder)
+        result = self.run(trial, folder)
         self.bar.update()
         self.bigger = result.get("valid_score_bigger", self.bigger)
         score = result.get("best_valid_score")

@@ -118,6 +118,38 @@ def test_a_run_ends_with_its_study(brief, tmp_path):
     assert os.path.getsize("run/metrics.jsonl") == length
 
 
+@pytest.mark.slow
+def test_runs_at_a_time_give_the_same_table(brief, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "grid.yaml").write_text("choice: {learning_rate: [0.001, 0.01]}\n")
+    settings = {"seeds": 2, "config_dict": brief, "tune_file": "grid.yaml"}
+    one, three = (
+        compare(["BPR"], ["tiny"], variants=["default"], output=f"by {jobs}", jobs=jobs, **settings)
+        for jobs in (1, 3)
+    )
+    assert not three["failed"]
+    assert scores(three) == scores(one)
+
+
+@pytest.mark.slow
+def test_an_interrupted_study_ends_the_runs_it_waits_for(brief, tmp_path):
+    long = {**brief, "epochs": 100_000, "stopping_step": 100_000, "sr_save_step": 0}
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump({"sr_init": "model", **long}))
+    words = ["compare", "-m", "BPR", "-d", "tiny", "--baseline", "default", "--variants"]
+    words += ["published", "--config_files", "all.yaml", "-o", "study", "--jobs", "2"]
+    study = subprocess.Popen([sys.executable, "-m", "recbole_sr", *words], start_new_session=True)
+    runs = [Path(f"study/runs/BPR-tiny-{name}-2020") for name in ("default", "published")]
+    while not all(RunFolder(run).epochs() for run in runs):
+        assert study.poll() is None
+        time.sleep(0.05)
+    study.send_signal(signal.SIGINT)
+    assert study.wait(timeout=60) != 0
+    lengths = [os.path.getsize(run / "metrics.jsonl") for run in runs]
+    time.sleep(1)
+    assert [os.path.getsize(run / "metrics.jsonl") for run in runs] == lengths
+    assert not list(tmp_path.glob("study/runs/*-2021"))  # and none that were still to come
+
+
 @pytest.mark.parametrize("part", ["runs", "tuning"])
 def test_a_study_is_not_overwritten(part, tmp_path):
     (tmp_path / "study" / part).mkdir(parents=True)
@@ -194,6 +226,7 @@ REFUSED = {
     ),
     "a file named stock": ({"variants": ["stock.yaml"]}, "another name than stock.yaml"),
     "no seed": ({"seeds": 0}, "seeds: expected 1 or more, got 0"),
+    "no run at a time": ({"jobs": 0}, "jobs: expected 1 or more, got 0"),
     "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
 }
 
