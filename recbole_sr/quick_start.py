@@ -15,7 +15,7 @@ from torch import nn
 from recbole_sr import checkpoint
 from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
-from recbole_sr.epoch_record import describe_ranks, summarize
+from recbole_sr.epoch_record import best_epoch, describe_ranks, summarize
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.memory import keep_freed_memory
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
@@ -65,11 +65,7 @@ class _Experiment:
             self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
         )
         trainer.leave_behind("end")
-        if trainer.schedule.warming:
-            getLogger().warning(
-                "The run ended in the warm phase, so its best model is a warm one: "
-                "raise epochs, or lower sr_warm_epochs or sr_patience"
-            )
+        _advise(trainer)
         test_result = trainer.evaluate(self.test_data, load_best_model=saved, show_progress=show)
         result = {
             "best_valid_score": best_score,
@@ -82,6 +78,24 @@ class _Experiment:
             outcome = {**result, "switch_epoch": summary["switch_epoch"]}
             trainer.run_folder.write("result.json", outcome)
         return {**result, "sr": summary}
+
+
+def _advise(trainer: Any) -> None:
+    """Say where the phases did not do what they are for."""
+    if trainer.schedule.warming:
+        getLogger().warning(
+            "The run ended in the warm phase, so its best model is a warm one: "
+            "raise epochs, or lower sr_warm_epochs or sr_patience"
+        )
+        return
+    records, bigger = trainer.epoch_records, trainer.valid_metric_bigger
+    warm, main = (best_epoch(records, name, bigger) for name in ("warm", "main"))
+    if warm and main and best_epoch([main, warm], None, bigger) is warm:
+        getLogger().warning(
+            f"No epoch of the main phase ranked as well as epoch {warm.epoch} of the warm phase: "
+            f"{main.valid_score} at best against {warm.valid_score}. Lower sr_warm_epochs, or keep "
+            "a regulariser on by sr_main_regularizers"
+        )
 
 
 def run_recbole_sr(

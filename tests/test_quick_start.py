@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from recbole.trainer import Trainer
 
 from recbole_sr import load_data_and_model, objective_function, run_recbole_sr
 from recbole_sr.errors import InputError
@@ -43,6 +44,19 @@ def test_without_a_warm_phase_there_is_no_switch(tiny):
     result = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_warm_epochs": 0})
     assert result["sr"]["switch_epoch"] is None
     assert [phase["name"] for phase in result["sr"]["phases"]] == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "undone"),
+    [([0.1, 0.4, 0.3, 0.2], True), ([0.1, 0.2, 0.2, 0.1], False), ([0.1, 0.2, 0.3, 0.1], False)],
+)
+def test_a_main_phase_that_undoes_the_warm_one_is_told(scores, undone, tiny, monkeypatch, caplog):
+    score = iter(scores)
+    monkeypatch.setattr(Trainer, "_valid_epoch", lambda *_, **__: (next(score), {}))
+    settings = {**tiny, "epochs": 4, "sr_init": "model", "sr_warm_epochs": 2}
+    with caplog.at_level(logging.WARNING):
+        run_recbole_sr("BPR", "tiny", config_dict=settings, saved=False)
+    assert ("No epoch of the main phase ranked as well as epoch 1" in caplog.text) is undone
 
 
 def test_a_run_that_ends_warm_says_so(tiny, caplog):
