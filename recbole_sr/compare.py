@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ class _Study:
     tune_file: str | None
     tune_trials: int
     jobs: int
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def check(self, groups: Sequence[tuple[str, str, str]], resume: bool) -> None:
         """Find out now what would otherwise be found out after hours."""
@@ -126,7 +128,7 @@ class _Study:
         for model, *_ in groups:  # runs that start together would all make RecBole's folder
             Path("log", model).mkdir(parents=True, exist_ok=True)
         total = len(groups) * (self.seeds + tunings)
-        with tqdm(total=total, unit="run") as bar, _at_once(self.jobs) as each:
+        with tqdm(total=total, unit="run") as bar, _at_once(self.jobs, self.stopped) as each:
             trials = list(each(lambda group: self._tuned(self.trial(*group), bar), groups))
             # A seed's variants follow each other, so that a study cut short has whole pairs.
             pairs = product(range(self.seeds), trials)
@@ -153,6 +155,8 @@ class _Study:
         return result
 
     def _result(self, trial: Trial, folder: Path) -> dict[str, Any]:
+        if self.stopped.is_set():
+            raise KeyboardInterrupt
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
         return trial.result(folder, threads)
 
@@ -170,15 +174,16 @@ class _Study:
 
 
 @contextmanager
-def _at_once(jobs: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A ``map`` that calls so many functions at a time; each waits for a process of its own."""
+def _at_once(jobs: int, stopped: threading.Event) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A ``map`` that calls so many functions at a time; each waits for processes of its own."""
     if jobs == 1:
         yield map
         return
     with ThreadPoolExecutor(jobs) as pool:
         try:
             yield pool.map
-        except BaseException:  # interrupted, say: by now nothing that waits will start
+        except BaseException:  # interrupted, say
+            stopped.set()
             stop_all()
             raise
 

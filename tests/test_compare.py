@@ -137,8 +137,10 @@ def test_an_interrupted_study_ends_the_runs_it_waits_for(brief, tmp_path):
     (tmp_path / "all.yaml").write_text(yaml.safe_dump({"sr_init": "model", **long}))
     words = ["compare", "-m", "BPR", "-d", "tiny", "--baseline", "default", "--variants"]
     words += ["published", "--config_files", "all.yaml", "-o", "study", "--jobs", "2"]
+    (tmp_path / "grid.yaml").write_text("choice: {learning_rate: [0.001, 0.01]}\n")
+    words += ["--tune", "grid.yaml"]
     study = subprocess.Popen([sys.executable, "-m", "recbole_sr", *words], start_new_session=True)
-    runs = [Path(f"study/runs/BPR-tiny-{name}-2020") for name in ("default", "published")]
+    runs = [Path(f"study/tuning/BPR-tiny-{name}-2020/0") for name in ("default", "published")]
     while not all(RunFolder(run).epochs() for run in runs):
         assert study.poll() is None
         time.sleep(0.05)
@@ -147,7 +149,7 @@ def test_an_interrupted_study_ends_the_runs_it_waits_for(brief, tmp_path):
     lengths = [os.path.getsize(run / "metrics.jsonl") for run in runs]
     time.sleep(1)
     assert [os.path.getsize(run / "metrics.jsonl") for run in runs] == lengths
-    assert not list(tmp_path.glob("study/runs/*-2021"))  # and none that were still to come
+    assert not list(tmp_path.glob("study/tuning/*/1"))  # nor begins those still to come
 
 
 @pytest.mark.parametrize("part", ["runs", "tuning"])

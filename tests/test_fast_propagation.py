@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_compressed_rows_are_the_same_matrix(symmetric, dtype):
     assert adjacency.to("cpu").csr(dtype).dtype is dtype
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="multiplies so on a GPU alone")
+@pytest.mark.skipif("SR_TEST_GPU" not in os.environ, reason="multiplies so on a GPU alone")
 def test_a_gpu_multiplies_by_compressed_rows_where_bits_may_differ(symmetric, monkeypatch):
     adjacency = SymmetricAdjacency(symmetric).to("cuda")
     x = torch.randn(30, 5, dtype=torch.float64, device="cuda")
