@@ -19,7 +19,7 @@ from recbole_sr.comparison import summarize, to_csv, to_markdown
 from recbole_sr.config import read_properties
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder, write_whole
-from recbole_sr.trial import OFF, STOCK, Trial, stop_all
+from recbole_sr.trial import OFF, STOCK, Trial
 from recbole_sr.tuning import number_of_trials, tune
 
 __all__ = ["compare", "main"]
@@ -155,10 +155,8 @@ class _Study:
         return result
 
     def _result(self, trial: Trial, folder: Path) -> dict[str, Any]:
-        if self.stopped.is_set():
-            raise KeyboardInterrupt
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
-        return trial.result(folder, threads)
+        return trial.result(folder, threads, self.stopped)
 
     def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         names = ["{model}-{dataset}-{variant}-{seed}".format_map(result) for result in results]
@@ -184,7 +182,6 @@ def _at_once(jobs: int, stopped: threading.Event) -> Iterator[Callable[..., Iter
             yield pool.map
         except BaseException:  # interrupted, say
             stopped.set()
-            stop_all()
             raise
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["EpochRecord", "Ranks", "best_epoch", "describe_ranks", "summarize"]
+__all__ = ["EpochRecord", "Ranks", "describe_ranks", "summarize"]
 
 Ranks = dict[str, float]
 
@@ -27,32 +27,6 @@ class EpochRecord:
     stable_rank: Ranks | None = None
     valid_seconds: float | None = None
     rank_weight: dict[str, float] | None = None
-
-
-def best_epoch(
-    records: Iterable[EpochRecord], phase: str | None = None, bigger: bool = True
-) -> EpochRecord | None:
-    """The epoch with the best validation score, the first of equals; None where none was validated.
-
-    Args:
-        records: of epochs.
-        phase: the name of the phase to look in; None for all.
-        bigger: whether a bigger score is a better one.
-
-    Example:
-        >>> first = EpochRecord(0, "warm", train_loss=0.7, train_seconds=1.0, valid_score=0.2)
-        >>> second = EpochRecord(1, "main", train_loss=0.6, train_seconds=1.0, valid_score=0.1)
-        >>> best_epoch([first, second]).epoch, best_epoch([first, second], bigger=False).epoch
-        (0, 1)
-
-    """
-    scores = {
-        record.valid_score: record
-        for record in reversed(list(records))
-        if phase in (None, record.phase) and record.valid_score is not None
-    }
-    best = (max if bigger else min)(scores, default=None)
-    return None if best is None else scores[best]
 
 
 def describe_ranks(ranks: Mapping[str, float], name: str = "stable_rank") -> str:

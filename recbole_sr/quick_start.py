@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from logging import getLogger
+from operator import attrgetter
 from typing import Any
 
 from recbole.data import create_dataset, data_preparation
@@ -15,7 +16,7 @@ from torch import nn
 from recbole_sr import checkpoint
 from recbole_sr.atomic_file import check_dataset
 from recbole_sr.config import Config
-from recbole_sr.epoch_record import best_epoch, describe_ranks, summarize
+from recbole_sr.epoch_record import describe_ranks, summarize
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.memory import keep_freed_memory
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
@@ -88,9 +89,13 @@ def _advise(trainer: Any) -> None:
             "raise epochs, or lower sr_warm_epochs or sr_patience"
         )
         return
-    records, bigger = trainer.epoch_records, trainer.valid_metric_bigger
-    warm, main = (best_epoch(records, name, bigger) for name in ("warm", "main"))
-    if warm and main and best_epoch([main, warm], None, bigger) is warm:
+    better, score = max if trainer.valid_metric_bigger else min, attrgetter("valid_score")
+    scored = [record for record in trainer.epoch_records if record.valid_score is not None]
+    warm, main = (
+        better((record for record in scored if record.phase == phase.name), key=score, default=None)
+        for phase in (trainer.schedule.warm, trainer.schedule.main)
+    )
+    if warm and main and better(main, warm, key=score) is warm:  # main, where they are equal
         getLogger().warning(
             f"No epoch of the main phase ranked as well as epoch {warm.epoch} of the warm phase: "
             f"{main.valid_score} at best against {warm.valid_score}. Lower sr_warm_epochs, or keep "

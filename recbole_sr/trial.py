@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +20,7 @@ from typing import Any
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
 
-__all__ = ["OFF", "STOCK", "Trial", "stop_all"]
+__all__ = ["OFF", "STOCK", "Trial"]
 
 STOCK = "stock"
 OFF: dict[str, Any] = {
@@ -31,7 +32,7 @@ OFF: dict[str, Any] = {
 }
 _REQUEST, _RESULT, _OUTPUT = "request.json", "result.json", "output.txt"
 _BY_STUDY = "--by-study"
-_running: set[subprocess.Popen[bytes]] = set()
+_GLANCE = 0.2  # seconds between looks at whether to stop
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,20 @@ class Trial:
         settings = {**self.settings, **off, "seed": self.seed, **more}
         return kind(self.model, self.dataset, config_dict=settings)
 
-    def result(self, folder: Path, threads: int | None = None) -> dict[str, Any]:
+    def result(self, folder: Path, *how: Any) -> dict[str, Any]:
         """That of the run that ended well in ``folder``, or else of a new one: see :meth:`run`."""
-        return self.finished(folder) or self.run(folder, threads)
+        return self.finished(folder) or self.run(folder, *how)
 
-    def run(self, folder: Path, threads: int | None = None) -> dict[str, Any]:
+    def run(
+        self, folder: Path, threads: int | None = None, stopped: threading.Event | None = None
+    ) -> dict[str, Any]:
         """Run in a process of its own.
 
         Args:
             folder: where to.
             threads: of its computations; None, or ``OMP_NUM_THREADS`` set: as it finds it.
+            stopped: once set, the run is ended and ``KeyboardInterrupt`` raised, for threads, which
+                no interrupt reaches.
 
         Returns:
             The trial, ``error`` (None, or the last line the run printed), and where it went well
@@ -94,7 +99,7 @@ class Trial:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _RESULT).unlink(missing_ok=True)
         run.write(_REQUEST, asdict(self))
-        code = _start(folder, threads)
+        code = _start(folder, threads, stopped or threading.Event())
         result = run.read(_RESULT)
         if code or result is None:
             result = {**asdict(self), "error": _last_line(folder / _OUTPUT, code)}
@@ -133,7 +138,7 @@ class Trial:
             RunFolder(folder).write(_RESULT, result)
 
 
-def _start(folder: Path, threads: int | None) -> int:
+def _start(folder: Path, threads: int | None, stopped: threading.Event) -> int:
     """Run this module on ``folder``; the exit code, negative for a signal."""
     source = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
@@ -147,17 +152,10 @@ def _start(folder: Path, threads: int | None) -> int:
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment
         ) as process,
     ):
-        _running.add(process)
-        try:
-            return process.wait()  # interrupted, the block closes stdin, which ends the run
-        finally:
-            _running.discard(process)
-
-
-def stop_all() -> None:
-    """End the runs that other threads wait for."""
-    for process in tuple(_running):
-        process.kill()
+        while not stopped.is_set():
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(_GLANCE)
+        raise KeyboardInterrupt  # stopped or interrupted, the block closes stdin: the run ends
 
 
 def _last_line(output: Path, code: int) -> str:

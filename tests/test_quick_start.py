@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 from recbole.trainer import Trainer
 
 from recbole_sr import load_data_and_model, objective_function, run_recbole_sr
+from recbole_sr.epoch_record import EpochRecord
 from recbole_sr.errors import InputError
+from recbole_sr.objective import Phase
+from recbole_sr.quick_start import _advise
+from recbole_sr.schedule import Schedule
 
 
 def test_result_has_recboles_keys_and_the_phases(tiny):
@@ -57,6 +62,17 @@ def test_a_main_phase_that_undoes_the_warm_one_is_told(scores, undone, tiny, mon
     with caplog.at_level(logging.WARNING):
         run_recbole_sr("BPR", "tiny", config_dict=settings, saved=False)
     assert ("No epoch of the main phase ranked as well as epoch 1" in caplog.text) is undone
+
+
+@pytest.mark.parametrize(("scores", "undone"), [([0.1, 0.2], True), ([0.2, 0.1], False)])
+def test_what_undoes_the_warm_phase_where_smaller_is_better(scores, undone, caplog):
+    records = [
+        EpochRecord(epoch, phase, train_loss=0.7, train_seconds=1.0, valid_score=score)
+        for epoch, (phase, score) in enumerate(zip(("warm", "main"), scores, strict=True))
+    ]
+    schedule = Schedule(Phase("warm"), Phase("main"), warm_epochs=0)
+    _advise(SimpleNamespace(schedule=schedule, epoch_records=records, valid_metric_bigger=False))
+    assert ("ranked as well as epoch 0" in caplog.text) is undone
 
 
 def test_a_run_that_ends_warm_says_so(tiny, caplog):
