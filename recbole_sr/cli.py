@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
+from recbole_sr.arguments import parse
 from recbole_sr.errors import InputError
 from recbole_sr.resources import properties_folder
 
@@ -50,8 +51,8 @@ def _train(arguments: list[str]) -> None:
     parser.add_argument(
         "--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"'
     )
-    given, properties = parser.parse_known_args(arguments)
-    settings = _settings(properties, parser)
+    given, properties = parse(parser, arguments)
+    settings = dict(text.removeprefix("--").split("=", 1) for text in properties)
     from recbole_sr.quick_start import run_recbole_sr
 
     run_recbole_sr(given.model, given.dataset, given.config_files.split(), settings)
@@ -110,13 +111,6 @@ def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-
-
-def _settings(properties: list[str], parser: argparse.ArgumentParser) -> dict[str, str]:
-    stray = [text for text in properties if not (text.startswith("--") and "=" in text)]
-    if stray:
-        parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
-    return dict(text.removeprefix("--").split("=", 1) for text in properties)
 
 
 def _epilog() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from recbole_sr.arguments import parse
 from recbole_sr.comparison import summarize, to_csv, to_markdown
 from recbole_sr.config import read_properties
 from recbole_sr.errors import InputError
@@ -218,10 +219,7 @@ def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def main(arguments: Sequence[str]) -> None:
     """``recbole-sr compare``."""
-    given, rest = _parser().parse_known_args(arguments)
-    stray = [argument for argument in rest if not argument.startswith("--") or "=" not in argument]
-    if stray:
-        raise InputError(f"expected --key=value for every property, got {' '.join(stray)!r}")
+    given, properties = parse(_parser(), arguments)
     comparison = compare(
         given.model,
         given.dataset,
@@ -229,7 +227,7 @@ def main(arguments: Sequence[str]) -> None:
         variants=given.variants,
         baseline=given.baseline,
         config_file_list=given.config_files.split(),
-        config_dict=read_properties(arguments=rest),
+        config_dict=read_properties(arguments=properties),
         output=given.output,
         resume=given.resume,
         tune_file=given.tune,
