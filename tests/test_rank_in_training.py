@@ -26,7 +26,7 @@ def run(experiment, tiny):
     return train
 
 
-@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+@pytest.mark.parametrize("model", ["BPR", pytest.param("LightGCN", marks=pytest.mark.slow)])
 def test_a_target_is_held_and_its_weights_are_reported(model, run):
     report = run(model, **HELD, epochs=60)
     last = report["epochs"][-1]

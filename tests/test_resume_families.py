@@ -21,6 +21,8 @@ WAYS = [
     pytest.param(True, id="fast"),
     pytest.param(False, id="stock", marks=pytest.mark.slow),
 ]
+LONG = {"CKE", "KTUP", "MKR", "NCL", "S3Rec", "SASRec", "SGL"}
+FAMILIES = [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in CASES]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -74,7 +76,7 @@ def without_seconds(result):
 
 
 @pytest.mark.parametrize("fast", WAYS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_each_family_continues_to_the_same_bits(name, fast, interrupted, tiny):
     interrupted(name, {**settings_of(name, tiny), **ALWAYS, **CASES[name], "sr_fast": fast})
 

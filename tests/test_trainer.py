@@ -13,8 +13,15 @@ from recbole_sr.trial import OFF
 QUIET = {"show_progress": False, "state": "ERROR"}
 
 
-@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
-@pytest.mark.parametrize("monitor", [True, False])
+@pytest.mark.parametrize(
+    ("model", "monitor"),
+    [
+        ("BPR", True),
+        ("BPR", False),
+        ("LightGCN", True),
+        pytest.param("LightGCN", False, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.usefixtures("one_thread")
 def test_off_is_stock_recbole_bit_for_bit(model, monitor, experiment, stock):
     settings = {"epochs": 3, **QUIET}
