@@ -52,10 +52,9 @@ def _train(arguments: list[str]) -> None:
         "--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"'
     )
     given, properties = parse(parser, arguments)
-    settings = dict(text.removeprefix("--").split("=", 1) for text in properties)
     from recbole_sr.quick_start import run_recbole_sr
 
-    run_recbole_sr(given.model, given.dataset, given.config_files.split(), settings)
+    run_recbole_sr(given.model, given.dataset, given.config_files.split(), properties)
 
 
 def _resume(arguments: list[str]) -> None:

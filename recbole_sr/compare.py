@@ -227,7 +227,7 @@ def main(arguments: Sequence[str]) -> None:
         variants=given.variants,
         baseline=given.baseline,
         config_file_list=given.config_files.split(),
-        config_dict=read_properties(arguments=properties),
+        config_dict=read_properties(texts=properties),
         output=given.output,
         resume=given.resume,
         tune_file=given.tune,

@@ -228,7 +228,7 @@ class Config(recbole.config.Config):
         arguments = [arg[2:] for arg in sys.argv[1:] if arg.startswith("--") and "=" in arg]
         return self._convert_config_dict(dict(arg.split("=", 1) for arg in arguments))
 
-    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+    def _convert_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
         return {
             key: self._literal(value) if isinstance(value, str) else value
             for key, value in config_dict.items()
@@ -258,8 +258,10 @@ def _size(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def read_properties(files: Sequence[str] = (), arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """The property values of YAML files and, above them, of ``--key=value`` arguments.
+def read_properties(
+    files: Sequence[str] = (), texts: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The property values of YAML files and, above them, of texts from a command line.
 
     They are read as :class:`Config` reads them, but nothing is added to them.
 
@@ -267,13 +269,12 @@ def read_properties(files: Sequence[str] = (), arguments: Sequence[str] = ()) ->
         InputError: a file is not there, or holds no YAML mapping.
 
     Example:
-        >>> read_properties(arguments=["--learning_rate=1e-3", "--topk=[10,20]"])
+        >>> read_properties(texts={"learning_rate": "1e-3", "topk": "[10,20]"})
         {'learning_rate': 0.001, 'topk': [10, 20]}
     """
     reader = Config.__new__(Config)
     reader.yaml_loader = reader._build_yaml_loader()
-    given = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
-    return {**reader._load_config_files(list(files)), **reader._convert_config_dict(given)}
+    return {**reader._load_config_files(list(files)), **reader._convert_config_dict(texts or {})}
 
 
 def _refuses_negatives(model_class: Any, settings: Mapping[str, Any]) -> bool:

@@ -7,22 +7,22 @@ import pytest
 from recbole_sr.arguments import parse
 from recbole_sr.compare import _parser
 
-SAMPLING = "--train_neg_sample_args={'distribution': 'uniform', 'sample_num': 4}"
+SAMPLING = "{'distribution': 'uniform', 'sample_num': 4}"
 
 
 @pytest.mark.parametrize("place", range(4))
 def test_a_property_with_spaces_is_one_wherever_it_stands(place):
     options = [["--seeds", "2"], ["--variants", "a.yaml", "b.yaml"], ["--baseline", "c.yaml"]]
-    options.insert(place, [SAMPLING])
+    options.insert(place, [f"--train_neg_sample_args={SAMPLING}"])
     given, properties = parse(_parser(), list(chain(*options)))
-    assert properties == [SAMPLING]
+    assert properties == {"train_neg_sample_args": SAMPLING}
     assert (given.seeds, given.variants, given.baseline) == (2, ["a.yaml", "b.yaml"], "c.yaml")
 
 
 def test_an_option_may_be_joined_to_its_value():
     given, properties = parse(_parser(), ["--config_files=a.yaml b.yaml", "--epochs=3"])
     assert given.config_files == "a.yaml b.yaml"
-    assert properties == ["--epochs=3"]
+    assert properties == {"epochs": "3"}
 
 
 @pytest.mark.parametrize("stray", ["--epochs", "epochs=3"])
