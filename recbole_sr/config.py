@@ -35,7 +35,10 @@ _WHETHER: dict[str, tuple[Any, tuple[str, ...]]] = {
         5,
         ("sr_warm_regularizers", "sr_switch", "sr_patience", "sr_switch_rank", "sr_rank_tolerance"),
     ),
-    "sr_init": ("spectral", ("sr_init_degree_power", "sr_init_power", "sr_init_margin")),
+    "sr_init": (
+        "spectral",
+        ("sr_init_degree_power", "sr_init_sweeps", "sr_init_power", "sr_init_margin"),
+    ),
 }
 
 

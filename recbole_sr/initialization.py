@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
 from recbole_sr.factorization import Factors, factorize, normalized_graph, row_length
+from recbole_sr.least_squares import refine
 from recbole_sr.model import whole_tables
 from recbole_sr.sources import PADDING, Column, Propagated, Representations, parameter
 
@@ -84,7 +85,7 @@ def start_spectral(
         where: its entry in the registry, checked by :func:`check_start`.
         columns: how many ids each side has.
         training: RecBole's data set of the training interactions.
-        options: ``sr_init_degree_power``, ``sr_init_power`` and ``sr_init_margin``.
+        options: its ``sr_init_`` values.
         seed: of the factorisation.
 
     Raises:
@@ -100,6 +101,8 @@ def start_spectral(
     widths = {table.shape[1] for found in tables.values() for table in found}
     graph = _training_graph(training, columns, options.sr_init_degree_power)
     factors = factorize(graph, max(widths), seed)
+    if options.sr_init_sweeps:
+        factors = refine(factors, graph, options.sr_init_sweeps)
     lengths = {width: _row_length(factors, graph, width, options) for width in widths}
     values, power = torch.from_numpy(factors.values), options.sr_init_power
     for side, found in tables.items():

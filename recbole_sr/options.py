@@ -92,6 +92,7 @@ class Options(BaseModel):
     sr_target_step: Positive = 0.01
     sr_init: Literal["model", "spectral"] = "model"
     sr_init_degree_power: Weight = 0.25
+    sr_init_sweeps: int = Field(0, ge=0)
     sr_init_power: Weight = 1.0
     sr_init_margin: Positive = 2.0
     sr_monitor: bool = True
