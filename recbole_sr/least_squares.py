@@ -122,7 +122,7 @@ def _by_degree(pairs: Any, width: int) -> Iterator[tuple[Tensor, Tensor]]:
         degree = degrees[ids[0]]
         if degree:
             chunks = math.ceil(len(ids) * (degree + width) * width / _CHUNK)
-            for part in np.array_split(ids, chunks):
+            for part in np.array_split(ids, min(chunks, len(ids))):
                 places = pairs.indptr[part][:, None] + np.arange(degree)
                 yield torch.from_numpy(part), torch.from_numpy(pairs.indices[places]).long()
 
