@@ -17,7 +17,14 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
-__all__ = ["Factors", "factorize", "mean_margin", "normalized_graph", "row_length"]
+__all__ = [
+    "Factors",
+    "above_rounding",
+    "factorize",
+    "mean_margin",
+    "normalized_graph",
+    "row_length",
+]
 
 # Measured on Yelp2018 at rank 64: with these, 99.5 % of the energy that the exact solver finds.
 _POWER_ITERATIONS = 7
@@ -99,8 +106,26 @@ def factorize(graph: Any, rank: int, seed: int) -> Factors:
         power_iteration_normalizer="QR",
         random_state=seed,
     )
+    return above_rounding(user, values, item.T)
+
+
+def above_rounding(
+    user: NDArray[np.float32], values: NDArray[np.float32], item: NDArray[np.float32]
+) -> Factors:
+    """Singular triplets as factors, without those whose values rounding alone could make.
+
+    Args:
+        user: ``(N, K)``.
+        values: ``(K,)``, descending.
+        item: ``(M, K)``.
+
+    Example:
+        >>> above_rounding(np.eye(2), np.array([1.0, 1e-7]), np.eye(2)).values
+        array([1.])
+
+    """
     kept = values > _RANK_TOLERANCE * values[0]
-    return Factors(user[:, kept], values[kept], item[kept].T)
+    return Factors(user[:, kept], values[kept], item[:, kept])
 
 
 def mean_margin(graph: Any, user: NDArray[Any], item: NDArray[Any]) -> float:

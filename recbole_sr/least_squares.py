@@ -22,12 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_sr.factorization import Factors
+from recbole_sr.factorization import Factors, above_rounding
 
 __all__ = ["refine", "solve_rows"]
 
 _SHRINKAGE = 0.15  # of the rows' mean square length; results/start.md has how much it matters
-_RANK_TOLERANCE = 1e-5  # of the largest singular value, in float32
 _CHUNK = 1 << 20  # numbers at a time: 4 MB, which a processor's cache holds
 
 
@@ -145,10 +144,10 @@ def _triplets(user: NDArray[np.float32], item: NDArray[np.float32]) -> Factors:
     user_basis, user_rest = np.linalg.qr(user)
     item_basis, item_rest = np.linalg.qr(item)
     left, values, right = np.linalg.svd(user_rest @ item_rest.T)
-    kept = values > _RANK_TOLERANCE * values[0]
-    # Rounding leaves something where a row is zero.
-    left, right = (
-        vectors[:, kept] * table.any(1, keepdims=True)
-        for vectors, table in ((user_basis @ left, user), (item_basis @ right.T, item))
+    product = above_rounding(user_basis @ left, values, item_basis @ right.T)
+    return Factors(
+        # Rounding leaves something where a row is zero.
+        product.user * user.any(1, keepdims=True),
+        np.sqrt(product.values),
+        product.item * item.any(1, keepdims=True),
     )
-    return Factors(left, np.sqrt(values[kept]), right)
