@@ -112,7 +112,7 @@ def test_users_and_items_without_pairs_keep_rows_of_zeros():
     assert fitted.user[1:].any(1).all()
 
 
-def test_pairs_score_near_one_and_the_others_near_zero():
+def test_pairs_score_far_above_the_others_which_score_zero():
     """Two groups of users, each with items of its own: rank two tells all there is."""
     blocks = np.kron(np.eye(2), np.ones((10, 8)))
     matrix = normalized_graph(*blocks.nonzero(), blocks.shape, 0.25)
