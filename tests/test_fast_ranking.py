@@ -12,7 +12,7 @@ from recbole.trainer import Trainer
 from recbole.utils.case_study import full_sort_topk
 
 from recbole_sr.fast import ranking
-from recbole_sr.fast.ranking import FullSortLoader, best
+from recbole_sr.fast.ranking import FullSortLoader, best, settled
 from recbole_sr.trainer import inject_trainer
 
 METRICS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP"]
@@ -181,7 +181,8 @@ def test_metrics_that_recboles_collector_fails_on_are_right(experiment, tiny):
 def test_best_where_clear_is_the_sorted_best(seed, k, items, levels):
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randint(-levels, levels, (3, items), generator=generator) / 7
-    found, clear = best(scores, k)
+    found, apart = best(scores, k)
+    clear = apart.all(-1)
     expected = scores.topk(k)
     assert torch.equal(found[clear], expected.indices[clear])
     assert torch.equal(scores.gather(1, found), expected.values)
@@ -192,5 +193,42 @@ def test_best_tells_what_rounding_could_change():
     apart[1, 999] = 998 + 2**-10
     apart[2, 5] = torch.nan
     apart[3, :998] = -torch.inf
-    assert best(apart, 3)[1].tolist() == [True, False, False, False]
-    assert best(apart, 1)[1].tolist() == [True, False, False, True]
+    assert best(apart, 3)[1].tolist() == [
+        [True, True, True],
+        [False, True, True],
+        [False, False, False],
+        [True, True, False],
+    ]
+    assert best(apart, 1)[1].tolist() == [[True], [False], [False], [True]]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(12, 40), st.integers(2, 60))
+def test_where_settled_rounding_leaves_hits_in_their_places(seed, k, items, levels):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, levels, (20, items), generator=generator) / levels
+    hit = torch.rand(20, items, generator=generator) < 0.2
+    noise = torch.rand(2, 20, items, generator=generator) - 0.5
+    one, other = scores + noise * 2.0**-16 * scores.amax(-1, keepdim=True)
+    found, apart = best(one, k)
+    rows = settled(apart, hit.gather(1, found))
+    places = hit.gather(1, found)[rows]
+    assert torch.equal(places, hit.gather(1, other.topk(k).indices)[rows])
+
+
+@pytest.mark.parametrize(("metric", "again"), [("Recall", False), ("ItemCoverage", True)])
+def test_users_are_scored_again_where_a_metric_minds(metric, again, experiment, tiny):
+    """Of two equal best items that no user is to be given, only some metrics mind the order."""
+    settings = {"metrics": ["NDCG", metric], "topk": [2], "valid_metric": "NDCG@2"}
+    made, trainer = trained(experiment, "BPR", "tiny", epochs=0, **tiny, **settings)
+    trainer.eval_collector.data_collect(made.train_data)
+    *_, sought = made.test_data.batch(0, made.test_data.sample_size)
+    others = sorted(set(range(1, made.dataset.item_num)) - set(sought.tolist()))
+    made.model.user_embedding.weight.data[:] = 1.0
+    items = made.model.item_embedding.weight.data
+    items[:] = torch.arange(len(items)).unsqueeze(1)
+    items[others[:2]] = 100.0
+    scored = []
+    score = trainer._full_sort_batch_eval
+    trainer._full_sort_batch_eval = lambda batch: scored.append(batch) or score(batch)
+    trainer.evaluate(made.test_data, load_best_model=False)
+    assert (len(scored) > len(made.test_data)) == again

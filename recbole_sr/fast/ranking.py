@@ -18,7 +18,7 @@ from torch import Tensor
 
 from recbole_sr.fast.pairs import Pairs
 
-__all__ = ["FullSortLoader", "TopCollector", "best"]
+__all__ = ["FullSortLoader", "TopCollector", "best", "settled"]
 
 # Scores held at once: 4 MiB, so that they stay in a processor's cache between the steps; on a GPU
 # 256 MiB, as there each step has a cost of its own. Products of a number of users that is no
@@ -119,8 +119,9 @@ class TopCollector(Collector):
     """RecBole's ``Collector``, for blocks of users.
 
     A block's scores are sums in another order than RecBole's, so they differ in the last bits.
-    Where that could change the order of a user's best items, or of equal scores, the user is
-    scored once more exactly as RecBole would; hence the same metrics, to the last digit.
+    Where that could change a metric, the user is scored once more exactly as RecBole would; hence
+    the same metrics, to the last digit. Most need to know which places hold an item that was to be
+    found, not which item: two that were not may change places.
     """
 
     _loader: FullSortLoader | None = None
@@ -144,14 +145,11 @@ class TopCollector(Collector):
         if self._loader is None:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
             return
-        items = self._best_items(scores_tensor, interaction, self._loader)
-        device = items.device
-        found = Pairs(positive_u, positive_i, scores_tensor.shape[1], device)
-        rows = torch.arange(len(items), device=device).unsqueeze(1).expand_as(items)
-        hits = found.contains(rows, items).int()
-        result = torch.cat([hits, found.counts(len(items)).int().unsqueeze(1)], dim=1)
+        sought = Pairs(positive_u, positive_i, scores_tensor.shape[1], scores_tensor.device)
+        items = self._best_items(scores_tensor, interaction, sought, self._loader)
+        numbers = sought.counts(len(items)).unsqueeze(1)
         self._collected["rec.items"].append(items)
-        self._collected["rec.topk"].append(result)
+        self._collected["rec.topk"].append(torch.cat([_hits(items, sought), numbers], 1).int())
 
     def get_data_struct(self) -> Any:
         """All that was collected, as RecBole's evaluator reads it.
@@ -167,11 +165,15 @@ class TopCollector(Collector):
         }
         return struct
 
-    def _best_items(self, scores: Tensor, users: Any, loader: FullSortLoader) -> Tensor:
+    def _best_items(
+        self, scores: Tensor, users: Any, sought: Pairs, loader: FullSortLoader
+    ) -> Tensor:
         k = max(self.topk)
         if loader.block == loader.step:  # RecBole's own batches
             return scores.topk(k, dim=-1).indices
-        items, clear = best(scores, k)
+        items, apart = best(scores, k)
+        by_items = self.register.need("rec.items")
+        clear = apart.all(-1) if by_items else settled(apart, _hits(items, sought))
         positions = loader.positions(users)
         for row in (~clear).nonzero().squeeze(1).tolist():
             batch, place = loader.recboles_batch(int(positions[row]))
@@ -179,8 +181,14 @@ class TopCollector(Collector):
         return items
 
 
+def _hits(items: Tensor, sought: Pairs) -> Tensor:
+    """Which of the items of each row are sought: ``(N, k)``, bool."""
+    rows = torch.arange(len(items), device=items.device).unsqueeze(1).expand_as(items)
+    return sought.contains(rows, items)
+
+
 def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` best items of each row, and whether rounding cannot change their order.
+    """The ``k`` best items of each row, and where rounding cannot change their order.
 
     The largest score of each chunk of 64 items is found first; the best items lie in the best
     chunks, so only those are sorted.
@@ -190,20 +198,48 @@ def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         k: how many, at most ``M``.
 
     Returns:
-        Items ``(N, k)``, best first, and ``(N,)``, bool: whether every score down to the best of
-        the rest is apart from the next by more than rounding.
+        Items ``(N, k)``, best first, and ``(N, k)``, bool: whether the score of each is apart from
+        the next one, at last the best of the rest, by more than rounding.
 
     Example:
         >>> import torch
-        >>> items, clear = best(torch.tensor([[0.1, 0.9, 0.5], [0.2, 0.7, 0.7]]), k=1)
-        >>> items[0], clear
-        (tensor([1]), tensor([ True, False]))
+        >>> items, apart = best(torch.tensor([[0.1, 0.9, 0.5], [0.2, 0.7, 0.7]]), k=1)
+        >>> items[0], apart
+        (tensor([1]), tensor([[ True],
+                [False]]))
 
     """
     top, items, largest = _top(scores, min(k + 1, scores.shape[1]))
     scale = largest.masked_fill(largest.isinf(), 0).abs().amax(-1, keepdim=True)
-    clear = (top[:, :-1] - top[:, 1:] > _ROUNDING * scale).all(-1)
-    return items[:, :k], clear
+    apart = top[:, :-1] - top[:, 1:] > _ROUNDING * scale
+    if apart.shape[1] < k:  # all items are ranked: none is left to come before the last
+        apart = torch.cat([apart, apart.new_ones(len(apart), 1)], dim=1)
+    return items[:, :k], apart
+
+
+def settled(apart: Tensor, hits: Tensor) -> Tensor:
+    """The rows in which rounding cannot change which places hold a hit.
+
+    Neighbours that rounding could exchange are both hits, or neither; the last place's neighbour is
+    none of the ``k`` best, and what comes after it is not known, so that these two must be apart.
+
+    Args:
+        apart: ``(N, k)``, bool, as :func:`best` gives it.
+        hits: ``(N, k)``, bool: which of the ``k`` best are to be found.
+
+    Returns:
+        ``(N,)``, bool.
+
+    Example:
+        >>> import torch
+        >>> apart = torch.tensor([[False, True, True], [True, True, False]])
+        >>> settled(apart, torch.tensor([[False, False, True], [False, False, False]]))
+        tensor([ True, False])
+
+    """
+    alike = torch.zeros_like(apart)
+    alike[:, :-1] = hits[:, :-1] == hits[:, 1:]
+    return (apart | alike).all(-1)
 
 
 def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
