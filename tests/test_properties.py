@@ -16,7 +16,7 @@ GRID = {
     "align": ("align", {}),
     "directau": ("align", {"uniformity": 1.0}),
 }
-WARM = {"none": None, "stable_rank": "stable_rank", "uniformity": "uniformity"}
+WARM = {"none": None, "stable_rank": "stable_rank", "uniformity": "uniformity", "spectral": None}
 MODELS = ["BPR", "LightGCN"]
 
 
@@ -30,7 +30,7 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
     machine = config.options.schedule()
     assert machine.main.regularizers == main
     assert config.options.sr_loss == name
-    assert config.options.sr_init == "model"
+    assert config.options.sr_init == ("spectral" if warm == "spectral" else "model")
     if WARM[warm] is None:
         assert not machine.warming
     else:
@@ -68,7 +68,7 @@ def test_every_cell_runs(loss, warm, tiny):
     files = [f"loss/{loss}.yaml", f"warm/{warm}.yaml"]
     result = run_recbole_sr("BPR", "tiny", files, settings, saved=False)
     assert len(result["sr"]["epochs"]) == 6
-    assert (result["sr"]["switch_epoch"] == 5) is (warm != "none")
+    assert (result["sr"]["switch_epoch"] == 5) is (WARM[warm] is not None)
 
 
 @pytest.mark.parametrize("model", MODELS)
