@@ -15,6 +15,7 @@ GRID = {
     "ssm": ("ssm", {}),
     "align": ("align", {}),
     "directau": ("align", {"uniformity": 1.0}),
+    "directau_large": ("align", {"uniformity": 3.0}),
 }
 WARM = {"none": None, "stable_rank": "stable_rank", "uniformity": "uniformity", "spectral": None}
 MODELS = ["BPR", "LightGCN"]
