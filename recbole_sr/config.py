@@ -92,6 +92,7 @@ class Config(recbole.config.Config):
         self.options = Options.from_mapping(self._sr_settings())
         self._check_use()
         self.final_config_dict.update(self.options.model_dump())
+        self["sr_warm_regularizers"] = self.options.warm_regularizers  # what null stands for
         if self.options.sr_loss != "model":
             self._prepare_loss()
         self.parameters["Stable Rank"] = list(Options.model_fields)

@@ -84,7 +84,7 @@ class Options(BaseModel):
     sr_loss: Literal["model", "bpr", "ssm", "align"] = "model"
     sr_temperature: Positive = 1.0
     sr_similarity: Similarity = "dot"
-    sr_warm_regularizers: Regularizers = {"stable_rank": 0.03}
+    sr_warm_regularizers: Regularizers | None = None
     sr_main_regularizers: Regularizers = {}
     sr_tables: Sides = ["user", "item"]
     sr_uniformity_rows: int | None = Field(None, ge=2)
@@ -124,6 +124,13 @@ class Options(BaseModel):
         return options
 
     @property
+    def warm_regularizers(self) -> dict[str, float]:
+        """The weights of the warm phase; more under alignment, which keeps no tables apart."""
+        if self.sr_warm_regularizers is None:
+            return {"stable_rank": 0.3 if self.sr_loss == "align" else 0.03}
+        return self.sr_warm_regularizers
+
+    @property
     def target_ranks(self) -> dict[str, float]:
         """The stable rank to hold, by side; empty without a target."""
         target = self.sr_target_rank
@@ -158,7 +165,7 @@ class Options(BaseModel):
             else None,
         )
         return Schedule(
-            phase("warm", self.sr_warm_regularizers),
+            phase("warm", self.warm_regularizers),
             phase("main", self.sr_main_regularizers),
             switch=self.sr_switch,
             warm_epochs=self.sr_warm_epochs + (self.sr_published and self.sr_warm_epochs > 0),
@@ -169,7 +176,7 @@ class Options(BaseModel):
         )
 
     def _check_combinations(self, settings: Mapping[str, Any]) -> None:
-        if self.sr_warm_epochs and not (self.sr_warm_regularizers or self.sr_main_regularizers):
+        if self.sr_warm_epochs and not (self.warm_regularizers or self.sr_main_regularizers):
             raise InputError(
                 f"sr_warm_epochs is {self.sr_warm_epochs} but sr_warm_regularizers and "
                 "sr_main_regularizers are both empty; give one a weight, such as "

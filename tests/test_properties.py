@@ -17,6 +17,8 @@ GRID = {
     "directau": ("align", {"uniformity": 1.0}),
     "directau_large": ("align", {"uniformity": 3.0}),
 }
+# What the warm phase of the stable rank weighs beside each loss.
+WEIGHT = {"bpr": 0.03, "ssm": 0.03, "align": 0.3, "directau": 0.3, "directau_large": 0.3}
 WARM = {"none": None, "stable_rank": "stable_rank", "uniformity": "uniformity", "spectral": None}
 MODELS = ["BPR", "LightGCN"]
 
@@ -35,10 +37,20 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
     if WARM[warm] is None:
         assert not machine.warming
     else:
-        assert list(machine.warm.regularizers) == [WARM[warm]]
+        weight = 1.0 if warm == "uniformity" else WEIGHT[loss]
+        assert machine.warm.regularizers == {WARM[warm]: weight}
         assert [machine.begin_epoch(epoch).name for epoch in (4, 5)] == ["warm", "main"]
     sampled = config["train_neg_sample_args"]["sample_num"]
     assert sampled == {"bpr": 1, "ssm": 16, "align": "none"}[name]
+
+
+@pytest.mark.parametrize("model", [*MODELS, "DGCF"])
+@pytest.mark.parametrize("loss", GRID)
+def test_a_loss_alone_begins_as_the_model_does_by_default(loss, model):
+    alone, default = Config(model, "ml-100k", [f"loss/{loss}.yaml"]), Config(model, "ml-100k")
+    for key in ("sr_init", "sr_warm_epochs"):
+        assert alone[key] == default[key]
+    assert alone["sr_warm_regularizers"] == {"stable_rank": WEIGHT[loss]}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""The commands in README and results: each is accepted as it stands there, short of training."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from recbole_sr import cli, compare, quick_start
+from recbole_sr.config import Config, read_properties
+from recbole_sr.tuning import number_of_trials
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "results").glob("*.md"))]
+# What a reader puts in.
+NAMES = {"FOLDER": "data", "SEED": "2020", "MARGIN": "1.0", "MODEL": "BPR"}
+FILES = {
+    "mine.yaml": "sr_warm_epochs: 3\n",
+    "other.yaml": "learning_rate: 0.003\n",
+    "all.yaml": "learning_rate: 0.003\n",
+    "grid.yaml": "choice: {learning_rate: [0.001, 0.003], embedding_size: [8, 16, 32, 64, 96]}\n",
+}
+
+
+def commands(document: Path) -> list[str]:
+    """Lines of code blocks and code within sentences that train, each once."""
+    text = document.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    inline = re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    found = dict.fromkeys(" ".join(line.split()) for line in [*lines, *inline])
+    return [line for line in found if re.match(r"recbole-sr (compare )?-(?!-help)", line)]
+
+
+COMMANDS = [
+    pytest.param(document, line, id=f"{document.stem}-{number}")
+    for document in DOCUMENTS
+    for number, line in enumerate(commands(document))
+]
+
+
+def test_there_are_commands_of_both_kinds():
+    lines = [command.values[1] for command in COMMANDS]
+    assert sum(line.startswith("recbole-sr compare") for line in lines) > 20
+    assert sum(line.startswith("recbole-sr -") for line in lines) > 8
+
+
+@pytest.fixture
+def accepted(monkeypatch, tmp_path):
+    """Configurations made by a command, which trains nothing, in a folder of its own."""
+    made = []
+
+    def train(model, dataset, files, properties):
+        made.append(Config(model, dataset, files, properties))
+
+    def results(study, groups):
+        made.extend(study.trial(*group).config() for group in groups)
+        if study.tune_file:
+            space = read_properties([study.tune_file])
+            assert number_of_trials(space, study.tune_trials) == study.tune_trials
+        return []
+
+    monkeypatch.setattr(quick_start, "run_recbole_sr", train)
+    monkeypatch.setattr(compare._Study, "results", results)
+    monkeypatch.setattr(compare._Study, "write", lambda *_: None)
+    monkeypatch.setattr(compare, "summarize", lambda *_: {})
+    monkeypatch.setattr(compare, "to_markdown", lambda _: "")
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.mark.parametrize(("document", "line"), COMMANDS)
+def test_a_command_is_accepted(document, line, accepted, tmp_path):
+    if document.name == "README.md":
+        for name, text in FILES.items():
+            (tmp_path / name).write_text(text)
+    else:
+        for file in (ROOT / "benchmarks" / "studies").glob("*.yaml"):
+            shutil.copy(file, tmp_path)
+    line = re.sub(r"\b[A-Z]{4,}\b", lambda name: NAMES.get(name[0], name[0]), line)
+    assert cli.main(shlex.split(line)[1:]) == 0
+    assert accepted
