@@ -32,9 +32,10 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
     parts = settings["benchmark_filename"]
     names = [f"{name}.{part}.inter" for part in parts] if parts else [f"{name}.inter"]
     wanted = {settings["USER_ID_FIELD"], settings["ITEM_ID_FIELD"]}
+    encoding = settings.get("encoding") or "utf-8"
     for file in (folder / name for name in names):
         if file.is_file():
-            _check_file(file, settings["field_separator"], wanted)
+            _check_file(file, encoding, settings["field_separator"], wanted)
     for suffix in settings["additional_feat_suffix"] or ():
         _check_there(folder / f"{name}.{suffix}")
 
@@ -47,13 +48,16 @@ def _check_there(file: Path) -> None:
         )
 
 
-def _check_file(file: Path, separator: str, wanted: set[str]) -> None:
+def _check_file(file: Path, encoding: str, separator: str, wanted: set[str]) -> None:
     try:
-        text = file.read_bytes().decode("utf-8")
+        text = file.read_bytes().decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{file}: expected UTF-8 text, got other bytes at {error.start}; convert the file"
+            f"{file}: expected {encoding} text, got other bytes at {error.start}; convert the "
+            "file, or set encoding to what it is in"
         ) from None
+    except LookupError:
+        raise InputError(f"encoding: expected one such as utf-8, got {encoding!r}") from None
     header, _, body = text.partition("\n")
     columns = header.rstrip("\r").split(separator)
     fields = _fields(file, columns)
@@ -83,10 +87,16 @@ def _check_lines(file: Path, body: str, separator: str, columns: int) -> None:
     if body.count(separator) == (body.count("\n") + 1) * (columns - 1) and '"' not in body:
         return
     for number, line in enumerate(body.split("\n"), start=2):
-        if line.count(separator) != columns - 1:
+        fields = line.rstrip("\r").split(separator)
+        if fields == [""] and columns > 1:  # skipped by RecBole's reader
+            continue
+        if len(fields) != columns:
             raise InputError(
-                f"{file}: expected {columns} columns in every line, got "
-                f"{line.count(separator) + 1} in line {number}; mend or remove the line"
+                f"{file}: expected {columns} columns in every line, got {len(fields)} in line "
+                f"{number}; mend or remove the line"
             )
-        if line.count('"') % 2:
-            raise InputError(f"{file}: expected paired quotes, got one alone in line {number}")
+        # One that opens a field would swallow what follows; elsewhere it is text like any other.
+        if any(field.startswith('"') and field.count('"') % 2 for field in fields):
+            raise InputError(
+                f"{file}: expected paired quotes, got one alone in line {number}; mend the line"
+            )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
 
-__all__ = ["load_weights", "read", "write"]
+__all__ = ["load_weights", "read", "read_model", "write"]
 
 
 # What Python's zip reader and torch raise on flipped bytes.
@@ -87,6 +87,21 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if state.pop("checksum") != _checksum(state):
         raise InputError(
             f"{path}: expected a whole checkpoint, got damaged data; use an earlier one"
+        )
+    return state
+
+
+def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A model's checkpoint.
+
+    Raises:
+        InputError: as :func:`read`, or it is a saved run, of which training can go on.
+    """
+    state = read(path)
+    if "other_parameter" not in state:
+        raise InputError(
+            f"{path}: expected a model's checkpoint, got a saved run, *.run.pth; give the .pth "
+            "file beside it"
         )
     return state
 

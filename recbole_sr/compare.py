@@ -21,7 +21,7 @@ from recbole_sr.config import read_properties
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder, write_whole
 from recbole_sr.trial import OFF, STOCK, Trial
-from recbole_sr.tuning import number_of_trials, tune
+from recbole_sr.tuning import first_point, number_of_trials, tune
 
 __all__ = ["compare", "main"]
 
@@ -114,8 +114,10 @@ class _Study:
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
+        space = read_properties([self.tune_file]) if self.tune_file else {}
+        first = first_point(space, self.tune_trials) if self.tune_file else {}
         for group in groups:
-            self.trial(*group).config()
+            self.trial(*group).config(**first)
 
     def trial(self, model: str, dataset: str, variant: str) -> Trial:
         seed = self.shared.get("seed", _FIRST_SEED)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import recbole.config
 import yaml
 from recbole.utils import ModelType, get_model
@@ -19,7 +20,7 @@ from recbole_sr import representation
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.options import Options
 from recbole_sr.recbole_keys import check_unread, check_values
-from recbole_sr.representation import find_loss
+from recbole_sr.representation import REPRESENTATIONS, find_loss
 from recbole_sr.resources import properties_folder
 from recbole_sr.settings import from_plain
 
@@ -105,14 +106,20 @@ class Config(recbole.config.Config):
             settings: the checkpoint's ``config``.
             model_class: the model's class where it is none of RecBole's.
 
+        Raises:
+            InputError: RecBole has no model of that name, and no class was given.
+
         """
         config = cls.__new__(cls)
         config._init_parameters_category()
         config.final_config_dict = from_plain(settings)
         config.options = Options.from_mapping(config.final_config_dict)
         config.model, config.dataset = config["model"], config["dataset"]
-        config.model_class = model_class or get_model(config.model)
+        config.model_class = model_class or _recboles_class(config.model)
         config.compatibility_settings()
+        for key in ("local_rank", "single_spec", "device"):  # of the machine that it was saved on
+            config.final_config_dict.pop(key, None)
+        config._init_device()
         return config
 
     def _prepare_loss(self) -> None:
@@ -233,10 +240,13 @@ class Config(recbole.config.Config):
         return self._convert_config_dict(dict(arg.split("=", 1) for arg in arguments))
 
     def _convert_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: self._literal(value) if isinstance(value, str) else value
-            for key, value in config_dict.items()
-        }
+        return {key: self._value(value) for key, value in config_dict.items()}
+
+    def _value(self, given: Any) -> Any:
+        """Text as a literal, a number of numpy's as Python's."""
+        if isinstance(given, np.generic):
+            return given.item()
+        return self._literal(given) if isinstance(given, str) else given
 
     def _literal(self, text: str) -> Any:
         """A Python literal as RecBole reads it, else a YAML list, mapping, null or boolean."""
@@ -292,6 +302,15 @@ def _refuses_negatives(model_class: Any, settings: Mapping[str, Any]) -> bool:
 def without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are RecBole's own."""
     return {key: value for key, value in settings.items() if not key.startswith("sr_")}
+
+
+def _recboles_class(name: str) -> Any:
+    if name not in REPRESENTATIONS:
+        raise InputError(
+            f"model: expected its class with it, as RecBole has no {name}, got none; give it in "
+            "Python, as model_class to load_data_and_model or resume"
+        )
+    return get_model(name)
 
 
 def _find_file(name: str) -> Path:

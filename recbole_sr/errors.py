@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["InputError", "refused_by_recbole"]
+__all__ = ["InputError", "check_folder", "refused_by_recbole"]
 
 
 class InputError(ValueError):
@@ -24,9 +26,22 @@ _REFUSALS = (
     AttributeError,
     NotImplementedError,
     ArithmeticError,
+    AssertionError,
+    RuntimeError,
     OSError,
     ImportError,
 )
+
+
+def check_folder(file: str | os.PathLike[str]) -> None:
+    """Refuse an output whose folder is not there, before work is done for it.
+
+    Raises:
+        InputError: names the file.
+    """
+    folder = Path(file).absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"{file}: expected a file in a folder, got no folder {folder}; make it")
 
 
 @contextmanager

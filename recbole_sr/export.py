@@ -8,6 +8,7 @@ import recbole.config
 
 from recbole_sr import checkpoint
 from recbole_sr.config import Config, without_sr
+from recbole_sr.errors import check_folder
 
 __all__ = ["export"]
 
@@ -24,9 +25,10 @@ def export(model_file: str | os.PathLike[str], exported_file: str | os.PathLike[
         exported_file: where to; an existing file is replaced.
 
     Raises:
-        InputError: ``model_file`` is not a checkpoint of this package.
+        InputError: ``model_file`` is not a checkpoint of this package, or there is no such folder.
     """
-    state = checkpoint.read(model_file)
+    check_folder(exported_file)
+    state = checkpoint.read_model(model_file)
     keys = ("epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter", "optimizer")
     exported = {"config": _stock_config(state["config"]), **{key: state[key] for key in keys}}
     checkpoint.write(exported, exported_file)

@@ -18,6 +18,7 @@ from recbole_sr import representation
 from recbole_sr.losses import Loss
 from recbole_sr.objective import Phase
 from recbole_sr.repairs import repaired
+from recbole_sr.snapshot import as_before
 from recbole_sr.sources import PADDING, Call, Column, Representations, Step, resolve
 from recbole_sr.spectral import stable_rank
 from recbole_sr.subclass import subclass
@@ -120,11 +121,13 @@ class RegularizedModel(_Model):
         return output
 
     def load_other_parameter(self, para: Mapping[str, Any] | None) -> None:
-        """RecBole's, except that what was a numpy array is one again."""
-        arrays = {name for name, value in vars(self).items() if isinstance(value, np.ndarray)}
-        super().load_other_parameter(para)
-        for name in arrays.intersection(para or ()):
-            setattr(self, name, getattr(self, name).cpu().numpy())
+        """RecBole's, except that each value becomes the kind it was, where the model computes."""
+        place = next(self.parameters()).device
+        found = {
+            name: as_before(getattr(self, name, None), value, place)
+            for name, value in (para or {}).items()
+        }
+        super().load_other_parameter(found)
 
     def sr_tables(self) -> dict[str, list[Tensor]]:
         """See :func:`whole_tables`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from logging import getLogger
 from operator import attrgetter
@@ -24,6 +25,7 @@ from recbole_sr.fast.propagation import accelerate
 from recbole_sr.initialization import check_start, start_spectral
 from recbole_sr.mixed_precision import check_mixed_precision
 from recbole_sr.model import inject
+from recbole_sr.pickles import unread_pickles
 from recbole_sr.representation import find
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.trainer import inject_trainer
@@ -95,6 +97,11 @@ def _advise(trainer: Any) -> None:
         better((record for record in scored if record.phase == phase.name), key=score, default=None)
         for phase in (trainer.schedule.warm, trainer.schedule.main)
     )
+    if warm and not main:
+        getLogger().warning(
+            "No epoch of the main phase was evaluated, so the best model is a warm one, and there "
+            "is no best validation score: lower eval_step, or raise epochs"
+        )
     if warm and main and better(main, warm, key=score) is warm:  # main, where they are equal
         getLogger().warning(
             f"No epoch of the main phase ranked as well as epoch {warm.epoch} of the warm phase: "
@@ -155,7 +162,9 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
     """
     state = checkpoint.read(run_file)
     if "random_states" not in state:
-        raise InputError(f"{run_file}: expected a saved run, *.run.pth, got a model's checkpoint")
+        raise InputError(
+            f"{run_file}: expected a saved run, *.run.pth, got a model's checkpoint; give the run's"
+        )
     return _run(Config.from_plain(state["config"], model_class), True, state)
 
 
@@ -193,7 +202,8 @@ def load_data_and_model(
 ) -> tuple[Config, Any, Any, Any, Any, Any]:
     """A trained model and its data, from a checkpoint of this package.
 
-    No code in the file is run: only tensors and plain data are read.
+    No code in the file is run, nor in any that its settings name: only tensors and plain data are
+    read, and the data set's own files.
 
     Args:
         model_file: path of the checkpoint.
@@ -205,7 +215,7 @@ def load_data_and_model(
     Raises:
         InputError: there is no such file, it is damaged, or it is not of this package.
     """
-    state = checkpoint.read(model_file)
+    state = checkpoint.read_model(model_file)
     experiment = _prepare(Config.from_plain(state["config"], model_class), has_weights=True)
     checkpoint.load_weights(experiment.model, state["state_dict"], model_file)
     experiment.model.load_other_parameter(state["other_parameter"])
@@ -231,6 +241,7 @@ def _prepare(config: Config, has_weights: bool = False) -> _Experiment:
         )
     where = find(config.model_class)
     where.check(config, config.options.sr_tables)
+    where.check_target(config["model"], config.options.sr_target_rank)
     check_start(config, where)
     check_mixed_precision(config)
     fast = config.options.sr_fast
@@ -240,7 +251,8 @@ def _prepare(config: Config, has_weights: bool = False) -> _Experiment:
     logger = getLogger()
     logger.info(sys.argv)
     logger.info(config)
-    with refused_by_recbole(f"dataset {config['dataset']!r}"):
+    unread = unread_pickles(config) if has_weights else nullcontext()
+    with refused_by_recbole(f"dataset {config['dataset']!r}"), unread:
         check_dataset(config.final_config_dict)
         dataset = create_dataset(config)
         logger.info(dataset)

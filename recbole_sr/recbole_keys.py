@@ -54,6 +54,8 @@ def _sampling(arguments: Any) -> Any:
 
 Interval = Annotated[str, AfterValidator(_interval)]
 
+# Metrics of all scores rather than of the best k.
+_WHOLE = {"gauc", "auc", "mae", "rmse", "logloss"}
 # Said by the command line of RecBole's quick start, or derived by its Config.
 _LAUNCHER = {"model", "dataset", "config_files", "nproc", "world_size", "ip", "port", "offset"}
 
@@ -124,7 +126,11 @@ def check_values(settings: Mapping[str, Any]) -> None:
         keys = _Keys.model_validate(settings)
     except ValidationError as error:
         raise InputError(sentence(error)) from None
-    evaluated = [f"{metric}@{k}" for metric in keys.metrics for k in keys.topk] + keys.metrics
+    evaluated = [
+        name
+        for metric in keys.metrics
+        for name in ([metric] if metric.lower() in _WHOLE else [f"{metric}@{k}" for k in keys.topk])
+    ]
     if keys.valid_metric.lower() not in map(str.lower, evaluated):
         raise InputError(
             f"valid_metric: expected one of those evaluated, {', '.join(evaluated)}, got "
@@ -155,7 +161,8 @@ def check_unread(given: Iterable[str], known: Collection[str], model_class: type
     """Refuse keys that nothing reads: a typing error would otherwise train something else.
 
     A key counts as read when it has a default, or when RecBole's source or the module of the model
-    looks it up in the configuration.
+    or of a class it is made from looks it up in the configuration. Nothing is refused where the
+    source of one is not there, as in a notebook.
 
     Raises:
         InputError: names the key and the nearest one that is read.
@@ -163,9 +170,12 @@ def check_unread(given: Iterable[str], known: Collection[str], model_class: type
     unread = set(given) - set(known) - _LAUNCHER
     if not unread:
         return
-    looked_up = _recbole_look_ups() | _look_ups(
-        Path(inspect.getfile(model_class)).read_text("utf-8")
-    )
+    looked_up = set(_recbole_look_ups())
+    for part in model_class.__mro__[:-1]:
+        try:
+            looked_up |= _look_ups(Path(inspect.getfile(part)).read_text("utf-8"))
+        except (OSError, TypeError):
+            return
     for key in sorted(unread - looked_up):
         raise InputError(
             f"unknown key {key!r}: neither RecBole nor {model_class.__name__} reads it; "

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from recbole_sr.comparison import cells, columns_of
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, check_folder
 from recbole_sr.figures import Run, draw
 from recbole_sr.run_folder import RunFolder, write_whole
 from recbole_sr.trial import STOCK
@@ -142,6 +142,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("-o", "--output", default="report.html", help="the page")
     parser.add_argument("--figures", help="also write PNG and SVG figures into this folder")
     given = parser.parse_args(arguments)
+    check_folder(given.output)
     runs = report(given.run, given.output)
     print(f"Report: {given.output}")
     if given.figures:

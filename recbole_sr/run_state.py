@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from recbole_sr import checkpoint
@@ -97,13 +98,20 @@ class RunState:
         """Make the trainer the one that wrote ``state``, at the start of the epoch it says.
 
         Raises:
-            InputError: the training interactions are not those of the run.
+            InputError: the training interactions are not those of the run, or its best model is
+                gone.
 
         """
         if state["data"] != fingerprint(train_data._dataset):
             raise InputError(
                 f"{state['config']['dataset']}: expected the interactions that the run was trained "
                 "on, got others; restore the data set, or train anew"
+            )
+        best = state["saved_model_file"]
+        if state["best_valid_result"] and not Path(best).is_file():
+            raise InputError(
+                f"{best}: expected the best model so far, which the run left there, got no such "
+                "file; put it back, or train anew"
             )
         self.path = state["run_path"]
         self.finished = state["finished"]

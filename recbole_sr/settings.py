@@ -29,7 +29,7 @@ def to_plain(settings: Any) -> Any:
 
     Example:
         >>> from recbole.utils import ModelType
-        >>> to_plain({"MODEL_TYPE": ModelType.GENERAL, "topk": (10, 20)})
+        >>> to_plain({"MODEL_TYPE": ModelType.GENERAL, "topk": (10, np.int64(20))})
         {'MODEL_TYPE': 'GENERAL', 'topk': [10, 20]}
 
     """
@@ -41,6 +41,8 @@ def to_plain(settings: Any) -> Any:
         return settings.name
     if isinstance(settings, torch.device):
         return str(settings)
+    if isinstance(settings, np.generic):  # some are floats too, but pickle as numpy's own
+        return settings.item()
     if settings is None or isinstance(settings, str | int | float | bool):
         return settings
     raise TypeError(f"a checkpoint cannot hold the setting {settings!r} as plain data")

@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_sr.errors import InputError
+
 __all__ = [
     "ModelMemory",
+    "as_before",
     "fingerprint",
     "generators",
     "optimizers",
@@ -40,15 +43,26 @@ def random_states(loader: Any) -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any], loader: Any) -> None:
-    """Continue every generator from what :func:`random_states` returned."""
+    """Continue every generator from what :func:`random_states` returned.
+
+    Raises:
+        InputError: the loader has other generators than the one that was saved.
+
+    """
+    found = list(generators(loader))
+    if len(found) != len(states["loader"]):
+        raise InputError(
+            f"save_dataloaders: expected {len(states['loader'])} random generators of the data "
+            f"loaders, as when the run began, got {len(found)}; train anew"
+        )
     torch.set_rng_state(states["torch"])
-    if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if torch.cuda.is_available():  # else the run goes on elsewhere, by other random numbers
+        torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])
     name, keys, *position = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))
-    for generator, state in zip(generators(loader), states["loader"], strict=True):
+    for generator, state in zip(found, states["loader"], strict=True):
         generator.set_state(state)
 
 
@@ -104,22 +118,34 @@ class ModelMemory:
         for key, value in state.items():
             path, _, name = key.partition(":")
             module = self._model.get_submodule(path)
-            setattr(module, name, self._as_it_was(getattr(module, name, None), value))
-
-    def _as_it_was(self, before: Any, value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        if isinstance(before, np.ndarray):
-            return value.numpy()
-        # What was no tensor before training, as NCL's centroids, is where the parameters are.
-        place = before if isinstance(before, Tensor) else next(self._model.parameters())
-        return value.to(place.device)
+            place = next(self._model.parameters()).device
+            setattr(module, name, as_before(getattr(module, name, None), value, place))
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
         for path, module in self._model.named_modules():
             for name, value in vars(module).items():
                 if not name.startswith("_") and name != "training" and _is_plain(value):
                     yield f"{path}:{name}", value
+
+
+def as_before(before: Any, value: Any, place: torch.device) -> Any:
+    """A value that was read from a file, as the kind that the one in its place is.
+
+    Args:
+        before: what it takes the place of.
+        value: what a checkpoint has of it; a tensor on the CPU where it was a tensor or array.
+        place: where a tensor goes that takes the place of none, as NCL's centroids do.
+
+    Example:
+        >>> as_before(np.zeros(2), torch.ones(2), torch.device("cpu"))
+        array([1., 1.], dtype=float32)
+
+    """
+    if not isinstance(value, Tensor):
+        return value
+    if isinstance(before, np.ndarray):
+        return value.numpy()
+    return value.to(before.device if isinstance(before, Tensor) else place)
 
 
 def _is_optimizer(value: Any) -> bool:

@@ -355,6 +355,24 @@ class Representations:
                     f"{settings['model']} are known, got {settings[key]!r}; set {key}: {value}"
                 )
 
+    def check_target(self, model: str, target: Any) -> None:
+        """Refuse a rank to hold on a side that the model does not have.
+
+        Args:
+            model: its name.
+            target: the value of ``sr_target_rank``; a number is for the sides that there are.
+
+        Raises:
+            InputError: names the side.
+
+        """
+        for side in target if isinstance(target, Mapping) else ():
+            if isinstance(self.side(side), Missing):
+                raise InputError(
+                    f"sr_target_rank: expected a side that {model} has, got {side!r} "
+                    f"({self.side(side).about}); drop it"
+                )
+
 
 def resolve(model: nn.Module, path: str) -> Any:
     """The part of a model at an attribute path.

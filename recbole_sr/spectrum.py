@@ -72,14 +72,17 @@ def singular_values(table: Tensor) -> Tensor:
         table: ``(N, D)``, floating point.
 
     Returns:
-        ``(min(N, D),)``
+        ``(min(N, D),)``; NaN where the table is not finite.
 
     Example:
         >>> singular_values(torch.diag(torch.tensor([1.0, 3.0]))).tolist()
         [3.0, 1.0]
 
     """
-    return torch.linalg.svdvals(table.detach().to("cpu", torch.float64))
+    table = table.detach().to("cpu", torch.float64)
+    if not table.isfinite().all():
+        return table.new_full((min(table.shape),), torch.nan)
+    return torch.linalg.svdvals(table)
 
 
 def spectra(tensors: Mapping[str, Tensor]) -> list[TableSpectrum]:

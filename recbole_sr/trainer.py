@@ -82,6 +82,7 @@ class PhasedTrainer(_Trainer):
         """RecBole's ``fit``; with ``saved`` each epoch begins by saving all that it depends on."""
         if self.run_state.finished:
             self.run_state.continue_generators(train_data)
+            self.eval_collector.data_collect(train_data)  # as fit does; some metrics read it
             return self.best_valid_score, self.best_valid_result
         self.run_state.saving = saved
         try:

@@ -19,6 +19,7 @@ from typing import Any
 
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
+from recbole_sr.settings import to_plain
 
 __all__ = ["OFF", "STOCK", "Trial"]
 
@@ -32,6 +33,10 @@ OFF: dict[str, Any] = {
 }
 _REQUEST, _RESULT, _OUTPUT = "request.json", "result.json", "output.txt"
 _BY_STUDY = "--by-study"
+_NOT_JUDGED = (
+    "no epoch that counts was evaluated: a study needs a validation part, and an eval_step that "
+    "reaches the main phase"
+)
 _GLANCE = 0.2  # seconds between looks at whether to stop
 
 
@@ -44,7 +49,7 @@ class Trial:
         dataset: name of the data set.
         variant: ``stock`` is plain RecBole; any other name is a row of the comparison.
         seed: of the split, the initial tables and the order of batches.
-        settings: property values, the variant's included.
+        settings: property values, the variant's included; kept as plain data.
 
     """
 
@@ -53,6 +58,10 @@ class Trial:
     variant: str
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # As request.json has them: a tuple is a list there, and would be other settings.
+        object.__setattr__(self, "settings", to_plain(self.settings))
 
     @property
     def name(self) -> str:
@@ -194,7 +203,7 @@ def _execute(folder: Path) -> None:
     records = run.epochs()
     result = {
         **asdict(trial),
-        "error": None,
+        "error": None if outcome["best_valid_result"] else _NOT_JUDGED,
         **outcome,
         "metric": config["valid_metric"].lower(),
         "epochs": len(records),

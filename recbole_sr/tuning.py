@@ -16,10 +16,14 @@ from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
 from recbole_sr.trial import Trial
 
-__all__ = ["grid_points", "number_of_trials", "tune"]
+__all__ = ["first_point", "grid_points", "number_of_trials", "tune"]
 
 _STDOUT = threading.Lock()  # hyperopt's output goes to a file, by the whole process's sys.stdout
 _TYPES = ("choice", "uniform", "quniform", "loguniform")
+_FORM = (
+    f"one of {', '.join(_TYPES)} with lists by property under it, as in "
+    "'choice: {learning_rate: [0.01, 0.001]}'"
+)
 
 
 def tune(
@@ -62,6 +66,21 @@ def tune(
         with _STDOUT:
             _search_at_random(search, space, trials)
     return search.best()
+
+
+def first_point(space: Mapping[str, Any], trials: int) -> dict[str, Any]:
+    """The first settings of a grid, by which a misspelt property shows; none of another space.
+
+    Raises:
+        InputError: the search space, or the number of trials, cannot work.
+
+    Example:
+        >>> first_point({"choice": {"learning_rate": [0.1, 0.01]}}, 2)
+        {'learning_rate': 0.1}
+
+    """
+    _check(space, trials)
+    return next(grid_points(space["choice"])) if _grid(space) else {}
 
 
 def number_of_trials(space: Mapping[str, Any], trials: int) -> int:
@@ -151,9 +170,11 @@ def _search_at_random(search: _Search, space: Mapping[str, Any], trials: int) ->
 def _check(space: Mapping[str, Any], trials: int) -> None:
     if trials < 1:
         raise InputError(f"trials: expected 1 or more, got {trials}; give a number of trials")
+    if not space:
+        raise InputError(f"--tune: expected {_FORM}, got an empty file")
     for kind, parameters in space.items():
-        if kind not in _TYPES or not isinstance(parameters, Mapping):
-            raise InputError(
-                f"--tune: expected one of {', '.join(_TYPES)} with its properties under it, "
-                f"got {kind!r}: {parameters!r}; as in 'choice: {{learning_rate: [0.01, 0.001]}}'"
-            )
+        if kind not in _TYPES or not (parameters and isinstance(parameters, Mapping)):
+            raise InputError(f"--tune: expected {_FORM}, got {kind!r}: {parameters!r}")
+        for name, values in parameters.items():
+            if not (values and isinstance(values, list | tuple)):
+                raise InputError(f"--tune: expected {_FORM}, got {name!r}: {values!r}")

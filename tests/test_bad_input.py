@@ -17,8 +17,8 @@ SETTINGS = {
     "eval_batch_size": ["0", "x"],
     "embedding_size": ["0", "-3", "x", "8.5"],
     "topk": ["[]", "0", "[10,x]", "ten"],
-    "metrics": ["[]", "Recal", "[Recall,Foo]", "5"],
-    "valid_metric": ["NDCG@7", "foo", "5"],
+    "metrics": ["[]", "Recal", "[Recall,Foo]", "[NDCG,AUC]", "5"],
+    "valid_metric": ["NDCG@7", "NDCG", "foo", "5"],
     "eval_args": [
         "x",
         "{split: {RS: [0.8,0.1]}}",
@@ -45,6 +45,7 @@ SETTINGS = {
     "load_col": ["5", "{inter: [user_id]}", "{inter: [nothing]}"],
     "USER_ID_FIELD": ["foo"],
     "data_path": ["nowhere", "5"],
+    "encoding": ["foo", "utf-16"],
     "benchmark_filename": ["[a,b,c]", "5"],
     "gpu_id": ["x"],
     "worker": ["-1", "x"],
@@ -227,6 +228,8 @@ HANDLED = {
     "duplicates": HEADER + "".join(ROWS * 2),
     "Windows line ends": GOOD.replace("\n", "\r\n"),
     "no last line end": GOOD.rstrip("\n"),
+    "empty lines": GOOD.replace("\nu3", "\n\nu3") + "\n\n",
+    "a quote inside an id": GOOD.replace("u1\t", 'u"1\t'),
     "missing ids": GOOD.replace("u1\t", "\t", 2),  # RecBole warns and drops the lines
 }
 
@@ -235,6 +238,24 @@ HANDLED = {
 def test_data_that_is_handled(content, data):
     data("odd", content)
     assert main(["-d", "odd", "--config_files", "base.yaml"]) == 0
+
+
+def test_data_in_an_encoding_of_its_own_are_read(data):
+    data("odd", DATA["Latin-1"])
+    assert main(["-d", "odd", "--config_files", "base.yaml", "--encoding=latin-1"]) == 0
+
+
+def test_a_graph_without_its_columns_is_refused(data, capsys):
+    data("odd", GOOD)
+    Path("data/odd/odd.kg").write_text("a:token\tb:token\tc:token\n1\t2\t3\n")
+    Path("data/odd/odd.link").write_text("item_id:token\tentity_id:token\ni1\te1\n")
+    load = "--load_col={inter: [user_id,item_id], kg: [a,b,c], link: [item_id,entity_id]}"
+    refused(["-m", "CKE", "-d", "odd", "--config_files", "base.yaml", load], capsys)
+
+
+def test_outputs_need_their_folder(capsys):
+    refused(["report", "saved", "-o", "none/report.html"], capsys)
+    refused(["export", "model.pth", "-o", "none/model.pth"], capsys)
 
 
 def test_a_loss_that_is_not_finite_says_where(data, capsys):

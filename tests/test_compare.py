@@ -172,6 +172,22 @@ def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
         replace(trial, settings={"epochs": 4}).finished(tmp_path)
 
 
+def test_a_run_with_a_tuple_is_the_same_when_read_back(tmp_path):
+    trial = Trial("NeuMF", "tiny", "default", 1, {"mlp_hidden_size": (64, 32)})
+    folder = RunFolder(tmp_path)
+    folder.write("request.json", asdict(trial))
+    folder.write("result.json", {"error": None})
+    assert trial.finished(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_without_a_score_that_counts_is_a_failed_one(brief, tmp_path):
+    settings = {**brief, "epochs": 3, "eval_args": {"split": {"LS": "test_only"}}}
+    comparison = compare(["BPR"], ["tiny"], seeds=1, config_dict=settings, output="study")
+    assert [row["failed"] for row in comparison["rows"]] == [1, 1]
+    assert "no epoch that counts was evaluated" in comparison["failed"][0]["error"]
+
+
 def test_a_run_is_taken_over_whole_unless_it_failed(tmp_path):
     trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
     done, folder = RunFolder(tmp_path / "done"), RunFolder(tmp_path / "runs" / trial.name)
@@ -229,6 +245,14 @@ REFUSED = {
     "a file named stock": ({"variants": ["stock.yaml"]}, "another name than stock.yaml"),
     "no seed": ({"seeds": 0}, "seeds: expected 1 or more, got 0"),
     "no run at a time": ({"jobs": 0}, "jobs: expected 1 or more, got 0"),
+    "a space of values": (
+        {"tune_file": "values.yaml"},
+        "with lists by property .*, got 'epochs': 5",
+    ),
+    "a space of lists": ({"tune_file": "lists.yaml"}, "with lists by property .*, got 'choice'"),
+    "no space": ({"tune_file": "empty.yaml"}, "got an empty file"),
+    "a property misspelt": ({"tune_file": "misspelt.yaml"}, "unknown key 'epoch'"),
+    "no trial": ({"tune_file": "grid.yaml", "tune_trials": 0}, "trials: expected 1 or more, got 0"),
     "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
 }
 
@@ -236,6 +260,11 @@ REFUSED = {
 @pytest.mark.parametrize(("given", "sentence"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_work_is_refused_before_anything_runs(given, sentence, tmp_path):
     (tmp_path / "model.yaml").write_text("sr_init: model\n")
+    (tmp_path / "values.yaml").write_text("choice: {epochs: 5}\n")
+    (tmp_path / "lists.yaml").write_text("choice: [1, 2]\n")
+    (tmp_path / "empty.yaml").write_text("\n")
+    (tmp_path / "misspelt.yaml").write_text("choice: {epoch: [1, 2]}\n")
+    (tmp_path / "grid.yaml").write_text("choice: {epochs: [1, 2]}\n")
     with pytest.raises(InputError, match=sentence):
         compare(output="study", **given)
     assert not (tmp_path / "study").exists()

@@ -30,7 +30,8 @@ def commands(document: Path) -> list[str]:
     text = document.read_text(encoding="utf-8")
     blocks = re.findall(r"^```bash\n(.*?)^```", text, re.M | re.S)
     lines = [line for block in blocks for line in block.splitlines()]
-    inline = re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    sentences = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    inline = re.findall(r"`([^`]+)`", sentences)
     found = dict.fromkeys(" ".join(line.split()) for line in [*lines, *inline])
     return [line for line in found if re.match(r"recbole-sr (compare )?-(?!-help)", line)]
 

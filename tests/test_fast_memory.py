@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +55,28 @@ def test_later_steps_get_no_fresh_pages():
 def test_a_users_own_setting_is_left_alone():
     kept, _ = steps(MALLOC_TRIM_THRESHOLD_="1000000")
     assert not kept
+
+
+@pytest.mark.parametrize(
+    ("most", "asked"),
+    [
+        (2**31, [(-3, 2**30), (-1, 2**31 - 1)]),
+        (2**25, [(-3, 2**30), (-3, 2**25), (-1, 2**31 - 1)]),  # an older glibc
+        (0, [(-3, 2**30), (-3, 2**25)]),  # then not the other alone, which would do harm
+    ],
+)
+def test_the_size_of_mapped_blocks_comes_first(most, asked, monkeypatch):
+    calls = []
+
+    def mallopt(parameter, size):
+        calls.append((parameter, size))
+        return parameter != memory._M_MMAP_THRESHOLD or size <= most
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    for name in memory._USERS_OWN:
+        monkeypatch.delenv(name, raising=False)
+    assert memory.keep_freed_memory() is (most > 0)
+    assert calls == asked
 
 
 @pytest.mark.parametrize("fast", [True, False])

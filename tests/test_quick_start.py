@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import logging
+import os
+import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from recbole.trainer import Trainer
 
-from recbole_sr import load_data_and_model, objective_function, run_recbole_sr
+from recbole_sr import checkpoint, load_data_and_model, objective_function, run_recbole_sr
 from recbole_sr.epoch_record import EpochRecord
 from recbole_sr.errors import InputError
 from recbole_sr.objective import Phase
-from recbole_sr.quick_start import _advise
+from recbole_sr.quick_start import _advise, resume
 from recbole_sr.schedule import Schedule
 
 
@@ -73,6 +77,85 @@ def test_what_undoes_the_warm_phase_where_smaller_is_better(scores, undone, capl
     schedule = Schedule(Phase("warm"), Phase("main"), warm_epochs=0)
     _advise(SimpleNamespace(schedule=schedule, epoch_records=records, valid_metric_bigger=False))
     assert ("ranked as well as epoch 0" in caplog.text) is undone
+
+
+def test_a_main_phase_that_was_never_evaluated_is_told(caplog):
+    records = [
+        EpochRecord(epoch, phase, train_loss=0.7, train_seconds=1.0, valid_score=score)
+        for epoch, (phase, score) in enumerate([("warm", 0.1), ("main", None)])
+    ]
+    schedule = Schedule(Phase("warm"), Phase("main"), warm_epochs=0)
+    _advise(SimpleNamespace(schedule=schedule, epoch_records=records, valid_metric_bigger=True))
+    assert (
+        "No epoch of the main phase was evaluated, so the best model is a warm one" in caplog.text
+    )
+
+
+@pytest.mark.parametrize("split", [{"LS": "test_only"}, {"LS": "valid_only"}, {"RS": [9, 0, 1]}])
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_split_without_validation_or_test_trains_as_recboles(split, fast, tiny):
+    args = {"split": split, "mode": "full", "order": "RO", "group_by": "user"}
+    settings = {**tiny, "epochs": 2, "eval_args": args, "sr_fast": fast}
+    result = run_recbole_sr("BPR", "tiny", config_dict=settings)
+    assert len(result["sr"]["epochs"]) == 2
+    assert (result["best_valid_result"] is None) is (split != {"LS": "valid_only"})
+    assert (result["test_result"] is None) is (split == {"LS": "valid_only"})
+
+
+def test_numbers_of_numpy_are_settings_like_others(tiny, tmp_path):
+    settings = {**tiny, "epochs": np.int64(1), "learning_rate": np.float64(0.01)}
+    run_recbole_sr("BPR", "tiny", config_dict=settings)
+    (file,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
+    assert load_data_and_model(str(file))[0]["learning_rate"] == 0.01
+
+
+class Payload:
+    def __reduce__(self):
+        return os.mkdir, ("made",)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_no_pickle_that_a_checkpoint_leads_to_is_read(named, tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})
+    files = ["tiny-Dataset.pth", "tiny-for-BPR-dataloader.pth"]
+    for name in files:
+        (tmp_path / "saved" / name).write_bytes(pickle.dumps(Payload()))
+    model, run = sorted((tmp_path / "saved").glob("BPR-*.pth"))
+    for path in (model, run):
+        state = checkpoint.read(path)
+        keys = ("dataset_save_path", "dataloaders_save_path")
+        paths = [f"saved/{name}" for name in files] if named else [None, None]
+        state["config"].update(zip(keys, paths, strict=True))
+        checkpoint.write(state, path)
+    config, *_ = load_data_and_model(str(model))
+    assert config["dataset_save_path"] == paths[0]
+    resume(str(run))
+    assert not Path("made").exists()
+
+
+def test_a_checkpoint_of_a_gpu_is_read_without_one(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
+    (file,) = (tmp_path / "saved").glob("*.pth")
+    state = checkpoint.read(file)
+    state["config"].update(device="cuda", gpu_id="3")
+    checkpoint.write(state, file)
+    config, model, *_ = load_data_and_model(str(file))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert {config["device"].type, model.device.type} == {"cpu"}
+
+
+def test_a_saved_run_is_no_models_checkpoint(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})
+    (file,) = (tmp_path / "saved").glob("*.run.pth")
+    with pytest.raises(InputError, match="got a saved run"):
+        load_data_and_model(str(file))
+
+
+@pytest.mark.parametrize("model", ["FISM", "BERT4Rec"])
+def test_a_target_on_a_side_that_a_model_lacks_is_refused(model, tiny):
+    settings = {**tiny, "load_col": None, "sr_target_rank": {"user": 4}}
+    with pytest.raises(InputError, match=f"expected a side that {model} has, got 'user'"):
+        run_recbole_sr(model, "tiny", config_dict=settings)
 
 
 def test_a_run_that_ends_warm_says_so(tiny, caplog):

@@ -104,6 +104,43 @@ def test_a_finished_run_is_tested_again_and_not_trained(tiny, tmp_path, monkeypa
     assert run_file(tmp_path).read_bytes() == before
 
 
+def test_a_finished_run_is_tested_again_by_metrics_that_count(tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 1, "metrics": ["NDCG", "ItemCoverage", "GiniIndex"]}
+    settings |= {"valid_metric": "NDCG@10"}
+    whole = in_folder(tmp_path, monkeypatch, run_recbole_sr, "BPR", "tiny", config_dict=settings)
+    assert without_seconds(resume(str(run_file(tmp_path)))) == whole
+
+
+def test_a_run_whose_best_model_is_gone_is_refused_and_loses_nothing(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})
+    (model,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
+    model.unlink()
+    with pytest.raises(InputError, match="expected the best model so far"):
+        resume(str(run_file(tmp_path)))
+    assert list((tmp_path / "saved").glob("*/result.json"))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_run_that_saved_its_loaders_continues_to_the_same_bits(fast, tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 3, "save_dataloaders": True, "sr_fast": fast}
+    given = ("BPR", "tiny", None, settings)
+    whole = in_folder(tmp_path / "whole", monkeypatch, run_recbole_sr, *given)
+    with monkeypatch.context() as patch:
+        interrupt_at(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            in_folder(tmp_path / "cut", patch, run_recbole_sr, *given)
+    assert (
+        in_folder(tmp_path / "cut", monkeypatch, resume, str(run_file(tmp_path / "cut"))) == whole
+    )
+
+
+def test_a_loader_of_other_generators_is_refused():
+    loader = torch.utils.data.DataLoader([1], generator=torch.Generator())
+    states = snapshot.random_states(torch.utils.data.DataLoader([1]))
+    with pytest.raises(InputError, match=r"expected 0 random generators .*, got 1"):
+        snapshot.restore_random_states(states, loader)
+
+
 def test_no_state_is_saved_where_none_is_wanted(tiny, tmp_path, monkeypatch):
     settings = {**tiny, "epochs": 2, "sr_warm_epochs": 1}
     run_recbole_sr("BPR", "tiny", config_dict={**settings, "sr_save_step": 0})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from recbole.trainer import Trainer
 from recbole_sr.cli import main
 from recbole_sr.errors import InputError
 from recbole_sr.spectral import stable_rank_reference
-from recbole_sr.spectrum import TableSpectrum, spectra
+from recbole_sr.spectrum import TableSpectrum, singular_values, spectra
 from recbole_sr.tensors import read_tensors
 
 
@@ -42,6 +43,10 @@ def test_bounds_and_agreement_with_the_reference(n, d, seed):
     assert len(one.singular_values) == min(n, d)
     assert 1 <= one.stable_rank <= one.effective_rank * (1 + 1e-9) <= min(n, d) * (1 + 1e-6)
     assert one.stable_rank == pytest.approx(stable_rank_reference(table.double()).item())
+
+
+def test_a_table_that_is_not_finite_has_no_spectrum():
+    assert singular_values(torch.tensor([[1.0, float("nan")], [0.0, 1.0]])).isnan().all()
 
 
 def test_an_all_zero_table_has_rank_zero():
@@ -119,6 +124,14 @@ def test_a_damaged_file_is_refused(stock_checkpoint, tmp_path):
         file.write_bytes(whole.read()[:2000])
     with pytest.raises(InputError, match="expected a checkpoint saved by RecBole"):
         read_tensors(str(file))
+
+
+def test_a_damaged_directory_is_refused(stock_checkpoint, tmp_path):
+    content = bytearray(Path(stock_checkpoint.saved_model_file).read_bytes())
+    content[content.rfind(b"PK\x01\x02") + 1] ^= 255
+    (tmp_path / "damaged.pth").write_bytes(content)
+    with pytest.raises(InputError, match="expected a checkpoint saved by RecBole"):
+        read_tensors(str(tmp_path / "damaged.pth"))
 
 
 def test_other_data_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 
 import numpy as np
@@ -86,6 +87,43 @@ def test_its_checkpoint_loads_with_the_class_and_its_arrays_are_arrays(tiny, exp
     assert loaded.popularity.sum() > 0
     batch = next(iter(test_data))[0]
     assert torch.equal(loaded.full_sort_predict(batch), made.model.full_sort_predict(batch))
+
+
+def test_its_checkpoint_without_the_class_says_what_is_missing(tiny, experiment, tmp_path):
+    experiment(Declared, "tiny", **tiny, epochs=1).train(saved=True, verbose=False)
+    (file,) = (tmp_path / "saved").glob("Declared-*[0-9].pth")
+    with pytest.raises(InputError, match="RecBole has no Declared"):
+        load_data_and_model(str(file))
+
+
+def test_what_it_keeps_beside_its_weights_goes_where_it_computes(tiny, experiment):
+    model = experiment(Declared, "tiny", **tiny).model.to("meta")
+    model.load_other_parameter({"popularity": torch.ones(3), "centroids": torch.ones(2)})
+    assert isinstance(model.popularity, np.ndarray)
+    assert model.centroids.device.type == "meta"
+    model.load_other_parameter(None)
+
+
+def test_a_key_that_a_class_above_it_reads_is_known(tiny, tmp_path, monkeypatch):
+    (tmp_path / "above.py").write_text(
+        "from recbole.model.general_recommender import BPR\n"
+        "class Above(BPR):\n"
+        "    def __init__(self, config, dataset):\n"
+        "        super().__init__(config, dataset)\n"
+        "        self.mine = config['my_key']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    above = importlib.import_module("above").Above
+    own = type("Own", (above,), {"sr_representations": Declared.sr_representations})
+    own.__module__ = __name__
+    assert Config(own, "tiny", config_dict={**tiny, "my_key": 1})["my_key"] == 1
+    with pytest.raises(InputError, match="unknown key 'my_kye'"):
+        Config(own, "tiny", config_dict={**tiny, "my_kye": 1})
+
+
+def test_keys_of_a_class_without_source_are_let_through(tiny):
+    own = type("Own", (Declared,), {"__module__": "__main__"})
+    assert Config(own, "tiny", config_dict={**tiny, "my_key": 1})["my_key"] == 1
 
 
 def test_it_pickles_and_copies(tiny, experiment):

@@ -10,7 +10,9 @@ __all__ = ["keep_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEPT = 2**31 - 1  # bytes; the most that mallopt, which takes an int, can be told
-_OWN_BLOCK = 2**30  # bytes, from which on a block is mapped for itself and given back when freed
+# Bytes from which on a block is mapped for itself and given back when freed. An older glibc takes
+# the second at most.
+_OWN_BLOCK = (2**30, 2**25)
 _USERS_OWN = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"}
 
 
@@ -32,7 +34,8 @@ def keep_freed_memory() -> bool:
     if sys.platform != "linux" or _USERS_OWN.intersection(os.environ):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all(
-        mallopt(parameter, size)
-        for parameter, size in ((_M_TRIM_THRESHOLD, _KEPT), (_M_MMAP_THRESHOLD, _OWN_BLOCK))
-    )
+    if mallopt is None:
+        return False
+    # In this order: the other threshold alone would have glibc map every large block for itself.
+    mapped = any(mallopt(_M_MMAP_THRESHOLD, size) for size in _OWN_BLOCK)
+    return mapped and bool(mallopt(_M_TRIM_THRESHOLD, _KEPT))

@@ -21,6 +21,7 @@ from recbole_sr.fast.sampler import (
     popularity_weights,
     refuse_without_negatives,
 )
+from recbole_sr.pickles import pickled_loaders
 
 __all__ = ["data_preparation"]
 
@@ -66,10 +67,8 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
 
 def _whole(config: Any) -> str | None:
     """Why RecBole must prepare everything; None where it need not."""
-    saved = os.path.join(
-        config["checkpoint_dir"], f"{config['dataset']}-for-{config['model']}-dataloader.pth"
-    )
-    if config["save_dataloaders"] or config["dataloaders_save_path"] or os.path.exists(saved):
+    given = config["save_dataloaders"] or config["dataloaders_save_path"]
+    if given or os.path.exists(pickled_loaders(config)):
         return "saved data loaders"
     if config["MODEL_TYPE"] is not ModelType.GENERAL:
         return f"a model of type {config['MODEL_TYPE'].name}"

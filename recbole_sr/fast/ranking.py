@@ -103,8 +103,9 @@ class FullSortLoader(FullSortEvalDataLoader):
         """Pairs of the parts' interactions; a row is a position in ``uid_list``."""
         users = torch.cat([part.inter_feat[self.uid_field] for part in parts])
         items = torch.cat([part.inter_feat[self.iid_field] for part in parts])
-        rows = torch.searchsorted(self.uid_list, users).clamp_(max=self.sample_size - 1)
-        known = self.uid_list[rows] == users
+        rows = torch.searchsorted(self.uid_list, users)
+        nobody = self.uid_list.new_full((1,), -1)  # where ids beyond the last one stand
+        known = torch.cat([self.uid_list, nobody])[rows] == users
         return Pairs(rows[known], items[known], parts[0].item_num)
 
     def _by_user(self, pairs: Pairs) -> np.ndarray[Any, Any]:
