@@ -1,9 +1,8 @@
 """Measurements of this package beside stock RecBole: ``python -m benchmarks.NAME``.
 
-Each prints the machine and a Markdown table of medians of 5 interleaved runs after a warm-up, all
-from one process; ``reliability`` counts tests instead, and ``models`` only shows that they run. The
-data sets are read from ``RECBOLE_DATA`` (default ``dataset``): a folder for each, such as
-``gowalla/gowalla.inter``.
+Each prints the machine and a Markdown table. What compares with stock takes medians of 5 interleaved
+runs after a warm-up (``startup``: of 3), all from one process. The data sets are read from
+``RECBOLE_DATA`` (default ``dataset``): a folder for each, such as ``gowalla/gowalla.inter``.
 ``RECBOLE_DATA_SETS`` chooses them, by comma.
 
 ============  ====================================================================================
@@ -12,8 +11,10 @@ regulariser   the stable rank of both tables on top of a stock BPR step; its ker
 training      a training epoch of BPR, ours and stock
 evaluation    full ranking, ours and stock, with the metrics of both
 propagation   a LightGCN training step, ours and stock
+product       ways to multiply with a graph's adjacency
+rank          the stable rank of both tables while one objective alone trains
 start         what a spectral start ranks like before training, by its powers
-peers         implicit's ALS and BPR on the splits of the studies
+peers         implicit's ALS and BPR, and LensKit's ALS, on the splits of the studies
 spectral      the factorisation of the spectral start
 uniformity    exact uniformity against ``torch.pdist``, time and memory
 startup       from the settings to the first batch

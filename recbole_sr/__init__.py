@@ -1,4 +1,4 @@
-"""Stable-rank regularisation and warm start for every collaborative filtering model of RecBole.
+"""Warm starts for 76 models of RecBole: stable-rank regularisation and a spectral start.
 
 Method: Loveland et al., "Understanding and Scaling Collaborative Filtering Optimization from the
 Perspective of Matrix Rank", WWW 2025, doi 10.1145/3696410.3714904.
