@@ -119,6 +119,8 @@ class Config(recbole.config.Config):
         config.compatibility_settings()
         for key in ("local_rank", "single_spec", "device"):  # of the machine that it was saved on
             config.final_config_dict.pop(key, None)
+        if _VISIBLE_GPUS is not None:
+            config["gpu_id"] = _VISIBLE_GPUS
         config._init_device()
         return config
 

@@ -133,14 +133,16 @@ def test_no_pickle_that_a_checkpoint_leads_to_is_read(named, tiny, tmp_path):
     assert not Path("made").exists()
 
 
-def test_a_checkpoint_of_a_gpu_is_read_without_one(tiny, tmp_path):
+@pytest.mark.parametrize(("now", "used"), [(None, "3"), ("1", "1")])
+def test_a_checkpoint_of_a_gpu_is_read_without_one(now, used, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_sr.config._VISIBLE_GPUS", now)
     run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
     (file,) = (tmp_path / "saved").glob("*.pth")
     state = checkpoint.read(file)
     state["config"].update(device="cuda", gpu_id="3")
     checkpoint.write(state, file)
     config, model, *_ = load_data_and_model(str(file))
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == used
     assert {config["device"].type, model.device.type} == {"cpu"}
 
 
