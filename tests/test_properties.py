@@ -58,6 +58,7 @@ def test_a_loss_alone_begins_as_the_model_does_by_default(loss, model):
     [
         ("BPR", "spectral", 0),
         ("CFKG", "spectral", 0),
+        ("CKE", "spectral", 0),
         ("ENMF", "spectral", 0),
         ("LightGCN", "spectral", 0),
         ("LINE", "spectral", 0),
