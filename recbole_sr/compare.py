@@ -19,6 +19,7 @@ from recbole_sr.arguments import parse
 from recbole_sr.comparison import summarize, to_csv, to_markdown
 from recbole_sr.config import read_properties
 from recbole_sr.errors import InputError
+from recbole_sr.recbole_keys import empty_parts
 from recbole_sr.run_folder import RunFolder, write_whole
 from recbole_sr.trial import OFF, STOCK, Trial
 from recbole_sr.tuning import first_point, number_of_trials, tune
@@ -117,7 +118,12 @@ class _Study:
         space = read_properties([self.tune_file]) if self.tune_file else {}
         first = first_point(space, self.tune_trials) if self.tune_file else {}
         for group in groups:
-            self.trial(*group).config(**first)
+            parts = empty_parts(self.trial(*group).config(**first)["eval_args"]["split"])
+            if parts:
+                raise InputError(
+                    "eval_args: expected a split with a validation and a test part, by which a "
+                    f"study judges, got none for {' and '.join(sorted(parts))}; give all three"
+                )
 
     def trial(self, model: str, dataset: str, variant: str) -> Trial:
         seed = self.shared.get("seed", _FIRST_SEED)

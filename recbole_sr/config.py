@@ -19,7 +19,7 @@ from recbole.utils import ModelType, get_model
 from recbole_sr import representation
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.options import Options
-from recbole_sr.recbole_keys import check_unread, check_values
+from recbole_sr.recbole_keys import check_unread, check_values, empty_parts
 from recbole_sr.representation import REPRESENTATIONS, find_loss
 from recbole_sr.resources import properties_folder
 from recbole_sr.settings import from_plain
@@ -92,6 +92,7 @@ class Config(recbole.config.Config):
             super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
         self.options = Options.from_mapping(self._sr_settings())
         self._check_use()
+        self._check_evaluated()
         self.final_config_dict.update(self.options.model_dump())
         self["sr_warm_regularizers"] = self.options.warm_regularizers  # what null stands for
         if self.options.sr_loss != "model":
@@ -112,6 +113,7 @@ class Config(recbole.config.Config):
         """
         config = cls.__new__(cls)
         config._init_parameters_category()
+        config.yaml_loader = config._build_yaml_loader()  # reads where data are to be had
         config.final_config_dict = from_plain(settings)
         config.options = Options.from_mapping(config.final_config_dict)
         config.model, config.dataset = config["model"], config["dataset"]
@@ -119,7 +121,7 @@ class Config(recbole.config.Config):
         config.compatibility_settings()
         for key in ("local_rank", "single_spec", "device"):  # of the machine that it was saved on
             config.final_config_dict.pop(key, None)
-        if _VISIBLE_GPUS is not None:
+        if _VISIBLE_GPUS is not None and config["gpu_id"]:  # none stays none
             config["gpu_id"] = _VISIBLE_GPUS
         config._init_device()
         return config
@@ -166,6 +168,22 @@ class Config(recbole.config.Config):
                     f"{given[0]}: expected {whether} with it, whose default for {self['model']} "
                     f"is {default}, got none; set {whether}: {value}, or drop the key"
                 )
+
+    def _check_evaluated(self) -> None:
+        """Refuse a main phase that no evaluation sees: its models would all be lost."""
+        options, epochs, step = self.options, self["epochs"], self["eval_step"]
+        judged = "valid" not in empty_parts(self["eval_args"]["split"]) and step > 0
+        if not judged or options.sr_switch != "epochs" or options.sr_published:
+            return  # no epoch is to be the best, no knowing when the phase ends, or all count
+        if "pretrain" in str(self["train_stage"]):  # counts pretrain_epochs
+            return
+        last = epochs // min(step, epochs) * min(step, epochs)
+        if last <= options.sr_warm_epochs < epochs:
+            raise InputError(
+                f"eval_step: expected an evaluation after epoch {options.sr_warm_epochs}, the last "
+                f"of the warm phase, got the last one after epoch {last} of {epochs}; lower "
+                "eval_step or sr_warm_epochs, or raise epochs"
+            )
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
         named = model or self.external_config_dict.get("model")

@@ -123,7 +123,7 @@ def _spectra(runs: Sequence[Run], side: str) -> Figure:
         run = next(run for run in runs if run.label == label)
         for dash, moment in enumerate(MOMENTS):
             values = run.spectra.get(moment, {}).get(side)
-            if values:
+            if values and None not in values:  # those of a table that is not finite
                 x = [float(index) for index in range(1, len(values) + 1)]
                 detail = f"seed {run.seed}"
                 series.append(Series(f"{label}, {moment}", look, dash, x, values, detail=detail))

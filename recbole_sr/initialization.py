@@ -24,7 +24,6 @@ _FILLING = 0.1  # of the weakest singular direction's size: enough to break the 
 _ROUNDS = 8  # leave less than 2 % of error in what LightGCN scores on ml-100k and LastFM
 # What makes a model of RecBole begin with the tables of another run's file.
 _PRETRAINED = {
-    "NeuMF": ("use_pretrain", True),
     "ConvNCF": ("train_method", "after_pretrain"),
     "S3Rec": ("train_stage", "finetune"),
 }

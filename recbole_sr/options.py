@@ -183,25 +183,10 @@ class Options(BaseModel):
                 "{stable_rank: 0.03}, or set sr_warm_epochs: 0 for training in one phase"
             )
         self._check_switch(settings)
-        self._check_evaluated(settings)
         if without := set(self.target_ranks) - set(self.sr_tables):
             raise InputError(
                 f"sr_target_rank: expected sides in sr_tables {self.sr_tables}, "
                 f"got {without.pop()!r}; drop it or add it to sr_tables"
-            )
-
-    def _check_evaluated(self, settings: Mapping[str, Any]) -> None:
-        """Refuse a main phase that no evaluation sees: its models would all be lost."""
-        epochs, step = settings.get("epochs"), settings.get("eval_step", 1)
-        warm = self.sr_warm_epochs if self.sr_switch == "epochs" and not self.sr_published else 0
-        if not epochs or step < 1 or not 0 < warm < epochs:
-            return
-        last = epochs // min(step, epochs) * min(step, epochs)
-        if last <= warm:
-            raise InputError(
-                f"eval_step: expected an evaluation after epoch {warm}, the last of the warm "
-                f"phase, got the last one after epoch {last} of {epochs}; lower eval_step or "
-                "sr_warm_epochs, or raise epochs"
             )
 
     def _check_switch(self, settings: Mapping[str, Any]) -> None:

@@ -97,10 +97,10 @@ def _advise(trainer: Any) -> None:
         better((record for record in scored if record.phase == phase.name), key=score, default=None)
         for phase in (trainer.schedule.warm, trainer.schedule.main)
     )
-    if warm and not main:
+    if warm and not main and not trainer.options.sr_published:
         getLogger().warning(
-            "No epoch of the main phase was evaluated, so the best model is a warm one, and there "
-            "is no best validation score: lower eval_step, or raise epochs"
+            "No epoch of the main phase was evaluated, so there is no best validation score, and a "
+            "saved model is a warm one: lower eval_step, or raise epochs"
         )
     if warm and main and better(main, warm, key=score) is warm:  # main, where they are equal
         getLogger().warning(
@@ -149,6 +149,7 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
 
     On one machine weights, metrics, phases and early stopping come out the same bit for bit, where
     the model's own training is reproducible. A finished run is tested again, not trained on.
+    The data are read from the data set's own files, never from a pickle of RecBole's.
 
     Args:
         run_file: the ``.run.pth`` file that the run left in its ``checkpoint_dir``.

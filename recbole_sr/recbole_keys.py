@@ -23,7 +23,7 @@ from pydantic import (
 from recbole_sr.errors import InputError
 from recbole_sr.sentences import nearest, sentence
 
-__all__ = ["check_unread", "check_values"]
+__all__ = ["check_unread", "check_values", "empty_parts"]
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -155,6 +155,20 @@ def _check_sparse_adam(keys: _Keys) -> None:
                 f"{key}: expected none with learner: sparse_adam, which has no means to apply it, "
                 f"got {getattr(keys, key)}; drop it, or set learner: adam"
             )
+
+
+def empty_parts(split: Mapping[str, Any]) -> set[str]:
+    """Which of ``valid`` and ``test`` RecBole's ``eval_args.split`` leaves without interactions.
+
+    Example:
+        >>> empty_parts({"LS": "test_only"}), empty_parts({"RS": [0.8, 0.1, 0.1]})
+        ({'valid'}, set())
+
+    """
+    if "LS" in split:
+        return {"test_only": {"valid"}, "valid_only": {"test"}}.get(split["LS"], set())
+    ratios = split.get("RS") or ()
+    return {part for part, ratio in zip(("valid", "test"), ratios[1:], strict=False) if not ratio}
 
 
 def check_unread(given: Iterable[str], known: Collection[str], model_class: type) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
         InputError: a folder holds neither a run nor a study.
 
     """
-    runs = [run for folder in folders for run in read_runs(Path(folder))]
+    runs = [run for folder in folders for run in _named(Path(folder), len(folders) > 1)]
     studies = [RunFolder(folder).read("comparison.json") for folder in folders]
     page = Environment(
         loader=PackageLoader("recbole_sr", "page"), autoescape=True, undefined=StrictUndefined
@@ -48,6 +48,14 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
         plotly=get_plotlyjs(),
     )
     write_whole(Path(output), text)
+    return runs
+
+
+def _named(folder: Path, among_others: bool) -> list[Run]:
+    """The runs of a folder; beside another study's, a variant is named with its study."""
+    runs = read_runs(folder)
+    if among_others and (folder / "runs").is_dir():
+        return [replace(run, label=f"{folder.name}, {run.label}") for run in runs]
     return runs
 
 

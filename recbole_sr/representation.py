@@ -214,7 +214,8 @@ REPRESENTATIONS: dict[str, Representations] = {
         Table("user_mf_embedding", "user_mlp_embedding"),
         Table("item_mf_embedding", "item_mlp_embedding"),
         layers=("predict_layer",),
-        needs={"mf_train": True, "mlp_train": True},
+        # Its two pretrained halves could not be joined: neither is trained alone.
+        needs={"mf_train": True, "mlp_train": True, "use_pretrain": False},
     ),
     "RaCT": _output_layer(
         "decoder.-1",

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -135,6 +136,8 @@ def _finite(data: Any) -> Any:
         return {key: _finite(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_finite(value) for value in data]
+    if isinstance(data, np.generic):  # RecBole's GAUC
+        return _finite(data.item())
     if isinstance(data, float):
         return float(data) if math.isfinite(data) else None
     return data

@@ -91,6 +91,7 @@ class RunState:
             "train_loss_dict": trainer.train_loss_dict,
             "random_states": random_states(train_data),
             "data": fingerprint(train_data._dataset),
+            "loader": type(train_data).__name__,
         }
         checkpoint.write(state, self.file)
 
@@ -98,14 +99,20 @@ class RunState:
         """Make the trainer the one that wrote ``state``, at the start of the epoch it says.
 
         Raises:
-            InputError: the training interactions are not those of the run, or its best model is
-                gone.
+            InputError: the training interactions or their loader are not those of the run, or its
+                best model is gone.
 
         """
         if state["data"] != fingerprint(train_data._dataset):
             raise InputError(
                 f"{state['config']['dataset']}: expected the interactions that the run was trained "
                 "on, got others; restore the data set, or train anew"
+            )
+        if state["loader"] != type(train_data).__name__:
+            raise InputError(
+                f"dataloaders_save_path: expected batches by {state['loader']}, as when the run "
+                f"began, got {type(train_data).__name__}; remove the data loaders that another run "
+                "has saved in checkpoint_dir since"
             )
         best = state["saved_model_file"]
         if state["best_valid_result"] and not Path(best).is_file():

@@ -23,10 +23,11 @@ def sentence(error: ValidationError) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name most like ``name``.
+    """The known name most like ``name``, upper case or lower.
 
     Example:
-        >>> nearest("LightGCM", ["BPR", "LightGCN"])
+        >>> nearest("lightgcm", ["BPR", "LightGCN"])
         'LightGCN'
     """
-    return difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+    lower = {one.lower(): one for one in known}
+    return lower[difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0)[0]]

@@ -34,8 +34,8 @@ OFF: dict[str, Any] = {
 _REQUEST, _RESULT, _OUTPUT = "request.json", "result.json", "output.txt"
 _BY_STUDY = "--by-study"
 _NOT_JUDGED = (
-    "no epoch that counts was evaluated: a study needs a validation part, and an eval_step that "
-    "reaches the main phase"
+    "no epoch that counts was evaluated, or no test: a study needs a validation and a test part, "
+    "and an eval_step that reaches the main phase"
 )
 _GLANCE = 0.2  # seconds between looks at whether to stop
 
@@ -49,7 +49,7 @@ class Trial:
         dataset: name of the data set.
         variant: ``stock`` is plain RecBole; any other name is a row of the comparison.
         seed: of the split, the initial tables and the order of batches.
-        settings: property values, the variant's included; kept as plain data.
+        settings: property values, the variant's included.
 
     """
 
@@ -58,10 +58,6 @@ class Trial:
     variant: str
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # As request.json has them: a tuple is a list there, and would be other settings.
-        object.__setattr__(self, "settings", to_plain(self.settings))
 
     @property
     def name(self) -> str:
@@ -80,8 +76,13 @@ class Trial:
 
         kind = StockConfig if self.variant == STOCK else Config
         off = OFF if self.variant == STOCK else {}
-        settings = {**self.settings, **off, "seed": self.seed, **more}
+        settings = {**self.settings, **more, **off, "seed": self.seed}
         return kind(self.model, self.dataset, config_dict=settings)
+
+    def request(self) -> dict[str, Any]:
+        """All of it as plain data, as ``request.json`` has it: a tuple is a list there."""
+        plain: dict[str, Any] = to_plain(asdict(self))
+        return plain
 
     def result(self, folder: Path, *how: Any) -> dict[str, Any]:
         """That of the run that ended well in ``folder``, or else of a new one: see :meth:`run`."""
@@ -107,11 +108,11 @@ class Trial:
         run = RunFolder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _RESULT).unlink(missing_ok=True)
-        run.write(_REQUEST, asdict(self))
+        run.write(_REQUEST, self.request())
         code = _start(folder, threads, stopped or threading.Event())
         result = run.read(_RESULT)
         if code or result is None:
-            result = {**asdict(self), "error": _last_line(folder / _OUTPUT, code)}
+            result = {**self.request(), "error": _last_line(folder / _OUTPUT, code)}
             run.write(_RESULT, result)
         return result
 
@@ -126,7 +127,7 @@ class Trial:
         # A run writes RecBole's results first; "error" is there once a trial is complete.
         if result is None or result.get("error", "") is not None:
             return None
-        if run.read(_REQUEST) != asdict(self):
+        if run.read(_REQUEST) != self.request():
             raise InputError(
                 f"{folder}: expected a run with the settings of this study, got one with others; "
                 "restore the settings, remove that folder, or give another --output"
@@ -203,7 +204,7 @@ def _execute(folder: Path) -> None:
     records = run.epochs()
     result = {
         **asdict(trial),
-        "error": None if outcome["best_valid_result"] else _NOT_JUDGED,
+        "error": None if outcome["best_valid_result"] and outcome["test_result"] else _NOT_JUDGED,
         **outcome,
         "metric": config["valid_metric"].lower(),
         "epochs": len(records),

@@ -135,6 +135,9 @@ DATA = {
     "bytes": bytes(range(256)) * 20,
     "Latin-1": GOOD.replace("u1", "\xfc").encode("latin1"),
     "UTF-16": GOOD.encode("utf-16"),
+    "a line longer, one shorter": GOOD.replace("u1\ti8\n", "u1\ti8\ti9\n").replace(
+        "u2\ti15\n", "u2\n"
+    ),
     "byte order mark": b"\xef\xbb\xbf" + GOOD.encode(),
 }
 
@@ -253,9 +256,10 @@ def test_a_graph_without_its_columns_is_refused(data, capsys):
     refused(["-m", "CKE", "-d", "odd", "--config_files", "base.yaml", load], capsys)
 
 
-def test_outputs_need_their_folder(capsys):
-    refused(["report", "saved", "-o", "none/report.html"], capsys)
-    refused(["export", "model.pth", "-o", "none/model.pth"], capsys)
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_an_output_needs_its_folder(command, capsys):
+    assert main([command, "given", "-o", "none/output"]) == 2
+    assert "none/output: expected a file in a folder, got no folder" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_not_finite_says_where(data, capsys):

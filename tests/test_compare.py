@@ -13,10 +13,10 @@ import pytest
 import yaml
 from contract import settings_of
 
-from recbole_sr.compare import compare
+from recbole_sr.compare import _Study, compare
 from recbole_sr.errors import InputError
 from recbole_sr.run_folder import RunFolder
-from recbole_sr.trial import STOCK, Trial
+from recbole_sr.trial import OFF, STOCK, Trial
 from recbole_sr.tuning import number_of_trials, tune
 
 
@@ -180,12 +180,21 @@ def test_a_run_with_a_tuple_is_the_same_when_read_back(tmp_path):
     assert trial.finished(tmp_path)
 
 
-@pytest.mark.slow
 def test_a_run_without_a_score_that_counts_is_a_failed_one(brief, tmp_path):
-    settings = {**brief, "epochs": 3, "eval_args": {"split": {"LS": "test_only"}}}
-    comparison = compare(["BPR"], ["tiny"], seeds=1, config_dict=settings, output="study")
-    assert [row["failed"] for row in comparison["rows"]] == [1, 1]
+    late = {"sr_warm_epochs": 1, "sr_switch": "metric", "sr_patience": 1, "eval_step": 2}
+    late |= {"epochs": 5, "learning_rate": 1e-9}  # switches after the second evaluation, the last
+    (tmp_path / "late.yaml").write_text(yaml.safe_dump(late))
+    comparison = compare(
+        ["BPR"], ["tiny"], seeds=1, baseline="late.yaml", config_dict=brief, output="study"
+    )
+    assert comparison["rows"][0]["failed"] == 1
     assert "no epoch that counts was evaluated" in comparison["failed"][0]["error"]
+
+
+def test_a_grid_may_hold_keys_that_stock_has_no_use_for(tmp_path):
+    study = _Study(tmp_path, {STOCK: OFF, "default": {}}, {}, 1, "grid.yaml", 4, 1)
+    (tmp_path / "grid.yaml").write_text("choice: {sr_warm_epochs: [3, 5]}\n")
+    study.check([("BPR", "ml-100k", STOCK), ("BPR", "ml-100k", "default")], resume=False)
 
 
 def test_a_run_is_taken_over_whole_unless_it_failed(tmp_path):
@@ -252,6 +261,14 @@ REFUSED = {
     "a space of lists": ({"tune_file": "lists.yaml"}, "with lists by property .*, got 'choice'"),
     "no space": ({"tune_file": "empty.yaml"}, "got an empty file"),
     "a property misspelt": ({"tune_file": "misspelt.yaml"}, "unknown key 'epoch'"),
+    "a split without a part": (
+        {"config_dict": {"eval_args": {"split": {"LS": "test_only"}}}},
+        "a validation and a test part, .* got none for valid",
+    ),
+    "a value of another kind": (
+        {"config_dict": {"data_path": Path("data")}},
+        "data_path: expected a valid string",
+    ),
     "no trial": ({"tune_file": "grid.yaml", "tune_trials": 0}, "trials: expected 1 or more, got 0"),
     "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
 }

@@ -67,6 +67,35 @@ def test_an_interval_stays_text_and_an_unfinished_list_is_refused(monkeypatch):
         Config("BPR", "ml-100k")
 
 
+def test_a_main_phase_that_no_evaluation_sees_is_refused():
+    sentence = "eval_step: expected an evaluation after epoch 5, .* the last one after epoch 4 of 7"
+    with pytest.raises(InputError, match=sentence):
+        Config("DGCF", "ml-100k", config_dict={"epochs": 7, "eval_step": 4})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"eval_step": 3},
+        {"eval_step": 10},  # RecBole then evaluates after the last
+        {"eval_step": 0},
+        {"epochs": 4, "eval_step": 4},  # ends warm, which is said at the end
+        {"eval_step": 4, "sr_published": True},  # warm epochs count there
+        {"eval_step": 4, "sr_switch": "metric"},
+        {"eval_step": 4, "eval_args": {"split": {"LS": "test_only"}}},
+        {"eval_step": 4, "model": "RaCT", "train_stage": "actor_pretrain"},
+    ],
+)
+def test_an_evaluation_that_comes_in_time_or_is_not_wanted_is_accepted(settings):
+    settings = {"model": "DGCF", "epochs": 7, "sr_warm_epochs": 5, **settings}
+    assert Config(dataset="ml-100k", config_dict=settings).options.sr_warm_epochs == 5
+
+
+def test_a_name_in_the_wrong_case_is_understood():
+    with pytest.raises(InputError, match="did you mean 'BPR'"):
+        Config("bpr", "ml-100k")
+
+
 def test_an_unknown_model_is_refused():
     with pytest.raises(InputError, match="got 'LightGCM'; did you mean 'LightGCN'"):
         Config("LightGCM", "ml-100k")

@@ -208,7 +208,6 @@ def test_every_model_is_started_or_refused_by_name(name, tiny, experiment):
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("NeuMF", {"use_pretrain": True, "mf_pretrain_path": "a", "mlp_pretrain_path": "b"}),
         ("ConvNCF", {"train_method": "after_pretrain", "pre_model_path": "a"}),
     ],
 )
@@ -216,6 +215,12 @@ def test_pretrained_tables_are_not_overwritten(name, settings, start, tiny, expe
     key = next(iter(settings))
     with pytest.raises(InputError, match=f"{key}: expected no pretrained tables.* or drop {key}"):
         experiment(name, "tiny", **settings_of(name, tiny), **settings, **start)
+
+
+@pytest.mark.parametrize("start", [{}, {"sr_init": "model"}])
+def test_the_halves_of_neumf_cannot_be_joined(start, tiny, experiment):
+    with pytest.raises(InputError, match="use_pretrain: expected False"):
+        experiment("NeuMF", "tiny", **settings_of("NeuMF", tiny), use_pretrain=True, **start)
 
 
 def test_a_published_start_does_not_overwrite_what_s3rec_finetunes(tiny, experiment):

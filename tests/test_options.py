@@ -82,11 +82,6 @@ REFUSED = {
         {"sr_switch": "metric", "eval_step": 0},
         "sr_switch: metric needs validation scores but eval_step is 0",
     ),
-    "no evaluation after the warm phase": (
-        {"sr_warm_epochs": 5, "epochs": 7, "eval_step": 4},
-        "eval_step: expected an evaluation after epoch 5, the last of the warm phase, got the last "
-        "one after epoch 4 of 7",
-    ),
     "rank without the monitor": (
         {"sr_switch": "rank", "sr_monitor": False},
         "sr_switch: rank needs the stable ranks of each epoch but sr_monitor is False",
@@ -172,21 +167,6 @@ def test_bad_settings_are_refused_in_one_sentence(settings, sentence):
         Options.from_mapping(settings)
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"epochs": 7, "eval_step": 3},
-        {"epochs": 7, "eval_step": 10},  # RecBole then evaluates after the last
-        {"epochs": 7, "eval_step": 0},
-        {"epochs": 4, "eval_step": 4},  # ends warm, which is said at the end
-        {"epochs": 7, "eval_step": 4, "sr_published": True},  # warm epochs count there
-        {"epochs": 7, "eval_step": 4, "sr_switch": "metric"},
-    ],
-)
-def test_an_evaluation_that_comes_in_time_or_is_not_wanted_is_accepted(settings):
-    assert Options.from_mapping({"sr_warm_epochs": 5, **settings}).sr_warm_epochs == 5
 
 
 def test_the_same_from_file_dictionary_and_command_line(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
@@ -15,6 +16,7 @@ from recbole_sr import checkpoint, load_data_and_model, objective_function, run_
 from recbole_sr.epoch_record import EpochRecord
 from recbole_sr.errors import InputError
 from recbole_sr.objective import Phase
+from recbole_sr.options import Options
 from recbole_sr.quick_start import _advise, resume
 from recbole_sr.schedule import Schedule
 
@@ -79,16 +81,16 @@ def test_what_undoes_the_warm_phase_where_smaller_is_better(scores, undone, capl
     assert ("ranked as well as epoch 0" in caplog.text) is undone
 
 
-def test_a_main_phase_that_was_never_evaluated_is_told(caplog):
+@pytest.mark.parametrize("published", [False, True])  # whose warm epochs count
+def test_a_main_phase_that_was_never_evaluated_is_told(published, caplog):
     records = [
         EpochRecord(epoch, phase, train_loss=0.7, train_seconds=1.0, valid_score=score)
         for epoch, (phase, score) in enumerate([("warm", 0.1), ("main", None)])
     ]
     schedule = Schedule(Phase("warm"), Phase("main"), warm_epochs=0)
-    _advise(SimpleNamespace(schedule=schedule, epoch_records=records, valid_metric_bigger=True))
-    assert (
-        "No epoch of the main phase was evaluated, so the best model is a warm one" in caplog.text
-    )
+    trainer = SimpleNamespace(schedule=schedule, epoch_records=records, valid_metric_bigger=True)
+    _advise(SimpleNamespace(**vars(trainer), options=Options(sr_published=published)))
+    assert ("No epoch of the main phase was evaluated" in caplog.text) is not published
 
 
 @pytest.mark.parametrize("split", [{"LS": "test_only"}, {"LS": "valid_only"}, {"RS": [9, 0, 1]}])
@@ -129,21 +131,39 @@ def test_no_pickle_that_a_checkpoint_leads_to_is_read(named, tiny, tmp_path):
         checkpoint.write(state, path)
     config, *_ = load_data_and_model(str(model))
     assert config["dataset_save_path"] == paths[0]
-    resume(str(run))
+    with pytest.raises(InputError, match="remove the data loaders"):
+        resume(str(run))
     assert not Path("made").exists()
 
 
-@pytest.mark.parametrize(("now", "used"), [(None, "3"), ("1", "1")])
-def test_a_checkpoint_of_a_gpu_is_read_without_one(now, used, tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("then", "now", "used"), [("3", None, "3"), ("3", "1", "1"), ("", "1", "")]
+)
+def test_a_checkpoint_of_a_gpu_is_read_without_one(then, now, used, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_sr.config._VISIBLE_GPUS", now)
     run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
     (file,) = (tmp_path / "saved").glob("*.pth")
     state = checkpoint.read(file)
-    state["config"].update(device="cuda", gpu_id="3")
+    state["config"].update(device="cuda", gpu_id=then)
     checkpoint.write(state, file)
     config, model, *_ = load_data_and_model(str(file))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == used
     assert {config["device"].type, model.device.type} == {"cpu"}
+
+
+def test_data_that_are_gone_are_missed_in_a_sentence(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
+    (file,) = (tmp_path / "saved").glob("*.pth")
+    (tmp_path / "data/tiny/tiny.inter").unlink()
+    with pytest.raises(InputError, match=r"dataset 'tiny': .*tiny\.inter"):
+        load_data_and_model(str(file))
+
+
+def test_a_score_of_numpys_is_written_down(tiny, tmp_path):
+    settings = {**tiny, "epochs": 1, "metrics": ["GAUC"], "valid_metric": "GAUC"}
+    result = run_recbole_sr("BPR", "tiny", config_dict=settings)
+    (file,) = (tmp_path / "saved").glob("*/result.json")
+    assert json.loads(file.read_text())["test_result"] == dict(result["test_result"])
 
 
 def test_a_saved_run_is_no_models_checkpoint(tiny, tmp_path):

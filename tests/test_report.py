@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -79,6 +80,25 @@ def test_settings_that_differ_are_listed_and_no_others(study):
     assert section["settings"] == [["sr_warm_epochs", ["2", "0"]]]
 
 
+def test_two_studies_on_one_page_are_told_apart(study, tmp_path):
+    shutil.copytree(study, tmp_path / "again")
+    runs = report([str(study), "again"], "report.html")
+    assert {run.label for run in runs} == {
+        f"{name}, {variant}" for name in ("study", "again") for variant in ("default", "none")
+    }
+
+
+def test_a_table_that_is_not_finite_has_no_curve(study):
+    folder = RunFolder(study / "runs" / "BPR-tiny-default-2020")
+    spectra = folder.read("spectra.json")
+    spectra["end"]["user"] = [None] * len(spectra["end"]["user"])
+    folder.write("spectra.json", spectra)
+    figures = {figure.id: figure for figure in draw(report([str(study)], "report.html"))}
+    names = [one.name for one in figures["spectrum-user"].series]
+    assert "default, end" not in names
+    assert "default, start" in names
+
+
 def test_a_run_that_is_still_going_on_can_be_shown(study):
     folder = study / "runs" / "BPR-tiny-default-2020"
     (folder / "result.json").unlink()
@@ -126,7 +146,13 @@ def test_without_matplotlib_figures_say_what_to_install(study, monkeypatch):
 
 
 def test_the_command_writes_the_page(study, tmp_path, capsys):
-    assert main(["report", str(study), "-o", "out.html"]) == 0
-    assert "Report: out.html" in capsys.readouterr().out
+    pytest.importorskip("matplotlib")
+    assert main(["report", str(study), "-o", "out.html", "--figures", "figures"]) == 0
+    said = capsys.readouterr().out
+    assert "Report: out.html" in said
+    assert all(
+        (tmp_path / line.removeprefix("Figure: ")).is_file() for line in said.split("\n")[1:-1]
+    )
+    assert len(said.split("\n")) > 10
     page = (tmp_path / "out.html").read_text()
     assert not re.search(r'(src|href)="(https?:)?//', page.split("<script>")[0])

@@ -43,6 +43,28 @@ def test_a_stage_in_which_the_representations_are_frozen_says_so(experiment, tin
         train(experiment, "RaCT", tiny, **stage)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "key", "more"),
+    [
+        ("FISM", "NAIS", "pretrain_path", {}),
+        ("BPR", "ConvNCF", "pre_model_path", {"train_method": "after_pretrain"}),
+    ],
+)
+def test_a_model_begins_with_the_tables_of_another(
+    first, second, key, more, experiment, tiny, tmp_path
+):
+    width = {"embedding_size": settings_of(second, tiny)["embedding_size"], "sr_save_step": 0}
+    taught, _ = train(experiment, first, tiny, **width)
+    (file,) = (tmp_path / "saved").glob(f"{first}-*.pth")
+    settings = {**settings_of(second, tiny), **width, key: str(file), **more}
+    begun = experiment(second, "tiny", **settings).model
+    given, own = taught.model.state_dict(), begun.state_dict()
+    shared = [name for name in given if name in own and "embedding" in name]
+    assert shared
+    best = torch.load(file, weights_only=True)["state_dict"]
+    assert all(torch.equal(own[name], best[name]) for name in shared)
+
+
 def test_s3rec_regularises_items_in_pretraining_and_both_in_finetuning(experiment, tiny, tmp_path):
     made, _ = train(experiment, "S3Rec", tiny, sr_warm_epochs=1)
     batch = first_batch(made)

@@ -123,7 +123,10 @@ def test_a_key_that_a_class_above_it_reads_is_known(tiny, tmp_path, monkeypatch)
 
 def test_keys_of_a_class_without_source_are_let_through(tiny):
     own = type("Own", (Declared,), {"__module__": "__main__"})
-    assert Config(own, "tiny", config_dict={**tiny, "my_key": 1})["my_key"] == 1
+    name = "looked_up_" + "nowhere"
+    assert Config(own, "tiny", config_dict={**tiny, name: 1})[name] == 1
+    with pytest.raises(InputError, match=f"unknown key '{name}'"):
+        Config(Declared, "tiny", config_dict={**tiny, name: 1})
 
 
 def test_it_pickles_and_copies(tiny, experiment):
