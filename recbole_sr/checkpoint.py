@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
 
-__all__ = ["load_weights", "read", "read_model", "write"]
+__all__ = ["load_weights", "read", "read_model", "read_run", "write"]
 
 
 # What Python's zip reader and torch raise on flipped bytes.
@@ -102,6 +102,20 @@ def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(
             f"{path}: expected a model's checkpoint, got a saved run, *.run.pth; give the .pth "
             "file beside it"
+        )
+    return state
+
+
+def read_run(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A saved run, of which training can go on.
+
+    Raises:
+        InputError: as :func:`read`, or it is a model's checkpoint.
+    """
+    state = read(path)
+    if "random_states" not in state:
+        raise InputError(
+            f"{path}: expected a saved run, *.run.pth, got a model's checkpoint; give the run's"
         )
     return state
 

@@ -85,7 +85,8 @@ def compare(
     named = _named([baseline, *variants])
     shared = {**read_properties(config_file_list), **(config_dict or {})}
     _check_shared(shared, named)
-    study = _Study(Path(output), named, shared, seeds, tune_file, tune_trials, jobs)
+    space = read_properties([tune_file]) if tune_file else None
+    study = _Study(Path(output), named, shared, seeds, space, tune_trials, jobs)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
     results = list(study.results(groups))
@@ -100,7 +101,7 @@ class _Study:
     variants: Mapping[str, Mapping[str, Any]]
     shared: Mapping[str, Any]
     seeds: int
-    tune_file: str | None
+    space: Mapping[str, Any] | None
     tune_trials: int
     jobs: int
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -115,8 +116,7 @@ class _Study:
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
-        space = read_properties([self.tune_file]) if self.tune_file else {}
-        first = first_point(space, self.tune_trials) if self.tune_file else {}
+        first = {} if self.space is None else first_point(self.space, self.tune_trials)
         for group in groups:
             parts = empty_parts(self.trial(*group).config(**first)["eval_args"]["split"])
             if parts:
@@ -131,9 +131,7 @@ class _Study:
 
     def results(self, groups: Sequence[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
         """Run what is not there yet, under a bar that shows how long it will take."""
-        tunings = 0
-        if self.tune_file:
-            tunings = number_of_trials(read_properties([self.tune_file]), self.tune_trials)
+        tunings = number_of_trials(self.space, self.tune_trials) if self.space else 0
         for model, *_ in groups:  # runs that start together would all make RecBole's folder
             Path("log", model).mkdir(parents=True, exist_ok=True)
         total = len(groups) * (self.seeds + tunings)
@@ -145,11 +143,10 @@ class _Study:
             yield from each(lambda trial: self._run(trial, bar), runs)
 
     def _tuned(self, trial: Trial, bar: Any) -> Trial:
-        if not self.tune_file:
+        if not self.space:
             return trial
-        space = read_properties([self.tune_file])
         folder = self.folder / _TUNING / trial.name
-        best, run = tune(trial, space, self.tune_trials, folder, bar, self._result)
+        best, run = tune(trial, self.space, self.tune_trials, folder, bar, self._result)
         tuned = replace(trial, settings={**trial.settings, **best})
         tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
         return tuned

@@ -31,6 +31,7 @@ def unread_pickles(config: Any) -> Iterator[None]:
     """
     given = {key: config[key] for key in ("dataset_save_path", "dataloaders_save_path")}
     config["dataset_save_path"] = _NO_FILE
+    # Only where there are any, as the key alone has the loaders be RecBole's.
     if os.path.exists(pickled_loaders(config)):
         config["dataloaders_save_path"] = _NO_FILE
     try:

@@ -161,11 +161,7 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is not what a run saved.
     """
-    state = checkpoint.read(run_file)
-    if "random_states" not in state:
-        raise InputError(
-            f"{run_file}: expected a saved run, *.run.pth, got a model's checkpoint; give the run's"
-        )
+    state = checkpoint.read_run(run_file)
     return _run(Config.from_plain(state["config"], model_class), True, state)
 
 

@@ -34,9 +34,10 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
         The runs it shows.
 
     Raises:
-        InputError: a folder holds neither a run nor a study.
+        InputError: a folder holds neither a run nor a study, or there is none for the page.
 
     """
+    check_folder(output)
     runs = [run for folder in folders for run in _named(Path(folder), len(folders) > 1)]
     studies = [RunFolder(folder).read("comparison.json") for folder in folders]
     page = Environment(
@@ -150,7 +151,6 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("-o", "--output", default="report.html", help="the page")
     parser.add_argument("--figures", help="also write PNG and SVG figures into this folder")
     given = parser.parse_args(arguments)
-    check_folder(given.output)
     runs = report(given.run, given.output)
     print(f"Report: {given.output}")
     if given.figures:

@@ -103,6 +103,15 @@ class RunState:
                 best model is gone.
 
         """
+        self._check(state, train_data)
+        self.path = state["run_path"]
+        self.finished = state["finished"]
+        self._random_states = state["random_states"]
+        self._restore_learning(state)
+        self._restore_records(state)
+
+    @staticmethod
+    def _check(state: dict[str, Any], train_data: Any) -> None:
         if state["data"] != fingerprint(train_data._dataset):
             raise InputError(
                 f"{state['config']['dataset']}: expected the interactions that the run was trained "
@@ -120,11 +129,6 @@ class RunState:
                 f"{best}: expected the best model so far, which the run left there, got no such "
                 "file; put it back, or train anew"
             )
-        self.path = state["run_path"]
-        self.finished = state["finished"]
-        self._random_states = state["random_states"]
-        self._restore_learning(state)
-        self._restore_records(state)
 
     def _restore_learning(self, state: dict[str, Any]) -> None:
         trainer = self._trainer

@@ -95,28 +95,27 @@ def read_tensors(path: str) -> dict[str, Tensor]:
 
 
 def _load(path: str, content: bytes) -> Any:
+    # Formats before zip, and TorchScript, which is code, have readers of their own in torch.
+    if not _is_zip_of_tensors(content):
+        raise _unreadable(path, "a file of another format")
     module = SimpleNamespace(Unpickler=_Unpickler, load=None, __name__="restricted")
     try:
-        # Formats before zip, and TorchScript, which is code, have readers of their own in torch.
-        if not _is_zip_of_tensors(content):
-            raise _unreadable(path, "a file of another format")
         return torch.load(
             io.BytesIO(content),
             map_location="cpu",
             pickle_module=module,
             weights_only=False,
         )
-    except InputError:
-        raise
     except _BROKEN as error:
         raise _unreadable(path, str(error).partition("\n")[0]) from None
 
 
 def _is_zip_of_tensors(content: bytes) -> bool:
-    if not zipfile.is_zipfile(io.BytesIO(content)):
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name.rpartition("/")[2] for name in archive.namelist()]
+    except _BROKEN:
         return False
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [name.rpartition("/")[2] for name in archive.namelist()]
     return "data.pkl" in names and "constants.pkl" not in names
 
 

@@ -203,7 +203,7 @@ def _execute(folder: Path) -> None:
         checkpoint.unlink()
     records = run.epochs()
     result = {
-        **asdict(trial),
+        **trial.request(),
         "error": None if outcome["best_valid_result"] and outcome["test_result"] else _NOT_JUDGED,
         **outcome,
         "metric": config["valid_metric"].lower(),

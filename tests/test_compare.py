@@ -192,8 +192,8 @@ def test_a_run_without_a_score_that_counts_is_a_failed_one(brief, tmp_path):
 
 
 def test_a_grid_may_hold_keys_that_stock_has_no_use_for(tmp_path):
-    study = _Study(tmp_path, {STOCK: OFF, "default": {}}, {}, 1, "grid.yaml", 4, 1)
-    (tmp_path / "grid.yaml").write_text("choice: {sr_warm_epochs: [3, 5]}\n")
+    space = {"choice": {"sr_warm_epochs": [3, 5]}}
+    study = _Study(tmp_path, {STOCK: OFF, "default": {}}, {}, 1, space, 4, 1)
     study.check([("BPR", "ml-100k", STOCK), ("BPR", "ml-100k", "default")], resume=False)
 
 

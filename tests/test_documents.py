@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recbole_sr import cli, compare, quick_start
-from recbole_sr.config import Config, read_properties
+from recbole_sr.config import Config
 from recbole_sr.tuning import number_of_trials
 
 ROOT = Path(__file__).parents[1]
@@ -59,9 +59,8 @@ def accepted(monkeypatch, tmp_path):
 
     def results(study, groups):
         made.extend(study.trial(*group).config() for group in groups)
-        if study.tune_file:
-            space = read_properties([study.tune_file])
-            assert number_of_trials(space, study.tune_trials) == study.tune_trials
+        if study.space:
+            assert number_of_trials(study.space, study.tune_trials) == study.tune_trials
         return []
 
     monkeypatch.setattr(quick_start, "run_recbole_sr", train)
