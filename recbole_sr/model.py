@@ -150,8 +150,11 @@ class RegularizedModel(_Model):
                 loss = loss_of(interaction, *args, **kw)
             else:
                 ours = partial(self._sr_pairs, phase.loss, phase.negatives, interaction, calls)
-                with self._sr_replacing_loss(ours):
-                    loss = loss_of(self._sr_with_negatives(interaction), *args, **kw)
+                if representation.find(type(self)).sole_loss:
+                    loss = ours()
+                else:
+                    with self._sr_replacing_loss(ours):
+                        loss = loss_of(self._sr_with_negatives(interaction), *args, **kw)
         rows = self._sr_rows(interaction, calls) if phase.regularizes else {}
         self.sr_seen.update(["recommendation", *rows])
         return _add(loss, _penalty(phase, rows)) if rows else loss

@@ -182,7 +182,7 @@ _ITEM_BASED = Representations(
 
 REPRESENTATIONS: dict[str, Representations] = {
     # General
-    "BPR": replace(_TABLES, loss="loss"),
+    "BPR": replace(_TABLES, loss="loss", sole_loss=True),
     "CDAE": _output_layer("out_layer"),
     "ConvNCF": _TABLES,
     "DGCF": _GRAPH,

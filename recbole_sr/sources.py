@@ -309,10 +309,15 @@ class Representations:
         loss: path of the module that is called once a step and returns the recommendation loss, a
             function of the dot products of these representations alone, so that ``sr_loss`` can
             take its place; None where a model has no such module.
+        sole_loss: whether a step calculates nothing but that loss, and from tables. Where another
+            takes its place the model's own code then does not run: nobody would use its scores.
         layers: paths of the linear layers between the tables and the score, which a spectral start
             lets pass on what enters, instead of mixing it at random.
         note: what else a user of the model must know.
         needs: settings that this entry is right for, as name and permitted value.
+
+    Raises:
+        InputError: ``sole_loss`` beside a source that reads what the model's code calculates.
 
     Example:
         >>> Representations(Table("user_embedding"), Table("item_embedding")).side("user").about
@@ -323,9 +328,18 @@ class Representations:
     user: Source
     item: Source
     loss: str | None = None
+    sole_loss: bool = False
     layers: tuple[str, ...] = ()
     note: str = ""
     needs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.sole_loss and not self.user.module is self.item.module is None:
+            raise InputError(
+                "sole_loss: expected False where a source reads what the model's code calculates, "
+                f"got True with users from {self.user.about} and items from {self.item.about}; "
+                "drop it"
+            )
 
     def side(self, name: str) -> Source:
         """The source of ``user`` or ``item``."""

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH = ("user", "item")
 SPLIT = sorted(name for name, where in REPRESENTATIONS.items() if where.loss is not None)
 GENERAL = [name for name in SPLIT if get_model(name).type == ModelType.GENERAL]
+SOLE = [name for name in SPLIT if REPRESENTATIONS[name].sole_loss]
 NEGATIVES = 3
 
 
@@ -87,6 +88,28 @@ def test_every_negative_is_compared_with_the_pair_it_was_sampled_for(made):
     phase = Phase("main", loss=partial(sampled_softmax, temperature=0.5), negatives=NEGATIVES)
     expected = torch.stack(losses).mean() + auxiliary(model, batch)
     torch.testing.assert_close(loss_of(model, batch, phase), expected)
+
+
+@pytest.mark.parametrize("model", SOLE)
+def test_a_sole_loss_is_all_that_the_model_calculates(model, experiment, tiny, monkeypatch):
+    made = experiment(model, "tiny", **settings_of(model, tiny))
+    batch, where = first_batch(made), REPRESENTATIONS[model]
+    monkeypatch.setitem(REPRESENTATIONS, model, replace(where, sole_loss=False))
+    loss = torch.ones(())
+    assert loss_of(made.model, batch, Phase("main", loss=lambda *_: loss)) is loss
+
+
+@pytest.mark.parametrize("model", SOLE)
+def test_beside_a_sole_loss_the_models_own_code_does_not_run(model, experiment, tiny, monkeypatch):
+    made = experiment(model, "tiny", **settings_of(model, tiny))
+    batch, loss = first_batch(made), torch.ones(())
+    monkeypatch.setattr(type(made.model).__mro__[2], "calculate_loss", None)
+    assert loss_of(made.model, batch, Phase("main", loss=lambda *_: loss)) is loss
+
+
+def test_a_sole_loss_beside_what_the_models_code_calculates_is_refused():
+    with pytest.raises(InputError, match=r"sole_loss: expected False .* users from propagated"):
+        replace(REPRESENTATIONS["LightGCN"], sole_loss=True)
 
 
 def test_lightgcn_keeps_its_own_regularisation(experiment, tiny):

@@ -121,7 +121,8 @@ def test_a_key_that_a_class_above_it_reads_is_known(tiny, tmp_path, monkeypatch)
         Config(own, "tiny", config_dict={**tiny, "my_kye": 1})
 
 
-def test_keys_of_a_class_without_source_are_let_through(tiny):
+def test_keys_of_a_class_without_source_are_let_through(tiny, monkeypatch):
+    monkeypatch.delattr("__main__.__file__", raising=False)  # as in a notebook
     own = type("Own", (Declared,), {"__module__": "__main__"})
     name = "looked_up_" + "nowhere"
     assert Config(own, "tiny", config_dict={**tiny, name: 1})[name] == 1
