@@ -30,7 +30,7 @@ def check_mixed_precision(config: Any) -> None:
     """
     name = config["model"]
     unable = name in _UNABLE and is_recboles(config.model_class)
-    if config["enable_amp"] and unable and not accelerated(config):
+    if config["enable_amp"] and unable and not _by_fast(config):
         raise InputError(
             f"enable_amp: expected False for {name} by RecBole's own propagation or scattering, "
             "for which torch has no half precision, got True; drop the key" + _or_fast(config)
@@ -38,4 +38,9 @@ def check_mixed_precision(config: Any) -> None:
 
 
 def _or_fast(config: Any) -> str:
-    return ", or set sr_fast: True" if accelerated(config, fast=True) else ""
+    return ", or set sr_fast: True" if _by_fast(config, fast=True) else ""
+
+
+def _by_fast(config: Any, fast: bool | None = None) -> bool:
+    # NCL's trainer asks for mixed precision on GPUs alone, where it has not been tried.
+    return config["model"] != "NCL" and accelerated(config, fast)

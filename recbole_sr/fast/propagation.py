@@ -179,7 +179,7 @@ def _propagated(model: Any, adjacency: SymmetricAdjacency) -> tuple[Tensor, ...]
 
 
 class _NormalisedGraph:
-    """LightGCN's and NGCF's matrix, without its Python loop over interactions."""
+    """LightGCN's, NCL's and NGCF's matrix, without its Python loop over interactions."""
 
     interaction_matrix: Any
     n_users: int
@@ -225,6 +225,7 @@ class _SampledGraphs:
 # Only models whose every matrix is symmetric: the backward pass relies on it.
 _GRAPHS: dict[str, type] = {
     "LightGCN": _MeanOfLayers,
+    "NCL": _NormalisedGraph,
     "NGCF": _NormalisedGraph,
     "SGL": _SampledGraphs,
 }
