@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
+from recbole_sr import __version__
 from recbole_sr.arguments import parse
 from recbole_sr.errors import InputError
 from recbole_sr.resources import properties_folder
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(arguments: list[str]) -> None:
     parser = _parser("Train a RecBole model with stable-rank regularisation and warm start.")
     parser.epilog = _epilog()
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.add_argument("-m", "--model", default="BPR", help="RecBole's name of the model")
     parser.add_argument("-d", "--dataset", default="ml-100k", help="name of the data set")
     parser.add_argument(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 
@@ -49,6 +50,13 @@ def test_help_documents_every_key(capsys):
     shown = capsys.readouterr().out
     for key in [*Options.model_fields, "--model", "--dataset", "--config_files"]:
         assert key in shown
+
+
+def test_version_is_that_of_the_installed_package(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"recbole-sr {version('recbole_sr')}\n"
 
 
 @pytest.mark.parametrize("stray", ["--epochs", "3", "epochs=3"])
