@@ -240,10 +240,13 @@ class PhasedTrainer(_Trainer):
         seen = {name: values for name, values in numbers.items() if values}
         if not seen:
             return
-        for name, values in seen.items():
-            for side, value in values.items():
-                self.tensorboard.add_scalar(f"{name.capitalize()}/{side}", value, record.epoch)
-        self.wandblogger.log_metrics({"epoch": record.epoch, **seen}, head="train")
+        scalars = {
+            f"{name}/{side}": x for name, values in seen.items() for side, x in values.items()
+        }
+        for name, value in scalars.items():
+            self.tensorboard.add_scalar(name.capitalize(), value, record.epoch)
+        # W&B plots what is under `train` against RecBole's `train_step`.
+        self.wandblogger.log_metrics({**scalars, "train_step": record.epoch}, head="train")
         self.logger.info(
             set_color(f"epoch {record.epoch} {record.phase} phase", "green")
             + f" [{'; '.join(describe_ranks(values, name) for name, values in seen.items())}]"

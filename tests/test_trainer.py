@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -137,3 +139,17 @@ def test_ranks_go_to_tensorboard(experiment, tiny, tmp_path):
     events.Reload()
     seen = [event.value for event in events.Scalars("Stable_rank/user")]
     assert seen == pytest.approx([e["stable_rank"]["user"] for e in result["sr"]["epochs"]])
+
+
+def test_ranks_go_to_wandb_by_recboles_step(experiment, tiny, monkeypatch):
+    service = MagicMock()
+    monkeypatch.setitem(sys.modules, "wandb", service)
+    made = experiment("BPR", "tiny", **tiny, epochs=3, sr_warm_epochs=1, log_wandb=True)
+    result = made.train(saved=False, verbose=False)
+    logged = [call.args[0] for call in service.log.call_args_list]
+    for side in ("user", "item"):
+        name = f"train/stable_rank/{side}"
+        seen = {x["train_step"]: x[name] for x in logged if name in x}
+        ranks = {e["epoch"]: e["stable_rank"][side] for e in result["sr"]["epochs"]}
+        assert seen == ranks
+    assert [x["train_step"] for x in logged if "train/train_loss" in x] == [0, 1, 2]
