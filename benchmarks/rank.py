@@ -13,7 +13,7 @@ SHOWN = (1, 5, EPOCHS)  # after how many epochs
 PAIRS = 2048  # a step, whatever the number of negatives
 
 
-def _negatives(number: int) -> dict[str, Any]:
+def negatives(number: int) -> dict[str, Any]:
     """RecBole's batch size counts pairs times negatives."""
     sampling = {"distribution": "uniform", "sample_num": number}
     return {"train_batch_size": PAIRS * number, "train_neg_sample_args": sampling}
@@ -33,11 +33,11 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
         "sr_loss": "align",
         "sr_main_regularizers": {"uniformity": 1.0},
     },
-    "BPR, 1 negative": _negatives(1),
-    "BPR, 4 negatives": _negatives(4),
-    "BPR, 16 negatives": _negatives(16),
-    "sampled softmax, 1 negative": {"sr_loss": "ssm", **_negatives(1)},
-    "sampled softmax, 16 negatives": {"sr_loss": "ssm", **_negatives(16)},
+    "BPR, 1 negative": negatives(1),
+    "BPR, 4 negatives": negatives(4),
+    "BPR, 16 negatives": negatives(16),
+    "sampled softmax, 1 negative": {"sr_loss": "ssm", **negatives(1)},
+    "sampled softmax, 16 negatives": {"sr_loss": "ssm", **negatives(16)},
 }
 
 

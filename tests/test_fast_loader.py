@@ -67,6 +67,21 @@ def test_batches_have_recboles_sizes_fields_and_layout(model, sample_num, tiny):
             assert torch.equal(mine["label"].cpu(), other["label"])
 
 
+@pytest.mark.parametrize("model", ["BPR", "NeuMF"])
+def test_batches_without_negatives_are_recboles_interactions(model, tiny):
+    settings = {**tiny, "train_neg_sample_args": None, "shuffle": False}
+    settings["load_col"] = {"inter": ["user_id", "item_id", "rating"], "item": ["item_id", "class"]}
+    settings["threshold"] = {"rating": 2}
+    theirs = list(prepared(data_preparation, model, settings)[0])
+    loader = prepared(fast_preparation, model, settings)[0]
+    assert isinstance(loader, TrainLoader)
+    assert len(loader) == len(theirs)
+    for mine, other in zip(loader, theirs, strict=True):
+        assert set(mine.columns) == set(other.columns)
+        for name in other.columns:
+            assert torch.equal(mine[name].cpu(), other[name])
+
+
 def test_features_of_users_and_items_are_joined_as_recbole_joins_them():
     settings = {
         "dataset": "ml-100k",

@@ -27,17 +27,17 @@ class TrainLoader(TrainDataLoader):
     Args:
         config: RecBole's configuration.
         dataset: the training part of a RecBole data set.
-        negatives: where negative items come from.
+        negatives: where negative items come from; None where ``train_neg_sample_args`` wants none.
         shuffle: whether to draw a new order each epoch.
 
     """
 
-    def __init__(self, config: Any, dataset: Any, negatives: NegativeSampler, shuffle: bool):
+    def __init__(self, config: Any, dataset: Any, negatives: NegativeSampler | None, shuffle: bool):
         super().__init__(config, dataset, None, shuffle=shuffle)
-        device = negatives.positives.keys.device
-        self.generator = torch.Generator(device).manual_seed(config["seed"])
         self.negatives = negatives
-        self._fields = _on(device, dataset.inter_feat)
+        self._fields = _on(config["device"], dataset.inter_feat)
+        device = self._fields[dataset.uid_field].device
+        self.generator = torch.Generator(device).manual_seed(config["seed"])
         self._features = {
             field: _on(device, features)
             for field, features in (
@@ -62,6 +62,8 @@ class TrainLoader(TrainDataLoader):
 
     def _batch(self, rows: Tensor) -> Fields:
         fields = {name: values.index_select(0, rows) for name, values in self._fields.items()}
+        if self.negatives is None:
+            return self._join(fields)
         drawn = self.negatives.draw(fields[self.uid_field].repeat(self._drawn), self.generator)
         if self.times > 1:
             fields = {name: _repeat(values, self.times) for name, values in fields.items()}

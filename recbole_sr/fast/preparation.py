@@ -89,7 +89,7 @@ def _training(config: Any) -> str | None:
         return "a loader of the model's own"
     if config["MODEL_INPUT_TYPE"] not in (InputType.PAIRWISE, InputType.POINTWISE):
         return f"input of type {config['MODEL_INPUT_TYPE'].name}"
-    if arguments["distribution"] not in ("uniform", "popularity"):
+    if arguments["distribution"] not in ("none", "uniform", "popularity"):
         return f"negatives of distribution {arguments['distribution']}"
     if arguments.get("dynamic"):
         return "dynamic negatives"
@@ -107,13 +107,15 @@ def _evaluation(config: Any, phase: str) -> str | None:
 
 def _train_loader(config: Any, parts: list[Any]) -> TrainLoader:
     part = parts[0]
+    arguments = config["train_neg_sample_args"]
+    if arguments["distribution"] == "none":
+        return TrainLoader(config, part, None, shuffle=config["shuffle"])
     users, items = (
         [each.inter_feat[field] for each in parts] for field in (part.uid_field, part.iid_field)
     )
     # Like RecBole, refuse also who has everything only with validation and test.
     everywhere = Pairs(torch.cat(users), torch.cat(items), part.item_num)
     refuse_without_negatives(everywhere, part.user_num, part.item_num - 1)
-    arguments = config["train_neg_sample_args"]
     weights = None
     if arguments["distribution"] == "popularity":  # of all three parts, as in RecBole
         weights = popularity_weights(torch.cat(items), part.item_num, arguments["alpha"])
