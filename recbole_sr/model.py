@@ -157,7 +157,11 @@ class RegularizedModel(_Model):
                         loss = loss_of(self._sr_with_negatives(interaction), *args, **kw)
         rows = self._sr_rows(interaction, calls) if phase.regularizes else {}
         self.sr_seen.update(["recommendation", *rows])
-        return _add(loss, _penalty(phase, rows)) if rows else loss
+        if not rows:
+            return loss
+        # Ours is a mean over the batch.
+        terms = 1 if phase.loss else representation.find(type(self)).terms(self, interaction)
+        return _add(loss, terms * _penalty(phase, rows))
 
     @contextmanager
     def _sr_replacing_loss(self, ours: Callable[[], Tensor]) -> Iterator[None]:

@@ -126,9 +126,13 @@ def _output(call: Call, step: Step) -> Any:
     return call.output
 
 
+def _pretrains(model: Any) -> bool:
+    return model.train_stage == "pretrain"
+
+
 def _last_of_each_sequence(call: Call, step: Step) -> Any:
     model: Any = step.model
-    if model.train_stage == "pretrain":  # of masked sequences
+    if _pretrains(model):  # of masked sequences
         return []
     return model.gather_indexes(call.output, step.batch[model.ITEM_SEQ_LEN] - 1)
 
@@ -183,15 +187,15 @@ _ITEM_BASED = Representations(
 REPRESENTATIONS: dict[str, Representations] = {
     # General
     "BPR": replace(_TABLES, loss="loss", sole_loss=True),
-    "CDAE": _output_layer("out_layer"),
-    "ConvNCF": _TABLES,
+    "CDAE": _output_layer("out_layer", summed=True),
+    "ConvNCF": replace(_TABLES, summed=True),
     "DGCF": _GRAPH,
     "DMF": Representations(
         Encoded(_output, "output of user_fc_layers", "user_fc_layers"),
         Encoded(_output, "output of item_fc_layers", "item_fc_layers"),
     ),
     "DiffRec": _output_layer("mlp.mlp_layers.mlp_layers.-1"),
-    "ENMF": replace(_TABLES, layers=("H_i",)),
+    "ENMF": replace(_TABLES, summed=True, layers=("H_i",)),
     "FISM": _ITEM_BASED,
     "GCMC": Representations(
         Propagated(itemgetter(0), "GcEncoder", _gcmc),
@@ -225,6 +229,7 @@ REPRESENTATIONS: dict[str, Representations] = {
     "SGL": Representations(
         Propagated(itemgetter(0), run=_sgl, start=("user_embedding",), linear=True),
         Propagated(itemgetter(1), run=_sgl, start=("item_embedding",), linear=True),
+        summed=True,
     ),
     "SimpleX": Representations(Table("user_emb"), Table("item_emb"), layers=("UI_map",)),
     "SpectralCF": _GRAPH,
@@ -269,6 +274,7 @@ REPRESENTATIONS: dict[str, Representations] = {
     "S3Rec": Representations(
         Encoded(_last_of_each_sequence, "last output of each sequence", each=True, always=False),
         Table("item_embedding"),
+        summed=_pretrains,
         note="users in `train_stage: finetune` only; begins with `pretrain_epochs: 500`",
     ),
     # Context-aware

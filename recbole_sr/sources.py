@@ -311,6 +311,9 @@ class Representations:
             take its place; None where a model has no such module.
         sole_loss: whether a step calculates nothing but that loss, and from tables. Where another
             takes its place the model's own code then does not run: nobody would use its scores.
+        summed: whether the model's loss is a sum over the rows of its batch, not their mean, or a
+            function of the model that says so, where its stages differ. The penalty is then that
+            many times as large, so that a weight counts as much as in any other model.
         layers: paths of the linear layers between the tables and the score, which a spectral start
             lets pass on what enters, instead of mixing it at random.
         note: what else a user of the model must know.
@@ -329,6 +332,7 @@ class Representations:
     item: Source
     loss: str | None = None
     sole_loss: bool = False
+    summed: bool | Callable[[Any], bool] = False
     layers: tuple[str, ...] = ()
     note: str = ""
     needs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -344,6 +348,11 @@ class Representations:
     def side(self, name: str) -> Source:
         """The source of ``user`` or ``item``."""
         return self.user if name == "user" else self.item
+
+    def terms(self, model: nn.Module, batch: Any) -> int:
+        """How many terms of a batch the model's loss adds up; 1 where it is their mean."""
+        summed = self.summed(model) if callable(self.summed) else self.summed
+        return len(batch) if summed else 1
 
     def check(self, settings: Any, sides: Sequence[str]) -> None:
         """Refuse settings that leave nothing to regularise.

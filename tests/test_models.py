@@ -9,6 +9,7 @@ import pytest
 import torch
 from contract import CONTRACT, first_batch, recorded, seed, settings_of
 from recbole.data.dataloader import KnowledgeBasedDataLoader
+from recbole.data.interaction import cat_interactions
 from recbole.utils import KGDataLoaderState
 
 from recbole_sr import representation
@@ -53,6 +54,17 @@ def loss_of(model, batch):
         return model.calculate_rs_loss(batch)
     loss = model.calculate_loss(batch, *([True] if name == "RecVAE" else []))
     return sum(loss) if isinstance(loss, tuple) else loss
+
+
+def trained(model, batch):
+    """The loss of a batch, with the same random draws each time."""
+    model.train()  # SGL draws its graphs here
+    seed()
+    return loss_of(model, copy.deepcopy(batch))
+
+
+def terms_of(model, batch):
+    return representation.find(type(model)).terms(model, batch)
 
 
 def scores_of(model, batch):
@@ -103,6 +115,22 @@ def test_the_penalty_moves_what_it_claims(name, made):
         assert parameter not in without or not torch.equal(
             without[parameter], with_penalty[parameter]
         ), parameter
+
+
+def test_a_loss_is_a_sum_where_the_registry_says_so(name, made):
+    batch = batch_of(made)
+    # Random draws, and parts that do not depend on the batch, leave it between 0.9 and 2.1.
+    growth = trained(made.model, cat_interactions([batch, batch])) / trained(made.model, batch)
+    assert (terms_of(made.model, batch) > 1) == (growth > 1.5)
+
+
+def test_a_weight_counts_as_much_in_a_sum_as_in_a_mean(name, made):
+    model, batch, losses = made.model, batch_of(made), []
+    own = trained(copy.deepcopy(model), batch)  # a step may change what the next one draws
+    with model.sr_regularized(ACTIVE, BOTH):
+        rows = recorded(model, "_sr_rows", lambda: losses.append(trained(model, batch)))
+    expected = terms_of(model, batch) * ACTIVE.penalty(rows)
+    assert (losses[0] - own).item() == pytest.approx(expected.item(), rel=0.01)
 
 
 def test_the_rows_are_those_the_model_itself_computes(name, made):
