@@ -62,6 +62,7 @@ def test_a_loss_alone_begins_as_the_model_does_by_default(loss, model):
         ("ENMF", "spectral", 0),
         ("LightGCN", "spectral", 0),
         ("KGCN", "spectral", 0),
+        ("KGNNLS", "spectral", 0),
         ("LINE", "spectral", 0),
         ("NGCF", "spectral", 0),
         ("NeuMF", "spectral", 0),
