@@ -64,6 +64,7 @@ def test_a_loss_alone_begins_as_the_model_does_by_default(loss, model):
         ("KGCN", "spectral", 0),
         ("KGNNLS", "spectral", 0),
         ("LINE", "spectral", 0),
+        ("NCL", "spectral", 0),
         ("NGCF", "spectral", 0),
         ("NeuMF", "spectral", 0),
         ("SGL", "spectral", 0),
