@@ -32,15 +32,16 @@ def check_mixed_precision(config: Any) -> None:
     unable = name in _UNABLE and is_recboles(config.model_class)
     if config["enable_amp"] and unable and not _by_fast(config):
         raise InputError(
-            f"enable_amp: expected False for {name} by RecBole's own propagation or scattering, "
-            "for which torch has no half precision, got True; drop the key" + _or_fast(config)
+            f"enable_amp: expected False for {name}, {_why(config)}, got True; drop the key"
+            + (", or set sr_fast: True" if _by_fast(config, fast=True) else "")
         )
 
 
-def _or_fast(config: Any) -> str:
-    return ", or set sr_fast: True" if _by_fast(config, fast=True) else ""
-
-
 def _by_fast(config: Any, fast: bool | None = None) -> bool:
-    # NCL's trainer asks for mixed precision on GPUs alone, where it has not been tried.
     return config["model"] != "NCL" and accelerated(config, fast)
+
+
+def _why(config: Any) -> str:
+    if accelerated(config):
+        return "whose trainer asks for it on GPUs alone, where it has not been tried"
+    return "as torch has no half precision for RecBole's propagation or scattering in it"

@@ -25,6 +25,7 @@ def test_a_model_without_half_precision_is_refused_before_training(name, fast, e
     with pytest.raises(InputError, match=f"enable_amp: expected False for {name}") as error:
         experiment(name, "tiny", **settings)
     assert ("sr_fast: True" in str(error.value)) == (name in BY_SR_FAST)
+    assert ("GPUs alone" in str(error.value)) == (fast and name == "NCL")
 
 
 def test_node_dropout_takes_ngcf_back_to_coordinates(experiment, tiny):
