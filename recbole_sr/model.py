@@ -159,7 +159,7 @@ class RegularizedModel(_Model):
         self.sr_seen.update(["recommendation", *rows])
         if not rows:
             return loss
-        # Ours is a mean over the batch.
+        # What sr_loss puts in its place is a mean.
         terms = 1 if phase.loss else representation.find(type(self)).terms(self, interaction)
         return _add(loss, terms * _penalty(phase, rows))
 

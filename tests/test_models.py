@@ -56,7 +56,7 @@ def loss_of(model, batch):
     return sum(loss) if isinstance(loss, tuple) else loss
 
 
-def trained(model, batch):
+def loss_in_training(model, batch):
     """The loss of a batch, with the same random draws each time."""
     model.train()  # SGL draws its graphs here
     seed()
@@ -120,15 +120,17 @@ def test_the_penalty_moves_what_it_claims(name, made):
 def test_a_loss_is_a_sum_where_the_registry_says_so(name, made):
     batch = batch_of(made)
     # Random draws, and parts that do not depend on the batch, leave it between 0.9 and 2.1.
-    growth = trained(made.model, cat_interactions([batch, batch])) / trained(made.model, batch)
+    growth = loss_in_training(made.model, cat_interactions([batch, batch])) / loss_in_training(
+        made.model, batch
+    )
     assert (terms_of(made.model, batch) > 1) == (growth > 1.5)
 
 
 def test_a_weight_counts_as_much_in_a_sum_as_in_a_mean(name, made):
     model, batch, losses = made.model, batch_of(made), []
-    own = trained(copy.deepcopy(model), batch)  # a step may change what the next one draws
+    own = loss_in_training(copy.deepcopy(model), batch)  # a step may change what the next one draws
     with model.sr_regularized(ACTIVE, BOTH):
-        rows = recorded(model, "_sr_rows", lambda: losses.append(trained(model, batch)))
+        rows = recorded(model, "_sr_rows", lambda: losses.append(loss_in_training(model, batch)))
     expected = terms_of(model, batch) * ACTIVE.penalty(rows)
     assert (losses[0] - own).item() == pytest.approx(expected.item(), rel=0.01)
 
