@@ -63,6 +63,7 @@ def test_a_loss_alone_begins_as_the_model_does_by_default(loss, model):
         ("LightGCN", "spectral", 0),
         ("KGCN", "spectral", 0),
         ("KGNNLS", "spectral", 0),
+        ("KTUP", "spectral", 0),
         ("LINE", "spectral", 0),
         ("NCL", "spectral", 0),
         ("NGCF", "spectral", 0),
