@@ -58,8 +58,8 @@ def loss_of(model, batch):
 
 def loss_in_training(model, batch):
     """The loss of a batch, with the same random draws each time."""
-    model.train()  # SGL draws its graphs here
     seed()
+    model.train()  # SGL draws its graphs here
     return loss_of(model, copy.deepcopy(batch))
 
 
@@ -102,11 +102,9 @@ def test_the_penalty_moves_what_it_claims(name, made):
     batch = batch_of(made)
 
     def gradients(phase):
-        seed()
-        made.model.train()
         made.model.zero_grad()
         with made.model.sr_regularized(phase, BOTH):
-            loss_of(made.model, copy.deepcopy(batch)).backward()
+            loss_in_training(made.model, batch).backward()
         return {k: p.grad for k, p in made.model.named_parameters() if p.grad is not None}
 
     without, with_penalty = gradients(Phase("main")), gradients(ACTIVE)
