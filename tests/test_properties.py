@@ -89,6 +89,32 @@ def test_every_cell_runs(loss, warm, tiny):
     assert (result["sr"]["switch_epoch"] == 5) is (WARM[warm] is not None)
 
 
+@pytest.mark.parametrize("start", [[], ["warm/none.yaml"], ["warm/stable_rank.yaml"]])
+@pytest.mark.parametrize("model", MODELS)
+def test_uniformity_kept_on_changes_the_main_phase_alone(model, start):
+    kept = Config(model, "ml-100k", [*start, "main/uniformity.yaml"])
+    off = Config(model, "ml-100k", start)
+    ours, plain = kept.options.schedule(), off.options.schedule()
+    assert ours.main.regularizers == {"uniformity": 0.1}
+    assert ours.main.uniformity_rows == 512
+    assert plain.main.regularizers == {}
+    assert (ours.warming, ours.warm.regularizers) == (plain.warming, plain.warm.regularizers)
+    for key in ("sr_loss", "sr_init", "learning_rate", "train_batch_size"):
+        assert kept[key] == off[key]
+
+
+def test_uniformity_kept_on_keeps_the_tables_apart(tiny):
+    settings = {**tiny, "epochs": 10, "stopping_step": 100}
+
+    def final_rank(*files):
+        result = run_recbole_sr("BPR", "tiny", files, settings, saved=False)
+        return result["sr"]["epochs"][-1]["stable_rank"]
+
+    kept, off = final_rank("main/uniformity.yaml"), final_rank()
+    assert kept["user"] > off["user"]
+    assert kept["item"] > off["item"]
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("loss", "pairs"), [("bpr", 16384), ("ssm", 16384), ("directau", 8192)])
 def test_the_published_recipe(loss, pairs, model):
