@@ -11,6 +11,10 @@ from benchmarks.rank import OBJECTIVES, PAIRS, negatives
 MORE: dict[str, dict[str, Any]] = {
     "BPR, 16 negatives, by sr_loss: bpr": {"sr_loss": "bpr", **negatives(16)},
     "BPR, 1 negative + stable rank 0.03": {"sr_main_regularizers": {"stable_rank": 0.03}},
+    "BPR, 1 negative + uniformity 0.1 on 512 rows": {
+        "sr_main_regularizers": {"uniformity": 0.1},
+        "sr_uniformity_rows": 512,
+    },
     "alignment + uniformity 1.0 on 1,024 rows": {
         "sr_loss": "align",
         "sr_main_regularizers": {"uniformity": 1.0},
