@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["log_mean_kernel", "log_mean_kernel_reference"]
 
-_BLOCK = 512  # rows of the kernel alive at a time
+_BLOCK = 256  # rows of the kernel alive at a time
 
 
 def log_mean_kernel(x: Tensor) -> Tensor:
@@ -85,17 +85,30 @@ class _LogMeanKernel(torch.autograd.Function):
 def _sum_kernel(x: Tensor, with_pull: bool) -> tuple[Tensor, Tensor]:
     r"""Sum of the kernel over :math:`i < j`, and :math:`\sum_j K_{ij} (x_j - x_i)`, ``(N, D)``.
 
-    Each block of rows meets only the rows from its own first on: K is symmetric, so what is above
-    the diagonal serves both sides.
+    Each block of rows meets itself and, once for both sides, the rows that come after it.
     """
-    squares = x.square().sum(-1)
+    squares = x.square().sum(-1, keepdim=True)
     total, pull = x.new_zeros(()), torch.zeros_like(x)
     for start in range(0, len(x), _BLOCK):
-        rows, rest = x[start : start + _BLOCK], x[start:]
-        kernel = torch.addmm(squares[start:], rows, rest.mT, beta=-2, alpha=4)
-        kernel.sub_(2 * squares[start : start + _BLOCK, None]).exp_().triu_(1)
-        total += kernel.sum()
+        block, after = slice(start, start + _BLOCK), slice(start + _BLOCK, None)
+        kernel = _kernel(x[block], squares[block], x[block], squares[block]).fill_diagonal_(0)
+        total += kernel.sum() / 2
         if with_pull:
-            pull[start : start + _BLOCK] += kernel @ rest - kernel.sum(1, keepdim=True) * rows
-            pull[start:] += kernel.mT @ rows - kernel.sum(0)[:, None] * rest
+            pull[block] += _pull(kernel, x[block], x[block])
+        if start + _BLOCK < len(x):
+            kernel = _kernel(x[block], squares[block], x[after], squares[after])
+            total += kernel.sum()
+            if with_pull:
+                pull[block] += _pull(kernel, x[block], x[after])
+                pull[after] += _pull(kernel.mT, x[after], x[block])
     return total, pull
+
+
+def _kernel(x: Tensor, x_squares: Tensor, y: Tensor, y_squares: Tensor) -> Tensor:
+    """Of each row of ``x`` with each of ``y``; the squared lengths are columns."""
+    exponents = torch.addmm(y_squares.mT, x, y.mT, beta=-2, alpha=4)
+    return exponents.sub_(2 * x_squares).exp_()
+
+
+def _pull(kernel: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return kernel @ y - kernel.sum(1, keepdim=True) * x
