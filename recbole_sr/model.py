@@ -155,7 +155,7 @@ class RegularizedModel(_Model):
                 else:
                     with self._sr_replacing_loss(ours):
                         loss = loss_of(self._sr_with_negatives(interaction), *args, **kw)
-        rows = self._sr_rows(interaction, calls) if phase.regularizes else {}
+        rows = self._sr_rows(phase, interaction, calls) if phase.regularizes else {}
         self.sr_seen.update(["recommendation", *rows])
         if not rows:
             return loss
@@ -232,15 +232,17 @@ class RegularizedModel(_Model):
             finally:
                 del self._sr_calls
 
-    def _sr_rows(self, interaction: Any, calls: Mapping[str, Call]) -> dict[str, list[Tensor]]:
-        """The trainable rows of the batch's distinct ids, for each side to be regularised."""
+    def _sr_rows(
+        self, phase: Phase, interaction: Any, calls: Mapping[str, Call]
+    ) -> dict[str, list[Tensor]]:
+        """The trainable rows of the batch that the phase reads, for each side to be regularised."""
         rows = {}
         for side in self.sr_sides:
             column = self.sr_columns[side]
             ids = _distinct(interaction, self.sr_columns["user"], column)
             if ids is not None:
                 source = representation.find(type(self)).side(side)
-                found = source.rows(Step(self, interaction, calls, column), ids)
+                found = source.rows(Step(self, interaction, calls, column), phase.sample(ids))
                 rows[side] = [x for x in found if x.requires_grad]
         return {side: matrices for side, matrices in rows.items() if matrices}
 

@@ -54,6 +54,26 @@ class Phase:
         """Whether the phase has a penalty."""
         return any(self.regularizers.values()) or self.control is not None
 
+    def sample(self, ids: Tensor) -> Tensor:
+        """The ids whose rows the penalty reads: all, or those drawn where uniformity is alone.
+
+        What looks rows up then looks up no others.
+
+        Args:
+            ids: ``(N,)``, distinct.
+
+        Returns:
+            ``(M,)`` of them, ``M`` at most ``uniformity_rows``; all where a penalty wants all.
+
+        Example:
+            >>> import torch
+            >>> len(Phase("main", {"uniformity": 0.1}, uniformity_rows=3).sample(torch.arange(9)))
+            3
+
+        """
+        others = any(weight for name, weight in self.regularizers.items() if name != "uniformity")
+        return ids if others or self.control is not None else self._some(ids)
+
     def penalty(self, rows: Mapping[str, Sequence[Tensor]]) -> Tensor:
         r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)` + control.
 
@@ -78,10 +98,10 @@ class Phase:
 
     def _regularize(self, name: str, matrices: Sequence[Tensor]) -> Tensor:
         if name == "uniformity":
-            matrices = [self._some_rows(x) for x in matrices]
+            matrices = [self._some(x) for x in matrices]
         return torch.stack([REGULARIZERS[name](x) for x in matrices]).mean()
 
-    def _some_rows(self, x: Tensor) -> Tensor:
+    def _some(self, x: Tensor) -> Tensor:
         limit = self.uniformity_rows
         if limit is None or limit >= len(x):
             return x

@@ -104,7 +104,7 @@ def test_padding_is_never_regularised(built):
     batch["user_id"][0] = 0
     batch["item_id"][0] = 0
     captured = {"": Call((), model.forward())} if isinstance(model, LightGCN) else {}
-    rows = model._sr_rows(batch, captured)
+    rows = model._sr_rows(Phase("warm", {"stable_rank": 1.0}), batch, captured)
     assert len(rows["user"][0]) == len(set(batch["user_id"].tolist()) - {0})
     items = set(batch["item_id"].tolist()) | set(batch["neg_item_id"].tolist())
     assert len(rows["item"][0]) == len(items - {0})
@@ -144,11 +144,12 @@ def test_an_epoch_in_which_nothing_was_regularised_fails(built):
     batch = copy.deepcopy(batch)
     for field in ("user_id", "item_id", "neg_item_id"):
         del batch.interaction[field]
+    phase = Phase("warm", {"stable_rank": 1.0})
     with (
         pytest.raises(RuntimeError, match="the warm phase regularised no user in a whole epoch"),
-        model.sr_regularized(Phase("warm", {"stable_rank": 1.0}), BOTH),
+        model.sr_regularized(phase, BOTH),
     ):
-        assert model._sr_rows(batch, {}) == {}
+        assert model._sr_rows(phase, batch, {}) == {}
 
 
 def test_nothing_is_left_on_the_model_even_after_an_error(built):

@@ -50,6 +50,32 @@ def test_uniformity_of_some_rows_is_that_of_rows_drawn_by_torch():
     assert not torch.equal(phase.penalty({"user": [x]}), value)  # others the next time
 
 
+def test_rows_drawn_before_or_after_they_are_looked_up_are_the_same():
+    table, ids = torch.randn(50, 4), torch.randperm(50)[:30]
+    phase = Phase("main", {"uniformity": 1.0}, uniformity_rows=10)
+    torch.manual_seed(0)
+    after = phase.penalty({"user": [table[ids]]})
+    torch.manual_seed(0)
+    drawn = phase.sample(ids)
+    assert len(drawn) == 10
+    assert torch.equal(phase.penalty({"user": [table[drawn]]}), after)
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        Phase("main", {"uniformity": 1.0}),
+        Phase("main", {"uniformity": 1.0, "stable_rank": 0.1}, uniformity_rows=10),
+        Phase("main", control=RankControl({"user": 2.0}), uniformity_rows=10),
+        Phase("main", {"uniformity": 1.0}, uniformity_rows=30),
+    ],
+)
+def test_no_rows_are_drawn_where_a_penalty_wants_all(phase):
+    ids, before = torch.arange(30), torch.get_rng_state()
+    assert torch.equal(phase.sample(ids), ids)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_uniformity_of_some_rows_comes_near_that_of_all():
     x = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0))
     phase = Phase("main", {"uniformity": 1.0}, uniformity_rows=1000)
