@@ -43,7 +43,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 
 def course(dataset: str, settings: dict[str, Any], seed: int) -> list[float]:
     """Mean stable rank of both tables at the start and as `SHOWN`, then validation NDCG@20."""
-    run = experiment("BPR", dataset, True, **study_settings(), **settings, seed=seed)
+    run = experiment("BPR", dataset, True, **{**study_settings(), **settings}, seed=seed)
     ranks = [_stable_rank(run)]
     for epoch in range(1, EPOCHS + 1):
         train(run)

@@ -41,6 +41,10 @@ _WHETHER: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("sr_init_degree_power", "sr_init_sweeps", "sr_init_power", "sr_init_margin"),
     ),
 }
+# What a model's file keeps on beside the objective and the start that it gives, and the keys that
+# make them others, beside which it was not measured.
+_KEPT_ON = ("sr_main_regularizers", "sr_uniformity_rows")
+_OBJECTIVE = ("sr_loss", "sr_init", "sr_warm_epochs", "sr_target_rank")
 
 
 class _Loader(yaml.SafeLoader):
@@ -52,7 +56,8 @@ class Config(recbole.config.Config):
 
     Precedence, as in RecBole: command line > ``config_dict`` > ``config_file_list`` > defaults.
     The defaults are RecBole's, then ``properties/stable_rank.yaml``, then
-    ``properties/model/<Model>.yaml``.
+    ``properties/model/<Model>.yaml``, whose ``sr_main_regularizers`` goes with the loss and the
+    start of that file: where others are asked for, it has to be asked for too.
 
     Four things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
     ``config_dict`` is left as it was; a sequential model with the loss ``CE`` samples no negatives
@@ -153,10 +158,13 @@ class Config(recbole.config.Config):
         self._set_train_neg_sample_args()  # RecBole's own form of none
 
     def _sr_settings(self) -> dict[str, Any]:
-        """What ``Options`` has to judge: the keys given, over defaults unless published."""
-        if self.external_config_dict.get("sr_published") is True:
-            return {**without_sr(self.final_config_dict), **self.external_config_dict}
-        return self.final_config_dict
+        """What ``Options`` has to judge: the keys given, over the defaults that go with them."""
+        given, defaults = self.external_config_dict, self.internal_config_dict
+        if given.get("sr_published") is True:
+            return {**without_sr(self.final_config_dict), **given}
+        others = any(self.final_config_dict.get(key) != defaults.get(key) for key in _OBJECTIVE)
+        dropped = [key for key in _KEPT_ON if others and key not in given]
+        return {key: value for key, value in self.final_config_dict.items() if key not in dropped}
 
     def _check_use(self) -> None:
         """Refuse keys that say how to do what this model does not do unless told to."""

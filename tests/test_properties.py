@@ -21,6 +21,7 @@ GRID = {
 WEIGHT = {"bpr": 0.03, "ssm": 0.03, "align": 0.3, "directau": 0.3, "directau_large": 0.3}
 WARM = {"none": None, "stable_rank": "stable_rank", "uniformity": "uniformity", "spectral": None}
 MODELS = ["BPR", "LightGCN"]
+KEPT_ON = {"uniformity": 0.1}, 512  # weights and rows of the main phase, these models' default
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -89,14 +90,52 @@ def test_every_cell_runs(loss, warm, tiny):
     assert (result["sr"]["switch_epoch"] == 5) is (WARM[warm] is not None)
 
 
-@pytest.mark.parametrize("start", [[], ["warm/none.yaml"], ["warm/stable_rank.yaml"]])
+def kept_on(config):
+    main = config.options.schedule().main
+    return main.regularizers, main.uniformity_rows
+
+
 @pytest.mark.parametrize("model", MODELS)
+def test_uniformity_is_kept_on_beside_a_models_own_loss_and_start(model):
+    default = Config(model, "ml-100k")
+    assert kept_on(default) == KEPT_ON
+    for files in (["main/uniformity.yaml"], ["warm/spectral.yaml"]):
+        assert Config(model, "ml-100k", files).options == default.options
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sr_init": "model"},
+        {"sr_loss": "ssm"},
+        {"sr_loss": "bpr"},
+        {"sr_warm_epochs": 3},
+        {"sr_target_rank": 8},
+        {"sr_published": True},
+    ],
+)
+def test_another_objective_or_start_has_uniformity_where_it_asks_for_it(other, model):
+    assert kept_on(Config(model, "ml-100k", config_dict=other)) == ({}, None)
+    if "sr_published" not in other:
+        asked = {**other, "sr_main_regularizers": {"uniformity": 0.5}}
+        assert kept_on(Config(model, "ml-100k", config_dict=asked)) == ({"uniformity": 0.5}, None)
+
+
+def test_a_weight_of_ones_own_takes_the_place_of_the_default():
+    own = Config("BPR", "ml-100k", config_dict={"sr_main_regularizers": {"uniformity": 0.5}})
+    assert kept_on(own) == ({"uniformity": 0.5}, 512)
+    off = Config("BPR", "ml-100k", config_dict={"sr_main_regularizers": {}})
+    assert not off.options.schedule().main.active
+
+
+@pytest.mark.parametrize("start", [[], ["warm/none.yaml"], ["warm/stable_rank.yaml"]])
+@pytest.mark.parametrize("model", ["NGCF", "DGCF"])
 def test_uniformity_kept_on_changes_the_main_phase_alone(model, start):
     kept = Config(model, "ml-100k", [*start, "main/uniformity.yaml"])
     off = Config(model, "ml-100k", start)
     ours, plain = kept.options.schedule(), off.options.schedule()
-    assert ours.main.regularizers == {"uniformity": 0.1}
-    assert ours.main.uniformity_rows == 512
+    assert kept_on(kept) == KEPT_ON
     assert plain.main.regularizers == {}
     assert (ours.warming, ours.warm.regularizers) == (plain.warming, plain.warm.regularizers)
     for key in ("sr_loss", "sr_init", "learning_rate", "train_batch_size"):
@@ -106,11 +145,11 @@ def test_uniformity_kept_on_changes_the_main_phase_alone(model, start):
 def test_uniformity_kept_on_keeps_the_tables_apart(tiny):
     settings = {**tiny, "epochs": 10, "stopping_step": 100}
 
-    def final_rank(*files):
-        result = run_recbole_sr("BPR", "tiny", files, settings, saved=False)
+    def final_rank(**more):
+        result = run_recbole_sr("BPR", "tiny", config_dict={**settings, **more}, saved=False)
         return result["sr"]["epochs"][-1]["stable_rank"]
 
-    kept, off = final_rank("main/uniformity.yaml"), final_rank()
+    kept, off = final_rank(), final_rank(sr_main_regularizers={})
     assert kept["user"] > off["user"]
     assert kept["item"] > off["item"]
 

@@ -22,7 +22,7 @@ def study(experiment, tiny, tmp_path):
     results = []
     for variant, warm in (("default", 2), ("none", 0)):
         folder = tmp_path / "study" / "runs" / f"BPR-tiny-{variant}-2020"
-        made = experiment("BPR", "tiny", **tiny, epochs=4, sr_warm_epochs=warm)
+        made = experiment("BPR", "tiny", **tiny, epochs=4, sr_init="model", sr_warm_epochs=warm)
         outcome = made.train(saved=True, verbose=False, folder=str(folder))
         labels = {"model": "BPR", "dataset": "tiny", "variant": variant, "seed": 2020}
         RunFolder(folder).write("request.json", labels)
