@@ -25,6 +25,13 @@ ACTIVE = Phase("warm", {"stable_rank": 1.0})
 BOTH = ("user", "item")
 
 
+class Some(Phase):
+    """Reads a few rows, and not in the order of their ids, as uniformity does."""
+
+    def sample(self, ids):
+        return ids.flip(0)[:5]
+
+
 @pytest.fixture(params=sorted(CONTRACT))
 def name(request):
     return request.param
@@ -132,16 +139,18 @@ def test_a_weight_counts_as_much_in_a_sum_as_in_a_mean(name, made):
     assert (losses[0] - own).item() == pytest.approx(expected.item(), rel=0.01)
 
 
-def test_the_rows_are_those_the_model_itself_computes(name, made):
+@pytest.mark.parametrize("phase", [ACTIVE, Some("main", {"uniformity": 1.0})], ids=["all", "some"])
+def test_the_rows_are_those_the_model_itself_computes(phase, name, made):
     model, batch = made.model, batch_of(made)
     model.train().eval()  # SGL draws its graphs in train()
     seed()
-    with model.sr_regularized(ACTIVE, BOTH):
+    with model.sr_regularized(phase, BOTH):
         rows = recorded(model, "_sr_rows", lambda: loss_of(model, batch))
     for side in BOTH:
         ids = [batch[f] for f in model.sr_columns[side].fields if f in batch]
         ids = torch.cat([found.flatten() for found in ids]).tolist() if ids else range(61)
-        expected = CONTRACT[name].rows(model, batch, side, torch.tensor(sorted({*ids} - {0})))
+        read = phase.sample(torch.tensor(sorted({*ids} - {0})))
+        expected = CONTRACT[name].rows(model, batch, side, read)
         for ours, theirs in zip(rows.get(side, []), expected, strict=True):
             torch.testing.assert_close(ours, theirs)
 
