@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["log_mean_kernel", "log_mean_kernel_reference"]
 
-_BLOCK = 256  # rows of the kernel alive at a time
+_BLOCK = 512  # rows of the kernel alive at a time
 
 
 def log_mean_kernel(x: Tensor) -> Tensor:
