@@ -102,6 +102,9 @@ class Config(recbole.config.Config):
         self["sr_warm_regularizers"] = self.options.warm_regularizers  # what null stands for
         if self.options.sr_loss != "model":
             self._prepare_loss()
+        for key in ("sr_warm_regularizers", "sr_main_regularizers"):
+            if self[key].get("alignment"):
+                find_loss(self.model_class, f"{key}: expected no alignment")
         self.parameters["Stable Rank"] = list(Options.model_fields)
 
     @classmethod

@@ -88,7 +88,8 @@ def sampled_softmax(
 def alignment(user: Tensor, positive: Tensor) -> Tensor:
     r"""Squared distance of the two unit vectors of a pair, :math:`\|\hat u - \hat p\|^2`.
 
-    Alone it is least where all vectors are one: a phase that uses it needs a regulariser.
+    Alone it is least where all vectors are one: a phase that has nothing beside it needs a
+    regulariser.
 
     Args:
         user: ``(B, D)``.

@@ -15,7 +15,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_sr import representation
-from recbole_sr.losses import Loss
+from recbole_sr.losses import Loss, alignment
 from recbole_sr.objective import Phase
 from recbole_sr.repairs import repaired
 from recbole_sr.snapshot import as_before
@@ -59,7 +59,7 @@ def inject(model_class: type) -> Any:
 
 
 class RegularizedModel(_Model):
-    """Mixin: gives the model's loss the phase's loss and penalty."""
+    """Mixin: gives the model's loss the phase's loss, alignment and penalty."""
 
     # Class attributes, so that a model outside a phase carries nothing of ours: it deep-copies,
     # pickles and saves as RecBole's does.
@@ -96,7 +96,8 @@ class RegularizedModel(_Model):
     def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """RecBole's loss with the phase's in place of its recommendation loss, plus the penalty.
 
-        The penalty is added to the first part; a model's other losses stay as they are.
+        The pairs' alignment and the penalty are added to the first part; a model's other losses
+        stay as they are.
         """
         return self._sr_loss(super().calculate_loss, interaction, *args, **kwargs)
 
@@ -155,13 +156,14 @@ class RegularizedModel(_Model):
                 else:
                     with self._sr_replacing_loss(ours):
                         loss = loss_of(self._sr_with_negatives(interaction), *args, **kw)
-        rows = self._sr_rows(phase, interaction, calls) if phase.regularizes else {}
-        self.sr_seen.update(["recommendation", *rows])
-        if not rows:
-            return loss
         # What sr_loss puts in its place is a mean.
         terms = 1 if phase.loss else representation.find(type(self)).terms(self, interaction)
-        return _add(loss, terms * _penalty(phase, rows))
+        if phase.alignment:
+            aligned = self._sr_pairs(alignment, 0, interaction, calls)
+            loss = _add(loss, terms * phase.alignment * aligned)
+        rows = self._sr_rows(phase, interaction, calls) if phase.regularizes else {}
+        self.sr_seen.update(["recommendation", *rows])
+        return _add(loss, terms * _penalty(phase, rows)) if rows else loss
 
     @contextmanager
     def _sr_replacing_loss(self, ours: Callable[[], Tensor]) -> Iterator[None]:

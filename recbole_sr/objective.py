@@ -21,7 +21,8 @@ class Phase:
 
     Attributes:
         name: shown to the user, ``warm`` or ``main``.
-        regularizers: weight of each entry of :data:`~recbole_sr.regularizers.REGULARIZERS`.
+        regularizers: weight of each entry of :data:`~recbole_sr.regularizers.REGULARIZERS`, and of
+            ``alignment``, which reads the batch's pairs and not one side's rows.
         loss: takes the place of the model's own recommendation loss; None keeps the model's.
         negatives: how many negatives a pair has in ``loss``; 0 where it wants none.
         uniformity_rows: on how many rows, drawn anew each time, uniformity is measured; None
@@ -47,12 +48,25 @@ class Phase:
     @property
     def active(self) -> bool:
         """Whether the phase changes the model's own loss in any way."""
-        return self.regularizes or self.loss is not None
+        return self.regularizes or self.loss is not None or self.alignment > 0
 
     @property
     def regularizes(self) -> bool:
-        """Whether the phase has a penalty."""
-        return any(self.regularizers.values()) or self.control is not None
+        """Whether the phase has a penalty on the rows of a side."""
+        return bool(self._of_rows) or self.control is not None
+
+    @property
+    def alignment(self) -> float:
+        """The weight of the pairs' alignment beside the loss."""
+        return self.regularizers.get("alignment", 0.0)
+
+    @property
+    def _of_rows(self) -> dict[str, float]:
+        return {
+            name: weight
+            for name, weight in self.regularizers.items()
+            if weight and name != "alignment"
+        }
 
     def sample(self, ids: Tensor) -> Tensor:
         """The ids whose rows the penalty reads: all, or those drawn where uniformity is alone.
@@ -71,7 +85,7 @@ class Phase:
             3
 
         """
-        others = any(weight for name, weight in self.regularizers.items() if name != "uniformity")
+        others = self._of_rows.keys() - {"uniformity"}
         return ids if others or self.control is not None else self._some(ids)
 
     def penalty(self, rows: Mapping[str, Sequence[Tensor]]) -> Tensor:
@@ -89,8 +103,7 @@ class Phase:
         """
         terms = [
             weight * torch.stack([self._regularize(name, side) for side in rows.values()]).mean()
-            for name, weight in self.regularizers.items()
-            if weight
+            for name, weight in self._of_rows.items()
         ]
         if self.control is not None:
             terms.append(self.control.penalty(rows))

@@ -21,8 +21,9 @@ __all__ = ["Options"]
 
 
 def _known_regularizer(name: str) -> str:
-    if name not in REGULARIZERS:
-        raise ValueError(f"one of {', '.join(REGULARIZERS)}")
+    known = [*REGULARIZERS, "alignment"]
+    if name not in known:
+        raise ValueError(f"one of {', '.join(known)}")
     return name
 
 

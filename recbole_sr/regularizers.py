@@ -2,7 +2,8 @@
 
 A regulariser takes rows ``(N, D)`` and returns a scalar to be *minimised*. Adding one is a function
 here plus its entry in :data:`REGULARIZERS`; its name is then valid in ``sr_warm_regularizers`` and
-``sr_main_regularizers``.
+``sr_main_regularizers``. Beside these ``alignment`` is valid there, of the batch's pairs, which is
+a loss: :func:`recbole_sr.losses.alignment`.
 
 All of them look at directions only: rows are scaled to unit length, and rows of length zero count
 for nothing. Half precision is computed in float32, also inside autocast, and an empty batch is

@@ -86,8 +86,12 @@ def named(model_name: str) -> Representations:
     )
 
 
-def find_loss(model_class: type) -> str:
+def find_loss(model_class: type, expected: str = "sr_loss: expected 'model'") -> str:
     """Path of the module whose recommendation loss ``sr_loss`` can replace.
+
+    Args:
+        model_class: a model of the registry.
+        expected: what a message says was expected for a model that has none.
 
     Raises:
         InputError: the model is not listed, or its loss cannot be split.
@@ -102,9 +106,9 @@ def find_loss(model_class: type) -> str:
     if path is None:
         able = [name for name, where in REPRESENTATIONS.items() if where.loss is not None]
         raise InputError(
-            f"sr_loss: expected 'model' for {model_class.__name__}, whose recommendation loss is "
-            "no function of dot products alone or cannot be told from its other losses; keep "
-            f"sr_loss: model, or use one of {', '.join(able)}"
+            f"{expected} for {model_class.__name__}, whose recommendation loss is no function of "
+            "dot products alone or cannot be told from its other losses; drop it, or use one of "
+            + ", ".join(able)
         )
     return path
 

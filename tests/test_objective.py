@@ -35,6 +35,9 @@ def test_a_phase_without_weights_loss_or_control_is_not_active():
     assert not Phase("main").active
     assert not Phase("main", {"stable_rank": 0.0}).active
     assert Phase("main", {"stable_rank": 1e-9}).active
+    assert not Phase("main", {"alignment": 0.0}).active
+    assert Phase("main", {"alignment": 1e-9}).active
+    assert not Phase("main", {"alignment": 1e-9}).regularizes  # it reads pairs, no side's rows
     assert Phase("main", loss=bpr).active
     assert not Phase("main", loss=bpr).regularizes
     assert Phase("main", control=RankControl({"user": 2.0})).regularizes
@@ -59,6 +62,21 @@ def test_rows_drawn_before_or_after_they_are_looked_up_are_the_same():
     drawn = phase.sample(ids)
     assert len(drawn) == 10
     assert torch.equal(phase.penalty({"user": [table[drawn]]}), after)
+
+
+def test_alignment_leaves_rows_and_penalty_to_uniformity():
+    x, ids = torch.randn(50, 4), torch.arange(50)
+    both = Phase("main", {"alignment": 0.5, "uniformity": 1.0}, uniformity_rows=10)
+    alone = Phase("main", {"uniformity": 1.0}, uniformity_rows=10)
+    drawn, penalties = [], []
+    for phase in (both, alone):
+        torch.manual_seed(0)
+        drawn.append(phase.sample(ids))
+        penalties.append(phase.penalty({"user": [x]}))
+    assert both.alignment == 0.5
+    assert len(drawn[0]) == 10
+    assert torch.equal(*drawn)
+    assert torch.equal(*penalties)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,28 @@ def test_alignment_with_uniformity_is_direct_au(experiment, tiny):
     torch.testing.assert_close(loss_of(model, batch, phase), expected)
 
 
+def test_alignment_beside_a_loss_is_that_of_the_batchs_pairs(made):
+    model, batch = made.model, first_batch(made)
+    users = vectors(model, batch, "user", torch.arange(model.n_users))
+    items = vectors(model, batch, "item", torch.arange(model.n_items))
+    unit = [x / x.norm(dim=-1, keepdim=True) for x in (users, items)]
+    pairs = zip(batch["user_id"], batch["item_id"], strict=True)
+    apart = torch.stack([(unit[0][u] - unit[1][i]).square().sum() for u, i in pairs]).mean()
+    for own in (Phase("main"), Phase("main", loss=bpr, negatives=NEGATIVES)):
+        beside = replace(own, regularizers={"alignment": 0.7})
+        added = loss_of(model, batch, beside) - loss_of(model, batch, own)
+        torch.testing.assert_close(added.sum(), 0.7 * apart, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", ["sr_warm_regularizers", "sr_main_regularizers"])
+def test_alignment_beside_a_loss_of_no_products_is_refused(key):
+    expected = f"{key}: expected no alignment for NeuMF, whose recommendation loss is no function"
+    with pytest.raises(InputError, match=expected):
+        Config("NeuMF", "ml-100k", config_dict={key: {"alignment": 0.1}, "sr_warm_epochs": 1})
+    some = {"alignment": 0.0, "uniformity": 0.1}
+    assert Config("NeuMF", "ml-100k", config_dict={key: some, "sr_warm_epochs": 1})
+
+
 @pytest.mark.parametrize("model", GENERAL)
 def test_alignment_samples_no_negatives_and_is_evaluated_as_ever(model, experiment, tiny):
     settings = settings_of(model, tiny)
