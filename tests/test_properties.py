@@ -20,8 +20,13 @@ GRID = {
 # What the warm phase of the stable rank weighs beside each loss.
 WEIGHT = {"bpr": 0.03, "ssm": 0.03, "align": 0.3, "directau": 0.3, "directau_large": 0.3}
 WARM = {"none": None, "stable_rank": "stable_rank", "uniformity": "uniformity", "spectral": None}
-MODELS = ["BPR", "LightGCN"]
-KEPT_ON = {"uniformity": 0.1}, 512  # weights and rows of the main phase, these models' default
+# Weights and rows of the main phase, by file of main/, and which of them is a model's default.
+KEPT_ON = {
+    "alignment": ({"alignment": 1.0, "uniformity": 2.0}, 512),
+    "uniformity": ({"uniformity": 0.1}, 512),
+}
+BY_DEFAULT = {"BPR": "alignment", "LightGCN": "uniformity"}
+MODELS = [*BY_DEFAULT]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -96,10 +101,10 @@ def kept_on(config):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_uniformity_is_kept_on_beside_a_models_own_loss_and_start(model):
+def test_what_a_model_keeps_on_beside_its_own_loss_and_start(model):
     default = Config(model, "ml-100k")
-    assert kept_on(default) == KEPT_ON
-    for files in (["main/uniformity.yaml"], ["warm/spectral.yaml"]):
+    assert kept_on(default) == KEPT_ON[BY_DEFAULT[model]]
+    for files in ([f"main/{BY_DEFAULT[model]}.yaml"], ["warm/spectral.yaml"]):
         assert Config(model, "ml-100k", files).options == default.options
 
 
@@ -115,7 +120,7 @@ def test_uniformity_is_kept_on_beside_a_models_own_loss_and_start(model):
         {"sr_published": True},
     ],
 )
-def test_another_objective_or_start_has_uniformity_where_it_asks_for_it(other, model):
+def test_another_objective_or_start_keeps_on_what_it_asks_for(other, model):
     assert kept_on(Config(model, "ml-100k", config_dict=other)) == ({}, None)
     if "sr_published" not in other:
         asked = {**other, "sr_main_regularizers": {"uniformity": 0.5}}
@@ -129,20 +134,21 @@ def test_a_weight_of_ones_own_takes_the_place_of_the_default():
     assert not off.options.schedule().main.active
 
 
+@pytest.mark.parametrize("main", KEPT_ON)
 @pytest.mark.parametrize("start", [[], ["warm/none.yaml"], ["warm/stable_rank.yaml"]])
 @pytest.mark.parametrize("model", ["NGCF", "DGCF"])
-def test_uniformity_kept_on_changes_the_main_phase_alone(model, start):
-    kept = Config(model, "ml-100k", [*start, "main/uniformity.yaml"])
+def test_what_is_kept_on_changes_the_main_phase_alone(model, start, main):
+    kept = Config(model, "ml-100k", [*start, f"main/{main}.yaml"])
     off = Config(model, "ml-100k", start)
     ours, plain = kept.options.schedule(), off.options.schedule()
-    assert kept_on(kept) == KEPT_ON
+    assert kept_on(kept) == KEPT_ON[main]
     assert plain.main.regularizers == {}
     assert (ours.warming, ours.warm.regularizers) == (plain.warming, plain.warm.regularizers)
     for key in ("sr_loss", "sr_init", "learning_rate", "train_batch_size"):
         assert kept[key] == off[key]
 
 
-def test_uniformity_kept_on_keeps_the_tables_apart(tiny):
+def test_the_default_keeps_the_tables_apart(tiny):
     settings = {**tiny, "epochs": 10, "stopping_step": 100}
 
     def final_rank(**more):
