@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from recbole_sr.factorization import Factors, above_rounding
 
@@ -85,28 +86,28 @@ def solve_rows(
 
     """
     fixed = torch.from_numpy(others)
-    common = unobserved * fixed.T @ fixed
-    unit = torch.eye(fixed.shape[1])
+    # In the axes of what all rows have in common, which is then diagonal.
+    common, axes = torch.linalg.eigh(unobserved * fixed.T @ fixed)
+    turned = fixed @ axes
     solved = torch.zeros(pairs.shape[0], fixed.shape[1])
     for ids, columns in _by_degree(pairs, fixed.shape[1]):
         penalty = shrinkage * math.sqrt(columns.shape[1] + unobserved * pairs.shape[1])
-        solved[ids] = _fit(fixed[columns], common + penalty * unit)
-    return solved.numpy()
+        scale = (common.clamp(min=0) + penalty).rsqrt()
+        solved[ids] = _fit(embedding(columns, turned).mul_(scale)) * scale
+    return (solved @ axes.T).numpy()
 
 
-def _fit(seen: Tensor, common: Tensor) -> Tensor:
-    r"""Solutions :math:`(C + Z^\top Z)^{-1} Z^\top 1`, ``(B, D)``, for Z ``(B, n, D)``.
+def _fit(seen: Tensor) -> Tensor:
+    r"""Solutions :math:`(I + Z^\top Z)^{-1} Z^\top 1`, ``(B, D)``, for Z ``(B, n, D)``.
 
-    They equal :math:`C^{-1} Z^\top (I + Z C^{-1} Z^\top)^{-1} 1`, whose system is the smaller
-    one where n is less than D, as for most rows.
+    They equal :math:`Z^\top (I + Z Z^\top)^{-1} 1`, whose system is the smaller one where n is
+    less than D, as for most rows.
     """
     count, width = seen.shape[1:]
     if count >= width:
-        return _solve(seen.mT @ seen + common, seen.sum(1))
-    weighted = seen @ torch.linalg.inv(common)
-    kernel = weighted @ seen.mT + torch.eye(count)
-    dual = _solve(kernel, torch.ones(len(seen), count))
-    return (weighted.mT @ dual.unsqueeze(2)).squeeze(2)
+        return _solve(seen.mT @ seen + torch.eye(width), seen.sum(1))
+    dual = _solve(seen @ seen.mT + torch.eye(count), torch.ones(len(seen), count))
+    return (seen.mT @ dual.unsqueeze(2)).squeeze(2)
 
 
 def _solve(systems: Tensor, right: Tensor) -> Tensor:
