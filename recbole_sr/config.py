@@ -41,9 +41,9 @@ _WHETHER: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("sr_init_degree_power", "sr_init_sweeps", "sr_init_power", "sr_init_margin"),
     ),
 }
-# What a model's file keeps on beside the objective and the start that it gives, and the keys that
-# make them others, beside which it was not measured.
-_KEPT_ON = ("sr_main_regularizers", "sr_uniformity_rows")
+# What goes with the objective and the start that a model's file gives, and the keys that make them
+# others, beside which it was not measured.
+_BESIDE = ("sr_main_regularizers", "sr_uniformity_rows", "sr_init_sweeps")
 _OBJECTIVE = ("sr_loss", "sr_init", "sr_warm_epochs", "sr_target_rank")
 
 
@@ -56,8 +56,8 @@ class Config(recbole.config.Config):
 
     Precedence, as in RecBole: command line > ``config_dict`` > ``config_file_list`` > defaults.
     The defaults are RecBole's, then ``properties/stable_rank.yaml``, then
-    ``properties/model/<Model>.yaml``, whose ``sr_main_regularizers`` goes with the loss and the
-    start of that file: where others are asked for, it has to be asked for too.
+    ``properties/model/<Model>.yaml``, whose ``sr_main_regularizers`` and ``sr_init_sweeps`` go with
+    the loss and the start of that file: where others are asked for, they have to be asked for too.
 
     Four things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
     ``config_dict`` is left as it was; a sequential model with the loss ``CE`` samples no negatives
@@ -166,7 +166,7 @@ class Config(recbole.config.Config):
         if given.get("sr_published") is True:
             return {**without_sr(self.final_config_dict), **given}
         others = any(self.final_config_dict.get(key) != defaults.get(key) for key in _OBJECTIVE)
-        dropped = [key for key in _KEPT_ON if others and key not in given]
+        dropped = [key for key in _BESIDE if others and key not in given]
         return {key: value for key, value in self.final_config_dict.items() if key not in dropped}
 
     def _check_use(self) -> None:

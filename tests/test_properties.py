@@ -26,6 +26,7 @@ KEPT_ON = {
     "uniformity": ({"uniformity": 0.1}, 512),
 }
 BY_DEFAULT = {"BPR": "alignment", "LightGCN": "uniformity"}
+SWEEPS = {"BPR": 2, "LightGCN": 0}
 MODELS = [*BY_DEFAULT]
 
 
@@ -104,6 +105,7 @@ def kept_on(config):
 def test_what_a_model_keeps_on_beside_its_own_loss_and_start(model):
     default = Config(model, "ml-100k")
     assert kept_on(default) == KEPT_ON[BY_DEFAULT[model]]
+    assert default.options.sr_init_sweeps == SWEEPS[model]
     for files in ([f"main/{BY_DEFAULT[model]}.yaml"], ["warm/spectral.yaml"]):
         assert Config(model, "ml-100k", files).options == default.options
 
@@ -120,18 +122,23 @@ def test_what_a_model_keeps_on_beside_its_own_loss_and_start(model):
         {"sr_published": True},
     ],
 )
-def test_another_objective_or_start_keeps_on_what_it_asks_for(other, model):
-    assert kept_on(Config(model, "ml-100k", config_dict=other)) == ({}, None)
+def test_another_objective_or_start_has_what_it_asks_for(other, model):
+    config = Config(model, "ml-100k", config_dict=other)
+    assert kept_on(config) == ({}, None)
+    assert config.options.sr_init_sweeps == 0
     if "sr_published" not in other:
-        asked = {**other, "sr_main_regularizers": {"uniformity": 0.5}}
-        assert kept_on(Config(model, "ml-100k", config_dict=asked)) == ({"uniformity": 0.5}, None)
+        asked = {**other, "sr_main_regularizers": {"uniformity": 0.5}, "sr_init_sweeps": 1}
+        config = Config(model, "ml-100k", config_dict={"sr_init": "spectral", **asked})
+        assert kept_on(config) == ({"uniformity": 0.5}, None)
+        assert config.options.sr_init_sweeps == 1
 
 
 def test_a_weight_of_ones_own_takes_the_place_of_the_default():
     own = Config("BPR", "ml-100k", config_dict={"sr_main_regularizers": {"uniformity": 0.5}})
     assert kept_on(own) == ({"uniformity": 0.5}, 512)
-    off = Config("BPR", "ml-100k", config_dict={"sr_main_regularizers": {}})
+    off = Config("BPR", "ml-100k", config_dict={"sr_main_regularizers": {}, "sr_init_sweeps": 0})
     assert not off.options.schedule().main.active
+    assert off.options.sr_init_sweeps == 0
 
 
 @pytest.mark.parametrize("main", KEPT_ON)
