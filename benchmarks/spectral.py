@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.harness import RUNS, data_sets, experiment, interleaved, report
 from recbole_sr.factorization import factorize, normalized_graph
 from recbole_sr.least_squares import refine
@@ -10,24 +12,27 @@ RANK = 64
 SWEEPS = 2
 
 
+def seconds(ids: list[Any], shape: tuple[int, int]) -> list[str]:
+    """Of the factors, and of the sweeps that begin from them."""
+    graph = normalized_graph(*ids, shape)
+    factors = factorize(graph, RANK, seed=2020)
+    taken = interleaved(
+        {
+            "factors": lambda: factorize(normalized_graph(*ids, shape), RANK, seed=2020),
+            "sweeps": lambda: refine(factors, graph, SWEEPS),
+        }
+    )
+    return [f"{taken[part]:.2f}" for part in ("factors", "sweeps")]
+
+
 def main() -> None:
     """Print the table."""
     rows = []
     for name in data_sets("gowalla", "yelp2018"):
         training = experiment("BPR", name, True).train_data._dataset
         ids = [training.inter_feat[f].numpy() for f in (training.uid_field, training.iid_field)]
-        graph = normalized_graph(*ids, (training.user_num, training.item_num))
-        factors = factorize(graph, RANK, seed=2020)
-        seconds = interleaved(
-            {
-                "factors": lambda ids=ids, graph=graph: factorize(
-                    normalized_graph(*ids, graph.shape), RANK, seed=2020
-                ),
-                "sweeps": lambda graph=graph, factors=factors: refine(factors, graph, SWEEPS),
-            }
-        )
-        times = [f"{seconds[part]:.2f}" for part in ("factors", "sweeps")]
-        rows.append([name, *graph.shape, len(ids[0]), *times])
+        shape = training.user_num, training.item_num
+        rows.append([name, *shape, len(ids[0]), *seconds(ids, shape)])
     report(
         f"What a spectral start takes, d = {RANK}, seconds (medians of {RUNS})",
         ["data set", "users", "items", "training pairs", "factors", f"{SWEEPS} sweeps more"],

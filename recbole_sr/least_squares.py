@@ -88,11 +88,12 @@ def solve_rows(
     fixed = torch.from_numpy(others)
     # In the axes of what all rows have in common, which is then diagonal.
     common, axes = torch.linalg.eigh(unobserved * fixed.T @ fixed)
+    common.clamp_(min=0)  # rounding leaves less where there are fewer directions than axes
     turned = fixed @ axes
     solved = torch.zeros(pairs.shape[0], fixed.shape[1])
     for ids, columns in _by_degree(pairs, fixed.shape[1]):
         penalty = shrinkage * math.sqrt(columns.shape[1] + unobserved * pairs.shape[1])
-        scale = (common.clamp(min=0) + penalty).rsqrt()
+        scale = (common + penalty).rsqrt()
         solved[ids] = _fit(embedding(columns, turned).mul_(scale)) * scale
     return (solved @ axes.T).numpy()
 
