@@ -41,9 +41,7 @@ _WHETHER: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("sr_init_degree_power", "sr_init_sweeps", "sr_init_power", "sr_init_margin"),
     ),
 }
-# What goes with the objective and the start that a model's file gives, and the keys that make them
-# others, beside which it was not measured.
-_BESIDE = ("sr_main_regularizers", "sr_uniformity_rows", "sr_init_sweeps")
+# The objective and the start. What else a model's file gives was measured with those of that file.
 _OBJECTIVE = ("sr_loss", "sr_init", "sr_warm_epochs", "sr_target_rank")
 
 
@@ -56,8 +54,8 @@ class Config(recbole.config.Config):
 
     Precedence, as in RecBole: command line > ``config_dict`` > ``config_file_list`` > defaults.
     The defaults are RecBole's, then ``properties/stable_rank.yaml``, then
-    ``properties/model/<Model>.yaml``, whose ``sr_main_regularizers`` and ``sr_init_sweeps`` go with
-    the loss and the start of that file: where others are asked for, they have to be asked for too.
+    ``properties/model/<Model>.yaml``, whose ``sr_`` keys go together: where another loss, start,
+    number of warm epochs or target is asked for, what that file adds has to be asked for too.
 
     Four things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
     ``config_dict`` is left as it was; a sequential model with the loss ``CE`` samples no negatives
@@ -166,7 +164,7 @@ class Config(recbole.config.Config):
         if given.get("sr_published") is True:
             return {**without_sr(self.final_config_dict), **given}
         others = any(self.final_config_dict.get(key) != defaults.get(key) for key in _OBJECTIVE)
-        dropped = [key for key in _BESIDE if others and key not in given]
+        dropped = [key for key in self._beside if others and key not in given]
         return {key: value for key, value in self.final_config_dict.items() if key not in dropped}
 
     def _check_use(self) -> None:
@@ -246,13 +244,16 @@ class Config(recbole.config.Config):
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
-        names = ["stable_rank.yaml"]
+        chosen = {}
         if representation.is_recboles(model_class):
-            names.append(f"model/{model}.yaml")
-        for name in names:
-            file = properties_folder() / name
-            if file.is_file():
-                self.internal_config_dict.update(self._read_yaml(file.read_text("utf-8")) or {})
+            chosen = self._read_shipped(f"model/{model}.yaml")
+        self.internal_config_dict.update({**self._read_shipped("stable_rank.yaml"), **chosen})
+        self._beside = [key for key in chosen if key.startswith("sr_") and key not in _OBJECTIVE]
+
+    def _read_shipped(self, name: str) -> dict[str, Any]:
+        """A file of ``properties/``, empty where there is none."""
+        file = properties_folder() / name
+        return self._read_yaml(file.read_text("utf-8")) if file.is_file() else {}
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""

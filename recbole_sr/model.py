@@ -150,7 +150,9 @@ class RegularizedModel(_Model):
             if phase.loss is None:
                 loss = loss_of(interaction, *args, **kw)
             else:
-                ours = partial(self._sr_pairs, phase.loss, phase.negatives, interaction, calls)
+                ours = partial(
+                    self._sr_replacement, phase.loss, phase.negatives, interaction, calls
+                )
                 if representation.find(type(self)).sole_loss:
                     loss = ours()
                 else:
@@ -159,7 +161,7 @@ class RegularizedModel(_Model):
         # What sr_loss puts in its place is a mean.
         terms = 1 if phase.loss else representation.find(type(self)).terms(self, interaction)
         if phase.alignment:
-            aligned = self._sr_pairs(alignment, 0, interaction, calls)
+            aligned = alignment(*self._sr_pairs(phase.negatives, interaction, calls))
             loss = _add(loss, terms * phase.alignment * aligned)
         rows = self._sr_rows(phase, interaction, calls) if phase.regularizes else {}
         self.sr_seen.update(["recommendation", *rows])
@@ -187,27 +189,34 @@ class RegularizedModel(_Model):
                 "its registry entry names the wrong module"
             )
 
-    def _sr_pairs(
+    def _sr_replacement(
         self, loss: Loss, negatives: int, interaction: Any, calls: Mapping[str, Call]
     ) -> Tensor:
-        """The loss of the batch's pairs.
+        """What takes the place of the model's loss: that of the pairs and of their negatives."""
+        user, positive = self._sr_pairs(negatives, interaction, calls)
+        if not negatives:
+            return loss(user, positive)
+        ids = interaction[self.NEG_ITEM_ID].view(negatives, -1)
+        return loss(user, positive, self._sr_vectors("item", ids, interaction, calls))
+
+    def _sr_pairs(
+        self, negatives: int, interaction: Any, calls: Mapping[str, Call]
+    ) -> tuple[Tensor, Tensor]:
+        """The users' and the items' vectors of the batch's pairs, each ``(B, D)``.
 
         RecBole repeats a batch of B pairs once for each of K negatives: the pairs are its first B
         rows, and the negatives of pair i are at i, i + B, i + 2 B, ...
         """
-
-        def vectors(side: str, ids: Tensor) -> Tensor:
-            step = Step(self, interaction, calls, self.sr_columns[side])
-            (found,) = representation.find(type(self)).side(side).rows(step, ids)
-            return found
-
         pairs = len(interaction[self.USER_ID]) // max(negatives, 1)
-        user = vectors("user", interaction[self.USER_ID][:pairs])
-        positive = vectors("item", interaction[self.ITEM_ID][:pairs])
-        if not negatives:
-            return loss(user, positive)
-        ids = interaction[self.NEG_ITEM_ID].view(negatives, pairs)
-        return loss(user, positive, vectors("item", ids))
+        user = self._sr_vectors("user", interaction[self.USER_ID][:pairs], interaction, calls)
+        return user, self._sr_vectors("item", interaction[self.ITEM_ID][:pairs], interaction, calls)
+
+    def _sr_vectors(
+        self, side: str, ids: Tensor, interaction: Any, calls: Mapping[str, Call]
+    ) -> Tensor:
+        step = Step(self, interaction, calls, self.sr_columns[side])
+        (found,) = representation.find(type(self)).side(side).rows(step, ids)
+        return found
 
     def _sr_with_negatives(self, interaction: Any) -> Any:
         """The batch as the model's code expects it: padding for negatives that nobody sampled.

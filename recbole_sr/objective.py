@@ -24,7 +24,7 @@ class Phase:
         regularizers: weight of each entry of :data:`~recbole_sr.regularizers.REGULARIZERS`, and of
             ``alignment``, which reads the batch's pairs and not one side's rows.
         loss: takes the place of the model's own recommendation loss; None keeps the model's.
-        negatives: how many negatives a pair has in ``loss``; 0 where it wants none.
+        negatives: how many negatives are sampled for each pair of the batch; 0 where none are.
         uniformity_rows: on how many rows, drawn anew each time, uniformity is measured; None
             means all, and draws no random number.
         control: holds the stable rank at a target. The phases of a run share one.

@@ -153,13 +153,13 @@ class Options(BaseModel):
 
         Args:
             bigger: whether a bigger validation score is a better one.
-            negatives: how many negatives RecBole samples for each interaction.
+            negatives: how many negatives RecBole samples for each interaction; 0 for none.
 
         """
         phase = partial(
             Phase,
             loss=self.loss,
-            negatives=0 if self.sr_loss == "align" else negatives,
+            negatives=negatives,
             uniformity_rows=self.sr_uniformity_rows,
             control=RankControl(targets, self.sr_target_step)
             if (targets := self.target_ranks)

@@ -58,9 +58,9 @@ class PhasedTrainer(_Trainer):
     def __init__(self, config: Any, model: Any):
         super().__init__(config, model)
         self.options = Options.from_mapping(config.final_config_dict)
-        self.schedule = self.options.schedule(
-            self.valid_metric_bigger, config["train_neg_sample_args"]["sample_num"]
-        )
+        sampled = config["train_neg_sample_args"]
+        negatives = 0 if sampled["distribution"] == "none" else sampled["sample_num"]
+        self.schedule = self.options.schedule(self.valid_metric_bigger, negatives)
         self.epoch_records: list[EpochRecord] = []
         self.initial_stable_rank: Ranks | None = None
         self.run_state = RunState(self)

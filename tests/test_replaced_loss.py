@@ -139,10 +139,23 @@ def test_alignment_beside_a_loss_is_that_of_the_batchs_pairs(made):
     unit = [x / x.norm(dim=-1, keepdim=True) for x in (users, items)]
     pairs = zip(batch["user_id"], batch["item_id"], strict=True)
     apart = torch.stack([(unit[0][u] - unit[1][i]).square().sum() for u, i in pairs]).mean()
-    for own in (Phase("main"), Phase("main", loss=bpr, negatives=NEGATIVES)):
+    kept = Phase("main", negatives=NEGATIVES)
+    for own in (kept, replace(kept, loss=bpr)):
         beside = replace(own, regularizers={"alignment": 0.7})
         added = loss_of(model, batch, beside) - loss_of(model, batch, own)
         torch.testing.assert_close(added.sum(), 0.7 * apart, rtol=1e-4, atol=1e-6)
+
+
+def test_alignment_beside_a_loss_reads_a_pair_once_and_not_once_a_negative(made, monkeypatch):
+    model, batch, read = made.model, first_batch(made), []
+
+    def recorded(user, positive):
+        read.extend([len(user), len(positive)])
+        return alignment(user, positive)
+
+    monkeypatch.setattr("recbole_sr.model.alignment", recorded)
+    loss_of(model, batch, Phase("main", {"alignment": 0.7}, negatives=NEGATIVES))
+    assert read == [len(batch) // NEGATIVES] * 2
 
 
 @pytest.mark.parametrize("key", ["sr_warm_regularizers", "sr_main_regularizers"])
