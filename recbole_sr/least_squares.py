@@ -27,7 +27,7 @@ from recbole_sr.factorization import Factors, above_rounding
 
 __all__ = ["refine", "solve_rows"]
 
-_SHRINKAGE = 0.15  # of the rows' mean square length; results/start.md has how much it matters
+_SHRINKAGE = 0.15  # of the rows' mean square length; results/sweeps.md has how much it matters
 _CHUNK = 1 << 20  # numbers at a time: 4 MB, which a processor's cache holds
 
 

@@ -1,4 +1,4 @@
-"""The commands in README and results: each is accepted as it stands there, short of training."""
+"""README and results: commands are accepted as they stand there, short of training; links lead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from recbole_sr.config import Config
 from recbole_sr.tuning import number_of_trials
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "results").glob("*.md"))]
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "results").glob("*.md"))]
 # What a reader puts in.
 NAMES = {"FOLDER": "data", "SEED": "2020", "MARGIN": "1.0", "MODEL": "BPR"}
 FILES = {
@@ -41,6 +42,21 @@ COMMANDS = [
     for document in DOCUMENTS
     for number, line in enumerate(commands(document))
 ]
+
+
+def anchors(document: Path) -> set[str]:
+    """GitHub's names of a document's headings: lower case, no punctuation, hyphens for spaces."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+def test_a_link_leads_somewhere(document):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", document.read_text("utf-8"))
+    for path, anchor in links:
+        target = (document.parent / path) if path else document
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
 def test_there_are_commands_of_both_kinds():
@@ -74,7 +90,7 @@ def accepted(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("document", "line"), COMMANDS)
 def test_a_command_is_accepted(document, line, accepted, tmp_path):
-    if document.name == "README.md":
+    if document == README:
         for name, text in FILES.items():
             (tmp_path / name).write_text(text)
     else:
