@@ -41,7 +41,7 @@ _WHETHER: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("sr_init_degree_power", "sr_init_sweeps", "sr_init_power", "sr_init_margin"),
     ),
 }
-# The objective and the start. What else a model's file gives was measured with those of that file.
+# What is minimised from where; other keys of a model's file were measured with those of that file.
 _OBJECTIVE = ("sr_loss", "sr_init", "sr_warm_epochs", "sr_target_rank")
 
 
@@ -83,6 +83,9 @@ class Config(recbole.config.Config):
         (2, {'stable_rank': 0.03})
 
     """
+
+    # Keys of the model's file that go with the objective and the start of that file.
+    _beside: Sequence[str] = ()
 
     def __init__(
         self,
