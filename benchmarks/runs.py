@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.harness import report
+from recbole_sr.comparison import best_at
+from recbole_sr.run_folder import RunFolder
 
 VARIANTS = ("stock", "none", "default")
 
 
-def read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A run's result, and its epochs."""
-    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
-    return json.loads((folder / "result.json").read_text("utf-8")), [*map(json.loads, lines)]
-
-
 def until(score: float, result: dict[str, Any], epochs: list[dict[str, Any]]) -> float | None:
     """Seconds from the start of a run to a validation score, start-up and evaluation included."""
-    seconds = result["seconds"]["start_up"]
-    for epoch in epochs:
-        seconds += epoch["train_seconds"] + (epoch["valid_seconds"] or 0)
-        if epoch["valid_score"] is not None and epoch["valid_score"] >= score:
-            return seconds
-    return None
+    found = best_at(epochs, score, result["valid_score_bigger"])
+    if found is None:
+        return None
+    count, training = found
+    evaluation = sum(epoch["valid_seconds"] or 0 for epoch in epochs[:count])
+    return result["seconds"]["start_up"] + training + evaluation
 
 
 def rows(study: Path) -> list[list[str]]:
     """A row for each variant of a comparison of one model on one data set."""
-    runs: dict[str, dict[int, Any]] = {variant: {} for variant in VARIANTS}
-    for folder in sorted((study / "runs").iterdir()):
-        result, epochs = read(folder)
-        runs[result["variant"]][result["seed"]] = result, epochs
-    best = {seed: result["best_valid_score"] for seed, (result, _) in runs["stock"].items()}
-    whole = {
-        variant: {seed: result["seconds"]["total"] for seed, (result, _) in found.items()}
-        for variant, found in runs.items()
-    }
-    reached = {
-        variant: {seed: until(best[seed], *run) for seed, run in found.items()}
-        for variant, found in runs.items()
-    }
+    folders = map(RunFolder, sorted((study / "runs").iterdir()))
+    runs = [(folder.read("result.json"), folder.epochs()) for folder in folders]
+    best = {run["seed"]: run["best_valid_score"] for run, _ in runs if run["variant"] == "stock"}
+    whole: dict[str, dict[int, Any]] = {variant: {} for variant in VARIANTS}
+    reached: dict[str, dict[int, Any]] = {variant: {} for variant in VARIANTS}
+    for result, epochs in runs:
+        variant, seed = result["variant"], result["seed"]
+        whole[variant][seed] = result["seconds"]["total"]
+        reached[variant][seed] = until(best[seed], result, epochs)
+    name = f"{result['model']}, {result['dataset']}"
     return [
         [
-            f"{result['model']}, {result['dataset']}",
+            name,
             variant,
             *beside(whole["stock"], whole[variant]),
             *beside(reached["stock"], reached[variant]),

@@ -255,8 +255,8 @@ class Config(recbole.config.Config):
 
     def _read_shipped(self, name: str) -> dict[str, Any]:
         """A file of ``properties/``, empty where there is none."""
-        file = properties_folder() / name
-        return self._read_yaml(file.read_text("utf-8")) if file.is_file() else {}
+        file = _shipped(name)
+        return self._read_settings(file) if file.is_file() else {}
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""
@@ -350,5 +350,9 @@ def _recboles_class(name: str) -> Any:
 
 def _find_file(name: str) -> Path:
     """A file of the user's, or else the shipped one of that name."""
-    shipped = Path(str(properties_folder())) / name
+    shipped = _shipped(name)
     return shipped if shipped.is_file() and not Path(name).is_file() else Path(name)
+
+
+def _shipped(name: str) -> Path:
+    return Path(str(properties_folder())) / name
