@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from recbole.utils import get_trainer
 
-from recbole_sr.config import Config, read_properties
-from recbole_sr.quick_start import _prepare
-from recbole_sr.trainer import inject_trainer
+from recbole_sr.config.config import Config
+from recbole_sr.config.files import read_properties
+from recbole_sr.training.experiment import prepare
+from recbole_sr.training.trainer import inject_trainer
 
 __all__ = ["Run", "data_sets", "experiment", "interleaved", "report", "study_settings", "train"]
 
@@ -57,12 +58,11 @@ def experiment(model: str, dataset: str, fast: bool, **settings: Any) -> Run:
         "load_col": {"inter": ["user_id", "item_id"]},
         "state": "ERROR",
         "show_progress": False,
-        "sr_init": "model",
-        "sr_warm_epochs": 0,
+        **read_properties(["off.yaml"]),
         "sr_monitor": False,
         "sr_fast": fast,
     }
-    made = _prepare(Config(model, dataset, config_dict={**given, **settings}))
+    made = prepare(Config(model, dataset, config_dict={**given, **settings}))
     trainer_class = get_trainer(made.config["MODEL_TYPE"], made.config["model"])
     trainer = inject_trainer(trainer_class)(made.config, made.model)
     trainer.eval_collector.data_collect(made.train_data)

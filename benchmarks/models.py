@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.harness import report
-from recbole_sr.representation import REPRESENTATIONS
+from recbole_sr.models.registry import SUPPORTED
 
 SCRIPT = Path(__file__).parents[1] / "run_recbole_sr.py"
 # The 500 epochs of pretraining, which `epochs` says nothing about, would take days here.
@@ -25,7 +25,7 @@ MORE = {"S3Rec": ["--pretrain_epochs=1", "--save_step=1"]}
 def main() -> None:
     """Run the models and print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.models", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", default=list(REPRESENTATIONS))
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(SUPPORTED))
     parser.add_argument("--limit", type=float, default=600, help="seconds a model may take")
     parser.add_argument("-o", "--output", type=Path, default="model-runs", help="the folder")
     given = parser.parse_args()

@@ -8,9 +8,10 @@ from typing import Any
 
 from benchmarks.harness import data_sets, experiment, interleaved, report, train
 from benchmarks.rank import OBJECTIVES, PAIRS, negatives
+from recbole_sr.config.files import read_properties
 
-UNIFORMITY = {"sr_main_regularizers": {"uniformity": 0.1}, "sr_uniformity_rows": 512}
-ALIGNMENT = {**UNIFORMITY, "sr_main_regularizers": {"alignment": 1.0, "uniformity": 2.0}}
+UNIFORMITY = read_properties(["main/uniformity.yaml"])
+ALIGNMENT = read_properties(["main/alignment.yaml"])
 MORE: dict[str, dict[str, Any]] = {
     "BPR, 16 negatives, by sr_loss: bpr": {"sr_loss": "bpr", **negatives(16)},
     "BPR, 1 negative + stable rank 0.03": {"sr_main_regularizers": {"stable_rank": 0.03}},

@@ -20,8 +20,8 @@ import pandas as pd
 import torch
 
 from benchmarks.harness import Run, data_sets, experiment, report, study_settings
-from recbole_sr.factorization import normalized_graph
-from recbole_sr.tuning import grid_points
+from recbole_sr.init.svd import normalized_graph
+from recbole_sr.study.tuning import grid_points
 
 WIDTH, FIRST_SEED, SWEEPS = 64, 2020, 15
 

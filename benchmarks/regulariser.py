@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmarks.harness import data_sets, experiment, interleaved, report, train
-from recbole_sr.regularizers import negative_stable_rank
+from recbole_sr.objectives.regularizers import negative_stable_rank
 
 STEPS = 100
 

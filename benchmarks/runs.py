@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import report
-from recbole_sr.comparison import best_at
-from recbole_sr.run_folder import RunFolder
+from recbole_sr.runs.folder import RunFolder
+from recbole_sr.study.summary import best_at
 
-VARIANTS = ("stock", "none", "default")
+VARIANTS = ("stock", "off", "default")
 
 
 def until(score: float, result: dict[str, Any], epochs: list[dict[str, Any]]) -> float | None:

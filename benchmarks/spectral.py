@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.harness import RUNS, data_sets, experiment, interleaved, report
-from recbole_sr.factorization import factorize, normalized_graph
-from recbole_sr.least_squares import refine
+from recbole_sr.init.als import refine
+from recbole_sr.init.svd import factorize, normalized_graph
 
 RANK = 64
 SWEEPS = 2

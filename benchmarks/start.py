@@ -27,7 +27,7 @@ def by_powers(name: str, degree_power: float) -> list[str]:
 
 def by_sweeps(name: str, shrinkage: float) -> list[str]:
     """A score for each number of sweeps of least squares."""
-    with patch("recbole_sr.least_squares._SHRINKAGE", shrinkage):
+    with patch("recbole_sr.init.als._SHRINKAGE", shrinkage):
         return [score(name, sr_init_sweeps=sweeps) for sweeps in SWEEPS]
 
 

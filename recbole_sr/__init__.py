@@ -1,7 +1,22 @@
-"""Warm starts for 76 models of RecBole: stable-rank regularisation and a spectral start.
+"""Stable-rank warm starts and spectral initialisation for 76 models of RecBole.
 
 Method: Loveland et al., "Understanding and Scaling Collaborative Filtering Optimization from the
 Perspective of Matrix Rank", WWW 2025, doi 10.1145/3696410.3714904.
+
+A property file names phases, a phase is an objective on the batch's user and item representations,
+and everything else is RecBole's. A room imports only from rooms below it:
+
+==================  ==============================================================================
+``study``           comparisons with a baseline, tuning, statistics, reports
+``training``        the pipeline and the trainer with phases
+``runs``            checkpoints, resuming, what a run leaves on disk
+``config``          property keys, recipes, data files
+``models``          what is known of each model, and the method inside one
+``init``            spectral initialisation
+``fast``            fast loaders, ranking, optimiser and propagation
+``objectives``      stable rank, losses, regularisers, phases
+``recbole_compat``  what RecBole needs on today's packages
+==================  ==============================================================================
 
 The names below are imported on first use, so that the mathematics can be used without paying for
 RecBole's own imports.
@@ -12,23 +27,38 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from recbole_sr.compat import refuse_unsupported_packages
+from recbole_sr.recbole_compat.versions import refuse_unsupported_packages
 
 if TYPE_CHECKING:
-    from recbole_sr.config import Config
-    from recbole_sr.model import inject
-    from recbole_sr.quick_start import load_data_and_model, objective_function, run_recbole_sr
-    from recbole_sr.sources import Encoded, Missing, Propagated, Representations, Table
-    from recbole_sr.spectral import stable_rank
-    from recbole_sr.trainer import inject_trainer
+    from recbole_sr.config.config import Config
+    from recbole_sr.errors import InputError
+    from recbole_sr.models.entry import ModelEntry as Representations
+    from recbole_sr.models.inject import inject
+    from recbole_sr.models.sources import Encoded, Missing, Propagated, Table
+    from recbole_sr.objectives.stable_rank import stable_rank
+    from recbole_sr.runs.export import export
+    from recbole_sr.study.compare import compare
+    from recbole_sr.study.report.page import report
+    from recbole_sr.training.experiment import (
+        load_data_and_model,
+        objective_function,
+        resume,
+        run_recbole_sr,
+    )
+    from recbole_sr.training.trainer import inject_trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "run_recbole_sr",
+    "resume",
     "objective_function",
     "load_data_and_model",
+    "export",
+    "compare",
+    "report",
     "Config",
+    "InputError",
     "inject",
     "inject_trainer",
     "stable_rank",
@@ -40,19 +70,25 @@ __all__ = [
 ]
 
 _HOME = {
-    "run_recbole_sr": "quick_start",
-    "objective_function": "quick_start",
-    "load_data_and_model": "quick_start",
-    "Config": "config",
-    "inject": "model",
-    "inject_trainer": "trainer",
-    "stable_rank": "spectral",
-    "Representations": "sources",
-    "Table": "sources",
-    "Propagated": "sources",
-    "Encoded": "sources",
-    "Missing": "sources",
+    "run_recbole_sr": "training.experiment",
+    "resume": "training.experiment",
+    "objective_function": "training.experiment",
+    "load_data_and_model": "training.experiment",
+    "export": "runs.export",
+    "compare": "study.compare",
+    "report": "study.report.page",
+    "Config": "config.config",
+    "InputError": "errors",
+    "inject": "models.inject",
+    "inject_trainer": "training.trainer",
+    "stable_rank": "objectives.stable_rank",
+    "Representations": "models.entry",
+    "Table": "models.sources",
+    "Propagated": "models.sources",
+    "Encoded": "models.sources",
+    "Missing": "models.sources",
 }
+_NAMED_OTHERWISE = {"Representations": "ModelEntry"}
 
 refuse_unsupported_packages()
 
@@ -60,4 +96,5 @@ refuse_unsupported_packages()
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'recbole_sr' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"recbole_sr.{_HOME[name]}"), name)
+    home = importlib.import_module(f"recbole_sr.{_HOME[name]}")
+    return getattr(home, _NAMED_OTHERWISE.get(name, name))

@@ -1,19 +1,24 @@
-"""The command line: ``python run_recbole_sr.py`` and ``recbole-sr``."""
+"""The command line: ``python run_recbole_sr.py`` and ``recbole-sr``.
+
+Each command imports what it needs itself: ``--help`` and a mistyped flag need not wait for torch.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import json
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from recbole_sr import __version__
-from recbole_sr.arguments import parse
+from recbole_sr.config.shipped import properties_folder
 from recbole_sr.errors import InputError
-from recbole_sr.resources import properties_folder
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "PROGRAM", "main", "parse"]
 
 PROGRAM = "recbole-sr"
 
@@ -41,29 +46,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-# Each command imports what it needs itself: --help and a mistyped flag need not wait for torch.
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[argparse.Namespace, dict[str, str]]:
+    """A command's own options, and the properties among its arguments: their texts by key.
+
+    argparse alone takes a property whose value has a space, such as ``--a={b: 1}``, for a further
+    value of the option before it.
+
+    Raises:
+        SystemExit: after one sentence and the usage, for an argument that is neither.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> _ = parser.add_argument("--seeds", nargs="+")
+        >>> parse(parser, ["--seeds", "1", "2", "--topk=[5, 10]"])
+        (Namespace(seeds=['1', '2']), {'topk': '[5, 10]'})
+    """
+    properties = [text for text in arguments if _is_property(text, parser)]
+    given, stray = parser.parse_known_args([text for text in arguments if text not in properties])
+    if stray:
+        parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
+    return given, dict(text.removeprefix("--").split("=", 1) for text in properties)
+
+
+def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
+    key, equals, _ = text.partition("=")
+    return key.startswith("--") and bool(equals) and bool(parser.parse_known_args([f"{key}=1"])[1])
 
 
 def _train(arguments: list[str]) -> None:
     parser = _parser("Train a RecBole model with stable-rank regularisation and warm start.")
     parser.epilog = _epilog()
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    parser.add_argument("-m", "--model", default="BPR", help="RecBole's name of the model")
-    parser.add_argument("-d", "--dataset", default="ml-100k", help="name of the data set")
-    parser.add_argument(
-        "--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"'
-    )
-    given, properties = parse(parser, arguments)
-    from recbole_sr.quick_start import run_recbole_sr
+    given, properties = parse(_of_a_run(parser), arguments)
+    from recbole_sr.config.files import CommandLine
+    from recbole_sr.training.experiment import run_recbole_sr
 
-    run_recbole_sr(given.model, given.dataset, given.config_files.split(), properties)
+    files = given.config_files.split()
+    run_recbole_sr(given.model, given.dataset, files, CommandLine(properties))
+
+
+def _config(arguments: list[str]) -> None:
+    parser = _parser(
+        "Show every key of a run, its value and who set it, without training.", "config"
+    )
+    given, properties = parse(_of_a_run(parser), arguments)
+    from tabulate import tabulate
+
+    from recbole_sr.config.config import Config
+    from recbole_sr.config.files import CommandLine
+    from recbole_sr.config.recipe import idle_keys, table
+
+    files = given.config_files.split()
+    config = Config(given.model, given.dataset, files, CommandLine(properties))
+    rows = table(config.final_config_dict, config.origins)
+    print(
+        tabulate(rows, headers=("key", "value", "from"), tablefmt="github", disable_numparse=True)
+    )
+    for sentence in idle_keys(config.options, config.origins):
+        print(sentence)
 
 
 def _resume(arguments: list[str]) -> None:
     parser = _parser("Continue a run that was interrupted or killed, to the same result.", "resume")
     parser.add_argument("run", help="the .run.pth file that the run left in its checkpoint_dir")
     given = parser.parse_args(arguments)
-    from recbole_sr.quick_start import resume
+    from recbole_sr.training.experiment import resume
 
     resume(given.run)
 
@@ -73,35 +122,126 @@ def _export(arguments: list[str]) -> None:
     parser.add_argument("checkpoint", help="a model's checkpoint of recbole-sr")
     parser.add_argument("-o", "--output", required=True, help="the file to write")
     given = parser.parse_args(arguments)
-    from recbole_sr.export import export
+    from recbole_sr.runs.export import export
 
     export(given.checkpoint, given.output)
-
-
-def _of(module: str) -> Callable[[list[str]], None]:
-    """The ``main(arguments)`` of a module."""
-
-    def command(arguments: list[str]) -> None:
-        importlib.import_module(f"recbole_sr.{module}").main(arguments)
-
-    return command
 
 
 def _models(arguments: list[str]) -> None:
     parser = _parser("List RecBole's models: what of each is regularised, which not.", "models")
     parser.parse_args(arguments)
-    from recbole_sr.catalogue import lines
+    from recbole_sr.models.catalogue import page
 
-    print(*lines(), sep="\n")
+    print(page(), end="")
+
+
+def _compare(arguments: list[str]) -> None:
+    parser = _parser(
+        "Train a baseline and variants of the method on the same splits and compare them. Any "
+        "property can be set for all runs as --key=value.",
+        "compare",
+    )
+    add = parser.add_argument
+    add("-m", "--model", nargs="+", default=["BPR"], help="RecBole's names of the models")
+    add("-d", "--dataset", nargs="+", default=["ml-100k"], help="names of the data sets")
+    add("--seeds", type=int, default=5, help="runs of each; no claim is made below 5")
+    add(
+        "--variants",
+        nargs="+",
+        default=["default"],
+        help="none, published, default, or YAML property files",
+    )
+    add("--baseline", default="stock", help="what they are compared with: stock, or as --variants")
+    add("--config_files", default="", help='property files for all runs, as in "a.yaml b.yaml"')
+    add("-o", "--output", default="comparison", help="the study's folder")
+    add("--resume", action="store_true", help="continue the study in that folder")
+    add("--tune", help="search space in YAML: tune every variant in it, equally")
+    add("--trials", type=int, default=10, help="trials of each model, data set and variant")
+    add("-j", "--jobs", type=int, default=1, help="runs at a time; above 1 compare epochs only")
+    given, properties = parse(parser, arguments)
+    from recbole_sr.config.files import read_properties
+    from recbole_sr.study.compare import compare
+    from recbole_sr.study.summary import to_markdown
+
+    comparison = compare(
+        given.model,
+        given.dataset,
+        seeds=given.seeds,
+        variants=given.variants,
+        baseline=given.baseline,
+        config_file_list=given.config_files.split(),
+        config_dict=read_properties(texts=properties),
+        output=given.output,
+        resume=given.resume,
+        tune_file=given.tune,
+        tune_trials=given.trials,
+        jobs=given.jobs,
+    )
+    print(to_markdown(comparison))
+    print(f"Report: {Path(given.output) / 'report.html'}")
+
+
+def _report(arguments: list[str]) -> None:
+    parser = _parser("Write one self-contained page about runs and studies.", "report")
+    parser.add_argument("run", nargs="+", help="folder of a run, saved/<run>, or of a study")
+    parser.add_argument("-o", "--output", default="report.html", help="the page")
+    parser.add_argument("--figures", help="also write PNG and SVG figures into this folder")
+    given = parser.parse_args(arguments)
+    from recbole_sr.study.report.figures import draw
+    from recbole_sr.study.report.page import groups, report, section_id
+
+    runs = report(given.run, given.output)
+    print(f"Report: {given.output}")
+    if given.figures:
+        from recbole_sr.study.report.paper import write_figures
+
+        for group in groups(runs):
+            for file in write_figures(draw(group), given.figures, section_id(group)):
+                print(f"Figure: {file}")
+
+
+def _spectrum(arguments: list[str]) -> None:
+    parser = _parser(
+        "Spectrum of each two-dimensional table of a RecBole checkpoint. Nothing in the file is "
+        "run: only tensors are read.",
+        "spectrum",
+    )
+    parser.add_argument("checkpoint", help="file that RecBole or this package saved")
+    parser.add_argument("--json", action="store_true", help="all singular values, as JSON")
+    given = parser.parse_args(arguments)
+    from tabulate import tabulate
+
+    from recbole_sr.runs.spectrum import spectra
+    from recbole_sr.runs.tensors import read_tensors
+
+    found = spectra(read_tensors(given.checkpoint))
+    if given.json:
+        print(json.dumps([asdict(one) for one in found], indent=1))
+        return
+    head = ("table", "shape", "stable", "effective", "condition", "largest five")
+    print(tabulate(map(_spectrum_row, found), head, "plain", disable_numparse=True))
+
+
+def _spectrum_row(one: Any) -> Iterable[str]:
+    condition = one.condition_number
+    return (
+        one.name,
+        f"{one.shape[0]} x {one.shape[1]}",
+        f"{one.stable_rank:.3f}",
+        f"{one.effective_rank:.3f}",
+        "singular" if condition is None else f"{condition:.4g}",
+        " ".join(f"{value:.4g}" for value in one.singular_values[:5]),
+    )
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "config": _config,
     "export": _export,
     "models": _models,
     "resume": _resume,
-    "compare": _of("compare"),
-    "report": _of("report"),
-    "spectrum": _of("spectrum"),
+    "compare": _compare,
+    "report": _report,
+    "spectrum": _spectrum,
 }
 
 
@@ -112,6 +252,16 @@ def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def _of_a_run(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser, with what is to be trained on what."""
+    parser.add_argument("-m", "--model", default="BPR", help="RecBole's name of the model")
+    parser.add_argument("-d", "--dataset", default="ml-100k", help="name of the data set")
+    parser.add_argument(
+        "--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"'
+    )
+    return parser
 
 
 def _epilog() -> str:

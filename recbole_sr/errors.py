@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["InputError", "check_folder", "refused_by_recbole"]
+__all__ = ["InputError", "check_folder", "nearest", "refused_by_recbole"]
 
 
 class InputError(ValueError):
@@ -63,3 +64,14 @@ def refused_by_recbole(what: str) -> Iterator[None]:
         raise InputError(
             f"{what}: RecBole cannot use this ({type(error).__name__}: {reason}); correct it"
         ) from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name most like ``name``, upper case or lower.
+
+    Example:
+        >>> nearest("lightgcm", ["BPR", "LightGCN"])
+        'LightGCN'
+    """
+    lower = {one.lower(): one for one in known}
+    return lower[difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0)[0]]

@@ -14,9 +14,9 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_tensorboard, get_trainer, init_seed
 from tiny_data import write_tiny
 
-from recbole_sr.config import Config
-from recbole_sr.quick_start import _prepare
-from recbole_sr.repairs import repaired
+from recbole_sr.config.config import Config
+from recbole_sr.models.inject import repaired
+from recbole_sr.training.experiment import prepare
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
@@ -65,7 +65,7 @@ def experiment():
     """A prepared experiment of ours."""
 
     def make(model, dataset, **settings):
-        return _prepare(Config(model, dataset, config_dict=settings))
+        return prepare(Config(model, dataset, config_dict=settings))
 
     return make
 

@@ -1,7 +1,8 @@
 """The models of the registry, with settings that train in a blink.
 
 A row says what a test cannot know by itself: how to compute the representations of some ids by the
-model's own means, without this package, and which parameters the penalty must move.
+model's own means, without this package, and which parameters the penalty must move. A model whose
+entry in the registry says as much, as most do, needs none.
 """
 
 from __future__ import annotations
@@ -16,6 +17,19 @@ import torch
 from recbole.model.general_recommender.diffrec import timestep_embedding
 from recbole.utils import ModelType, get_model
 from torch.nn.functional import normalize
+
+from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.registry import SUPPORTED
+from recbole_sr.models.sources import (
+    Encoded,
+    Field,
+    Missing,
+    Propagated,
+    Source,
+    Sum,
+    Table,
+)
+from recbole_sr.objectives.phase import Phase
 
 GRAPH_FILES = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
 SEQUENCES = {
@@ -65,6 +79,22 @@ class Row:
     rows: Callable[..., list[torch.Tensor]]
     claims: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recording(Phase):
+    """Notes the rows that each penalty is of."""
+
+    given: list[dict[str, list[torch.Tensor]]] = field(default_factory=list)
+
+    def penalty(self, rows):
+        self.given.append(rows)
+        return super().penalty(rows)
+
+    @property
+    def rows(self):
+        """Those of the first batch; none where it had none."""
+        return self.given[0] if self.given else {}
 
 
 def settings_of(name: str, tiny: dict[str, Any]) -> dict[str, Any]:
@@ -156,6 +186,47 @@ def sums(model, batch, side, ids):
     return [model.item_embedding(ids) + model.entity_embedding(ids)]
 
 
+def derived(entry: ModelEntry) -> Row | None:
+    """The row that an entry implies; None where the model's own means are not told by it."""
+    user, item = entry.user, entry.item
+    if isinstance(user, Field) and isinstance(item, Field):
+        return fields()
+    if isinstance(item, Table) and len(item.paths) == 1 and _is_each_sequence(user):
+        return sequences(*item.paths)
+    if isinstance(user, Table | Missing) and isinstance(item, Table | Missing):
+        return _tables_and_sums({"user": user, "item": item})
+    if _is_forward(user) and _is_forward(item):
+        return Row(graph().rows, _weights(*user.initialized, *item.initialized))
+    return None
+
+
+def _is_each_sequence(user: Source) -> bool:
+    """Whether the users are what the model's ``forward`` returns for each sequence, always."""
+    return isinstance(user, Encoded) and not user.module and user.each and user.always
+
+
+def _is_forward(source: Source) -> bool:
+    """Whether the side is what ``forward`` returns of a graph, users first, by RecBole's custom."""
+    if not isinstance(source, Propagated):
+        return False
+    return not source.module and source.run is Propagated.run
+
+
+def _weights(*paths: str) -> tuple[str, ...]:
+    return tuple(f"{path}.weight" for path in paths)
+
+
+def _tables_and_sums(sources: dict[str, Any]) -> Row:
+    def rows(model, batch, side, ids):
+        source = sources[side]
+        paths = [] if isinstance(source, Missing) else source.paths
+        found = [model.get_parameter(path)[ids] for path in _weights(*paths)]
+        return [sum(found)] if isinstance(source, Sum) else found
+
+    tables = [source for source in sources.values() if isinstance(source, Table)]
+    return Row(rows, _weights(*(path for source in tables for path in source.paths)))
+
+
 def by_cdae(model, users):
     return model.h_act(model.h_user(users) + model.h_item(model.get_rating_matrix(users)))
 
@@ -221,7 +292,7 @@ ITEM_BASED = tables("", "item_src_embedding item_dst_embedding")
 WITH_ENTITIES = tables(item="item_embedding entity_embedding").claims
 HEADS = {"n_heads": 2, "n_layers": 1}
 
-CONTRACT: dict[str, Row] = {
+EXPLICIT: dict[str, Row] = {
     "BPR": tables(),
     "CDAE": encoder(by_cdae, "out_layer.weight", "h_user.weight"),
     "ConvNCF": tables(cnn_channels=[1, 4, 4], cnn_kernels=[2, 2], cnn_strides=[2, 2]),
@@ -317,3 +388,9 @@ CONTRACT: dict[str, Row] = {
         fields(),
     ),
 }  # fmt: skip
+
+_DERIVED = {name: derived(entry) for name, entry in SUPPORTED.items() if name not in EXPLICIT}
+CONTRACT: dict[str, Row] = {
+    **EXPLICIT,
+    **{name: row for name, row in _DERIVED.items() if row is not None},
+}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from recbole_sr import checkpoint
-from recbole_sr.run_folder import RunFolder
+from recbole_sr.runs import checkpoint
+from recbole_sr.runs.folder import RunFolder
 
 # Each family of trainers, and each kind of state that a model keeps.
 CASES = {
@@ -26,15 +26,15 @@ CASES = {
     "SASRec": {},
     "FM": {},
 }
-# ``kill -9`` so many times: each trainer once, and models whose state is of another kind.
+# ``kill -9`` so many times: each trainer, and models whose state is of another kind.
 KILLS = {
-    "BPR": 20,
+    "BPR": 12,
     **dict.fromkeys(
         (
             "LightGCN", "MultiVAE", "DiffRec", "SASRec", "FM", "RecVAE", "RaCT", "NCL", "CKE",
             "KGAT", "MKR", "S3Rec",
         ),
-        3,
+        2,
     ),
 }  # fmt: skip
 NAMES = ("saved_model_file", "run_path")

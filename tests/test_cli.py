@@ -1,14 +1,53 @@
+"""The command line: a command's own options, properties, and what training prints."""
+
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
 from importlib.metadata import version
+from itertools import chain
 
 import pytest
 
-from recbole_sr.cli import main
-from recbole_sr.options import Options
+from recbole_sr.cli import main, parse
+from recbole_sr.config.options import Options
+
+SAMPLING = "{'distribution': 'uniform', 'sample_num': 4}"
+
+
+@pytest.fixture
+def parser():
+    made = argparse.ArgumentParser()
+    made.add_argument("--seeds", type=int)
+    made.add_argument("--variants", nargs="+")
+    made.add_argument("--baseline")
+    made.add_argument("--config_files")
+    return made
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_property_with_spaces_is_one_wherever_it_stands(place, parser):
+    options = [["--seeds", "2"], ["--variants", "a.yaml", "b.yaml"], ["--baseline", "c.yaml"]]
+    options.insert(place, [f"--train_neg_sample_args={SAMPLING}"])
+    given, properties = parse(parser, list(chain(*options)))
+    assert properties == {"train_neg_sample_args": SAMPLING}
+    assert (given.seeds, given.variants, given.baseline) == (2, ["a.yaml", "b.yaml"], "c.yaml")
+
+
+def test_an_option_may_be_joined_to_its_value(parser):
+    given, properties = parse(parser, ["--config_files=a.yaml b.yaml", "--epochs=3"])
+    assert given.config_files == "a.yaml b.yaml"
+    assert properties == {"epochs": "3"}
+
+
+@pytest.mark.parametrize("stray", ["--epochs", "epochs=3"])
+def test_what_is_neither_is_refused(stray, parser, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(parser, ["--seeds", "2", stray])
+    assert ended.value.code == 2
+    assert f"expected --key=value for every property, got '{stray}'" in capsys.readouterr().err
 
 
 def run(*arguments):

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from recbole_sr import cli, compare, quick_start
-from recbole_sr.config import Config
-from recbole_sr.tuning import number_of_trials
+from recbole_sr import cli
+from recbole_sr.config.config import Config
+from recbole_sr.study import compare, summary
+from recbole_sr.study.tuning import number_of_trials
+from recbole_sr.training import experiment
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -79,11 +81,11 @@ def accepted(monkeypatch, tmp_path):
             assert number_of_trials(study.space, study.tune_trials) == study.tune_trials
         return []
 
-    monkeypatch.setattr(quick_start, "run_recbole_sr", train)
+    monkeypatch.setattr(experiment, "run_recbole_sr", train)
     monkeypatch.setattr(compare._Study, "results", results)
     monkeypatch.setattr(compare._Study, "write", lambda *_: None)
     monkeypatch.setattr(compare, "summarize", lambda *_: {})
-    monkeypatch.setattr(compare, "to_markdown", lambda _: "")
+    monkeypatch.setattr(summary, "to_markdown", lambda _: "")
     monkeypatch.chdir(tmp_path)
     return made
 

@@ -25,7 +25,7 @@ def test_the_wheel_alone_in_an_empty_folder_knows_its_properties(tmp_path):
         p.relative_to(ROOT / "properties") for p in ROOT.glob("properties/**/*.yaml")
     }
     read = (
-        "import sys; sys.path.insert(0, 'installed'); from recbole_sr.config import Config;"
+        "import sys; sys.path.insert(0, 'installed'); from recbole_sr.config.config import Config;"
         "print(*(Config(name, 'ml-100k')['sr_warm_epochs'] for name in ('DGCF', 'BPR')))"
     )
     printed = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def write_tiny(data_path):
+def write_tiny(data_path, users=40):
     """A data set of 40 users and 60 items in two taste groups; trains in a blink.
 
     Its columns and files serve models of every family: times, ratings, features, a graph.
@@ -17,18 +17,18 @@ def write_tiny(data_path):
     folder.mkdir(parents=True)
     draw = np.random.default_rng(0)
     lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
-    for user in range(40):
+    for user in range(users):
         liked = draw.choice(30, size=12, replace=False) + 30 * (user % 2)
         lines += [
             f"u{user}\ti{item}\t{(user + item) % 5}\t{time}" for time, item in enumerate(liked)
         ]
-    users = [f"u{user}\t{'FM'[user % 2]}" for user in range(40)]
+    features = [f"u{user}\t{'FM'[user % 2]}" for user in range(users)]
     items = [f"i{item}\tc{item % 4} d{item // 30}" for item in range(60)]
     graph = [f"e{item}\tr{item % 2}\tg{item % 5}" for item in range(60)]
     graph += [f"e{item}\tr2\te{(item + 1) % 60}" for item in range(60)]
     files = {
         "inter": lines,
-        "user": ["user_id:token\tgender:token", *users],
+        "user": ["user_id:token\tgender:token", *features],
         "item": ["item_id:token\tclass:token_seq", *items],
         "link": ["item_id:token\tentity_id:token", *(f"i{item}\te{item}" for item in range(60))],
         "kg": ["head_id:token\trelation_id:token\ttail_id:token", *graph],

@@ -13,9 +13,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, SparseAdam
 
-__all__ = ["fused", "look_up", "row_gradients"]
+__all__ = ["fused", "row_gradients"]
 
-_SERVED = "sr_look_up"  # on the weights that `row_gradients` serves: how to look rows up
 _FUSED = (Adam, AdamW, SGD, Adagrad)
 
 
@@ -33,12 +32,6 @@ def fused(optimizer: Optimizer) -> Optimizer:
     groups = [{**group, "fused": True, "foreach": False} for group in optimizer.param_groups]
     make: Any = type(optimizer)
     return make(groups, lr=optimizer.defaults["lr"], fused=True)
-
-
-def look_up(table: Tensor, ids: Tensor) -> Tensor:
-    """Rows of a table, with a gradient of rows where :func:`row_gradients` collects them."""
-    served = getattr(table, _SERVED, None)
-    return served(ids) if served else embedding(ids, table)
 
 
 @contextmanager
@@ -68,15 +61,15 @@ def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Itera
         and (rows_wanted or module.weight.device.type == "cpu")
     ]
     with ExitStack() as stack:
-        for weight in {id(table.weight): table.weight for table in tables}.values():
-            rows: Any = partial(embedding, weight=weight, sparse=True)
-            if not rows_wanted:
-                rows = stack.enter_context(_RowGradient(weight)).look_up
-            setattr(weight, _SERVED, rows)
-            stack.callback(delattr, weight, _SERVED)
+        served: dict[int, Any] = {}  # tables may share a weight
         for table in tables:
-            rows = getattr(table.weight, _SERVED)
-            vars(table)["forward"] = partial(rows, padding_idx=table.padding_idx)
+            weight = table.weight
+            if rows_wanted:
+                served[id(weight)] = partial(embedding, weight=weight, sparse=True)
+            elif id(weight) not in served:
+                served[id(weight)] = stack.enter_context(_RowGradient(weight)).look_up
+            forward = partial(served[id(weight)], padding_idx=table.padding_idx)
+            vars(table)["forward"] = forward
             stack.callback(delattr, table, "forward")
         yield
 
@@ -93,6 +86,9 @@ class _RowGradient:
         self.weight = weight
         self.dense: Tensor | None = None
         self.written: list[Tensor] | None = []  # ids of rows; None: any row
+        # Has autograd call the look-ups' backward. The weight itself would have it call the hook
+        # below after each, as if the whole gradient had been written.
+        self._anchor = weight.new_zeros((), requires_grad=True)
 
     def __enter__(self) -> _RowGradient:
         self.handle = self.weight.register_post_accumulate_grad_hook(self._see_whole_gradient)
@@ -103,7 +99,7 @@ class _RowGradient:
 
     def look_up(self, ids: Tensor, padding_idx: int | None = None) -> Tensor:
         """Rows whose gradient is added here; that of padding is dropped."""
-        rows: Tensor = _LookUp.apply(self.weight, ids, padding_idx, self)
+        rows: Tensor = _LookUp.apply(self._anchor, self.weight.detach(), ids, padding_idx, self)
         return rows
 
     def add(self, ids: Tensor, rows: Tensor) -> None:
@@ -135,7 +131,12 @@ class _LookUp(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, ids: Tensor, padding_idx: int | None, gradient: _RowGradient
+        ctx: Any,
+        anchor: Tensor,
+        weight: Tensor,
+        ids: Tensor,
+        padding_idx: int | None,
+        gradient: _RowGradient,
     ) -> Tensor:
         ctx.save_for_backward(ids)
         ctx.padding_idx, ctx.gradient = padding_idx, gradient
@@ -148,4 +149,4 @@ class _LookUp(torch.autograd.Function):
         if ctx.padding_idx is not None:
             grad = grad.masked_fill((ids == ctx.padding_idx).unsqueeze(-1), 0)
         ctx.gradient.add(ids.reshape(-1), grad.reshape(-1, grad.shape[-1]))
-        return None, None, None, None
+        return None, None, None, None, None

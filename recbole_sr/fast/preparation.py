@@ -21,7 +21,7 @@ from recbole_sr.fast.sampler import (
     popularity_weights,
     refuse_without_negatives,
 )
-from recbole_sr.pickles import pickled_loaders
+from recbole_sr.recbole_compat.pickles import pickled_loaders
 
 __all__ = ["data_preparation"]
 

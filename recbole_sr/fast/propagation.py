@@ -14,40 +14,23 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag
 
-from recbole_sr.representation import is_recboles
-from recbole_sr.subclass import subclass
+from recbole_sr.recbole_compat.classes import subclass
 
-__all__ = ["SymmetricAdjacency", "accelerate", "accelerated", "mean_propagation"]
+__all__ = ["PROPAGATIONS", "SymmetricAdjacency", "accelerate", "mean_propagation"]
 
 
-def accelerate(model_class: type) -> Any:
-    """The model class, propagating by :class:`SymmetricAdjacency` where it is known to be right.
+def accelerate(model_class: type, propagation: str | None) -> Any:
+    """The model class, propagating by :class:`SymmetricAdjacency`.
 
     Args:
         model_class: a RecBole model.
+        propagation: how it propagates, a key of :data:`PROPAGATIONS`; None for another way.
 
     Returns:
         A subclass of the same name, or the class itself.
 
     """
-    mixin = _mixin(model_class)
-    return subclass(mixin, model_class) if mixin else model_class
-
-
-def accelerated(config: Any, fast: bool | None = None) -> bool:
-    """Whether the configured model propagates by :class:`SymmetricAdjacency`.
-
-    Args:
-        config: a :class:`~recbole_sr.config.Config`.
-        fast: in place of the configuration's ``sr_fast``.
-
-    """
-    fast = config.options.sr_fast if fast is None else fast
-    return fast and bool(_mixin(config.model_class)) and not config["node_dropout"]
-
-
-def _mixin(model_class: type) -> type | None:
-    return _GRAPHS.get(model_class.__name__) if is_recboles(model_class) else None
+    return subclass(PROPAGATIONS[propagation], model_class) if propagation else model_class
 
 
 class SymmetricAdjacency:
@@ -222,10 +205,9 @@ class _SampledGraphs:
         return SymmetricAdjacency(matrix).to(self.device)
 
 
-# Only models whose every matrix is symmetric: the backward pass relies on it.
-_GRAPHS: dict[str, type] = {
-    "LightGCN": _MeanOfLayers,
-    "NCL": _NormalisedGraph,
-    "NGCF": _NormalisedGraph,
-    "SGL": _SampledGraphs,
+# Only for models whose every matrix is symmetric: the backward pass relies on it.
+PROPAGATIONS: dict[str, type] = {
+    "layer mean": _MeanOfLayers,
+    "graph": _NormalisedGraph,
+    "sampled graphs": _SampledGraphs,
 }

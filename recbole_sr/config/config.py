@@ -1,0 +1,276 @@
+"""RecBole's ``Config`` with the keys of the method: defaults, recipes, precedence, validation."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from collections.abc import Mapping
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import recbole.config
+import yaml
+from recbole.utils import ModelType, get_model
+
+from recbole_sr.config import recipe
+from recbole_sr.config.files import CommandLine, literals, loader, read_files, read_shipped
+from recbole_sr.config.options import REMOVED, Options, published
+from recbole_sr.config.plain import from_plain
+from recbole_sr.config.recbole_keys import check_unread, check_values, empty_parts
+from recbole_sr.errors import InputError, refused_by_recbole
+from recbole_sr.models import registry
+from recbole_sr.models.registry import SUPPORTED, replaceable_loss
+from recbole_sr.objectives.regularizers import REGULARIZERS
+from recbole_sr.recbole_compat.classes import is_recboles
+
+__all__ = ["Config", "without_sr"]
+
+
+# As it was before RecBole, which writes its gpu_id there.
+_VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+class Config(recbole.config.Config):
+    """RecBole's configuration plus the ``sr_`` keys, validated before any data is read.
+
+    Precedence, as in RecBole: command line > ``config_dict`` > ``config_file_list`` > defaults.
+    Above the defaults stands the model's recipe, ``properties/model/<Model>.yaml``, and above that,
+    where it is asked for, ``sr_published: True``. A key overrides that key alone.
+
+    Five things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
+    ``config_files`` in a property file includes others; ``config_dict`` is left as it was; a
+    sequential model with the loss ``CE`` samples no negatives by default, where RecBole stops and
+    asks for ``train_neg_sample_args: None``; and ``gpu_id`` is by default what the environment's
+    ``CUDA_VISIBLE_DEVICES`` says, which RecBole overwrites by 0.
+
+    Args:
+        model: name of a RecBole model, or a class; None where a file, dictionary or the command
+            line says.
+        dataset: name of a data set; None as above.
+        config_file_list: paths of YAML property files, later ones first; also names of shipped
+            ones, such as ``loss/directau.yaml``.
+        config_dict: property values.
+
+    Attributes:
+        options: the validated ``sr_`` keys.
+        origins: who set each key that is not a default: a file, ``config_dict``, or the command
+            line.
+
+    Raises:
+        InputError: an ``sr_`` key is unknown, mistyped, out of range or contradicts another, or a
+            file is not there.
+
+    Example:
+        >>> config = Config("BPR", "ml-100k", config_dict={"sr_warm_epochs": 2})
+        >>> config.options.sr_warm_epochs, config["sr_warm_regularizers"]
+        (2, {'stable_rank': 0.03})
+        >>> config.origins["sr_warm_epochs"], config.origins["sr_init"]
+        ('config_dict', 'model/BPR.yaml')
+
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: list[str] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+    ):
+        self._recipe_origins: dict[str, str] = {}
+        self._file_origins: dict[str, str] = {}
+        given_by = "command line" if isinstance(config_dict, CommandLine) else "config_dict"
+        with refused_by_recbole("settings"):
+            super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
+        self.options = Options.from_mapping(self.final_config_dict)
+        self.origins = self._find_origins(given_by)
+        recipe.refuse_idle_keys(self.options, self.external_config_dict)
+        self._check_evaluated()
+        self.final_config_dict.update(self.options.model_dump())
+        self["sr_warm_regularizers"] = self.options.warm_regularizers  # what null stands for
+        self._prepare_objective()
+        self.parameters["Stable Rank"] = list(Options.model_fields)
+
+    @classmethod
+    def from_plain(cls, settings: dict[str, Any], model_class: type | None = None) -> Config:
+        """The configuration of a finished run, from the plain settings in its checkpoint.
+
+        Args:
+            settings: the checkpoint's ``config``.
+            model_class: the model's class where it is none of RecBole's.
+
+        Raises:
+            InputError: RecBole has no model of that name, and no class was given.
+
+        """
+        config = cls.__new__(cls)
+        config._init_parameters_category()
+        config.yaml_loader = config._build_yaml_loader()  # reads where data are to be had
+        of_today = {
+            key: value
+            for key, value in settings.items()
+            if key not in REMOVED or value != REMOVED[key]
+        }
+        config.final_config_dict = from_plain(of_today)
+        config.options = Options.from_mapping(config.final_config_dict)
+        config.origins = {}
+        config.model, config.dataset = config["model"], config["dataset"]
+        config.model_class = model_class or _recboles_class(config.model)
+        config.compatibility_settings()
+        for key in ("local_rank", "single_spec", "device"):  # of the machine that it was saved on
+            config.final_config_dict.pop(key, None)
+        if _VISIBLE_GPUS is not None and config["gpu_id"]:  # none stays none
+            config["gpu_id"] = _VISIBLE_GPUS
+        config._init_device()
+        return config
+
+    def log_recipe(self) -> None:
+        """Log the recipe in force, and each key of it that has no effect."""
+        if not self.origins:  # of a finished run
+            return
+        for line in recipe.describe(self.options, self.final_config_dict, self.origins):
+            getLogger().info(line)
+        for sentence in recipe.idle_keys(self.options, self.origins):
+            getLogger().warning(sentence)
+
+    def _find_origins(self, given_by: str) -> dict[str, str]:
+        """Who set each key that is not a default, from the lowest to the highest."""
+        origins = {
+            **self._recipe_origins,
+            **self._file_origins,
+            **dict.fromkeys(self.variable_config_dict, given_by),
+            **dict.fromkeys(self.cmd_config_dict, "command line"),
+        }
+        return {key: origin for key, origin in origins.items() if key in self.final_config_dict}
+
+    def _prepare_objective(self) -> None:
+        """Refuse an objective that the model cannot have; sample negatives where it wants any."""
+        loss = self.options.loss
+        if loss is not None:
+            replaceable_loss(self.model_class)
+            if not loss.needs_negatives:
+                self._sample_no_negatives()
+            elif self["train_neg_sample_args"]["distribution"] == "none":
+                raise InputError(
+                    "train_neg_sample_args: expected negatives for "
+                    f"sr_loss: {self.options.sr_loss}, got none; drop the key or use sr_loss: align"
+                )
+        for key in ("sr_warm_regularizers", "sr_main_regularizers"):
+            for name, weight in self[key].items():
+                if weight and REGULARIZERS[name].reads == "pairs":
+                    replaceable_loss(self.model_class, f"{key}: expected no {name}")
+
+    def _sample_no_negatives(self) -> None:
+        given = self.external_config_dict.get("train_neg_sample_args")
+        if given and given.get("distribution") not in (None, "None", "none"):
+            raise InputError(
+                f"train_neg_sample_args: expected null, as sr_loss: {self.options.sr_loss} wants "
+                f"no negatives, got {given}; drop the key, or use sr_loss: bpr or ssm"
+            )
+        if self["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+            raise InputError(
+                f"sr_loss: expected bpr or ssm for {self['model']}, got "
+                f"{self.options.sr_loss!r}; RecBole cannot load a knowledge graph without sampling "
+                "negatives"
+            )
+        self["train_neg_sample_args"] = None
+        self._set_train_neg_sample_args()  # RecBole's own form of none
+
+    def _check_evaluated(self) -> None:
+        """Refuse a main phase that no evaluation sees: its models would all be lost."""
+        options, epochs, step = self.options, self["epochs"], self["eval_step"]
+        judged = "valid" not in empty_parts(self["eval_args"]["split"]) and step > 0
+        if not judged or options.sr_switch != "epochs" or options.sr_published:
+            return  # no epoch is to be the best, no knowing when the phase ends, or all count
+        if "pretrain" in str(self["train_stage"]):  # counts pretrain_epochs
+            return
+        last = epochs // min(step, epochs) * min(step, epochs)
+        if last <= options.sr_warm_epochs < epochs:
+            raise InputError(
+                f"eval_step: expected an evaluation after epoch {options.sr_warm_epochs}, the last "
+                f"of the warm phase, got the last one after epoch {last} of {epochs}; lower "
+                "eval_step or sr_warm_epochs, or raise epochs"
+            )
+
+    def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
+        named = model or self.external_config_dict.get("model")
+        if isinstance(named, type):
+            registry.entry_of(named)
+        elif named:
+            # RecBole takes a misspelt name for one of another library's.
+            registry.named(named)
+        with refused_by_recbole(f"model {model!r} and dataset {dataset!r}"):
+            *found, name = super()._get_model_and_dataset(model, dataset)
+        if Path(name).name != name:
+            raise InputError(f"dataset: expected a name, got {name!r}; set data_path to its folder")
+        return *found, name
+
+    def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
+        settings, self._file_origins = read_files(file_list or [])
+        return settings
+
+    def _get_final_config_dict(self) -> dict[str, Any]:
+        """RecBole's merged keys, refused before RecBole derives others from them."""
+        settings = super()._get_final_config_dict()
+        # Not those of sys.argv: a program that calls us has arguments of its own there.
+        given = {**self.file_config_dict, **self.variable_config_dict}
+        check_unread(without_sr(given), self.internal_config_dict, self.model_class)
+        check_values(settings)
+        if _VISIBLE_GPUS is not None and "gpu_id" not in self.external_config_dict:
+            settings["gpu_id"] = _VISIBLE_GPUS
+        if _refuses_negatives(self.model_class, settings):
+            settings["train_neg_sample_args"] = self.external_config_dict.get(
+                "train_neg_sample_args"
+            )
+        return settings
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        """RecBole's defaults, those of the method, and the model's recipe.
+
+        A subclass of a RecBole model has that model's defaults, which RecBole finds by name.
+        """
+        parents = (parent.__name__ for parent in model_class.__mro__ if is_recboles(parent))
+        known = next((name for name in parents if name in SUPPORTED), model)
+        super()._load_internal_config_dict(known, model_class, dataset)
+        self.internal_config_dict.update(Options().model_dump())
+        if is_recboles(model_class):
+            found, self._recipe_origins = read_shipped(f"model/{model}.yaml")
+            self.internal_config_dict.update(found)
+        if self.external_config_dict.get("sr_published") is True:
+            fixed = published(self.external_config_dict)
+            self.internal_config_dict.update(fixed)
+            self._recipe_origins.update(dict.fromkeys(fixed, "sr_published: True"))
+
+    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
+        return loader()
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        """The ``--key=value`` arguments; the launcher and the host program own the others."""
+        arguments = [arg[2:] for arg in sys.argv[1:] if arg.startswith("--") and "=" in arg]
+        return literals(dict(arg.split("=", 1) for arg in arguments))
+
+    def _convert_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
+        return literals(config_dict)
+
+
+def _refuses_negatives(model_class: Any, settings: Mapping[str, Any]) -> bool:
+    return (
+        settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        and settings.get("loss_type") == "CE"
+        and not hasattr(model_class, "input_type")
+    )
+
+
+def without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are RecBole's own."""
+    return {key: value for key, value in settings.items() if not key.startswith("sr_")}
+
+
+def _recboles_class(name: str) -> Any:
+    if name not in SUPPORTED:
+        raise InputError(
+            f"model: expected its class with it, as RecBole has no {name}, got none; give it in "
+            "Python, as model_class to load_data_and_model or resume"
+        )
+    return get_model(name)

@@ -1,0 +1,189 @@
+"""Property files and texts of the command line, read as plain data and never evaluated."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import recbole.config
+import yaml
+
+from recbole_sr.config.shipped import properties_folder
+from recbole_sr.errors import InputError
+
+__all__ = [
+    "CommandLine",
+    "find_file",
+    "literals",
+    "loader",
+    "read_files",
+    "read_properties",
+    "read_shipped",
+]
+
+INCLUDES = "config_files"
+_MOST_VALUES = 100_000
+Origins = dict[str, str]
+
+
+class CommandLine(dict[str, str]):
+    """Properties that were given to a command of this package, as texts by key."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Has a name of its own, so that a data set, which holds its configuration, pickles."""
+
+
+@cache
+def loader() -> type[yaml.SafeLoader]:
+    """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""
+    bare = recbole.config.Config.__new__(recbole.config.Config)
+    theirs = recbole.config.Config._build_yaml_loader(bare)
+    _Loader.yaml_implicit_resolvers = dict(theirs.yaml_implicit_resolvers)
+    return _Loader
+
+
+def read_properties(
+    files: Sequence[str] = (), texts: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The property values of YAML files and, above them, of texts from a command line.
+
+    They are read as :class:`~recbole_sr.config.config.Config` reads them, but nothing is added.
+
+    Raises:
+        InputError: a file is not there, or holds no YAML mapping.
+
+    Example:
+        >>> read_properties(texts={"learning_rate": "1e-3", "topk": "[10,20]"})
+        {'learning_rate': 0.001, 'topk': [10, 20]}
+    """
+    return {**read_files(files)[0], **literals(texts or {})}
+
+
+def read_files(files: Sequence[str]) -> tuple[dict[str, Any], Origins]:
+    """The property values of YAML files, later ones above earlier ones, and who set each.
+
+    Raises:
+        InputError: a file is not there, holds no YAML mapping, or includes itself.
+
+    """
+    settings: dict[str, Any] = {}
+    origins: Origins = {}
+    for name in files:
+        found, where = _read(find_file(name), name)
+        settings.update(found)
+        origins.update(where)
+    return settings, origins
+
+
+def _read(file: Path, name: str, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Origins]:
+    """The property values of a YAML file and of those it includes, and which file set each.
+
+    A file's ``config_files`` are read first, and its own keys override theirs.
+
+    Args:
+        file: the file.
+        name: what it is called, as the origin of its keys.
+        above: the files that include it.
+
+    Raises:
+        InputError: as :func:`read_files`.
+
+    """
+    if file in above:
+        raise InputError(f"{file}: expected files that do not include each other; drop {INCLUDES}")
+    own = _read_mapping(file)
+    included = own.pop(INCLUDES, None) or []
+    included = included.split() if isinstance(included, str) else included
+    settings: dict[str, Any] = {}
+    origins: Origins = {}
+    for part in included:
+        found, where = _read(_included(part, file), part, (*above, file))
+        settings.update(found)
+        origins.update(where)
+    return {**settings, **own}, {**origins, **dict.fromkeys(own, name)}
+
+
+def read_shipped(name: str) -> tuple[dict[str, Any], Origins]:
+    """A file of ``properties/`` and those it includes; nothing where there is none."""
+    file = _shipped(name)
+    return _read(file, name) if file.is_file() else ({}, {})
+
+
+def find_file(name: str) -> Path:
+    """A file of the user's, or else the shipped one of that name."""
+    shipped = _shipped(name)
+    return shipped if shipped.is_file() and not Path(name).is_file() else Path(name)
+
+
+def literals(texts: Mapping[str, Any]) -> dict[str, Any]:
+    """Text as a literal, a number of numpy's as Python's, everything else as it is."""
+    return {key: _value(value) for key, value in texts.items()}
+
+
+def _included(name: str, by: Path) -> Path:
+    """The file that another one includes: beside it, or else as any other."""
+    if by.is_relative_to(_shipped("")):
+        return _shipped(name)
+    return by.parent / name if (by.parent / name).is_file() else find_file(name)
+
+
+def _shipped(name: str) -> Path:
+    return Path(str(properties_folder())) / name
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
+    try:
+        settings = _read_yaml(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: expected a YAML property file, got {reason}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise InputError(
+            f"{file}: expected lines of the form key: value, got {str(settings)[:80]!r}"
+        )
+    return settings
+
+
+def _read_yaml(text: str) -> Any:
+    value = yaml.load(text, Loader=loader())  # noqa: S506 - a subclass of SafeLoader
+    if _size(value, {}) > _MOST_VALUES:
+        raise ValueError(f"aliases that stand for more than {_MOST_VALUES} values")
+    return value
+
+
+def _value(given: Any) -> Any:
+    if isinstance(given, np.generic):
+        return given.item()
+    return _literal(given) if isinstance(given, str) else given
+
+
+def _literal(text: str) -> Any:
+    """A Python literal as RecBole reads it, else a YAML list, mapping, null or boolean."""
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        return ast.literal_eval(text)
+    if text.lower() in ("true", "false", "null", "~") or text[:1] in ("[", "{"):
+        with suppress(yaml.YAMLError):  # RecBole's intervals look like a list: "[5,inf)"
+            return _read_yaml(text)
+    return text
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values there are with every alias written out; a file of a page can hold billions.
+
+    Raises:
+        RecursionError: an alias stands inside itself.
+    """
+    if not isinstance(value, list | dict):
+        return 1
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(value)]

@@ -1,0 +1,340 @@
+"""The ``sr_`` property keys: one model holds each key's type, range, default and description.
+
+``properties/stable_rank.yaml`` and the page of keys are written from it: see
+:mod:`recbole_sr.config.reference`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import core_schema
+
+from recbole_sr.config.sentences import sentence
+from recbole_sr.errors import InputError, nearest
+from recbole_sr.init.initialization import INITIALIZATIONS
+from recbole_sr.objectives.losses import LOSSES, Loss
+from recbole_sr.objectives.phase import Phase
+from recbole_sr.objectives.rank_target import RankTarget
+from recbole_sr.objectives.regularizers import REGULARIZERS
+from recbole_sr.objectives.schedule import Schedule
+
+__all__ = ["GROUPS", "REMOVED", "WARM_REGULARIZER", "Options", "published"]
+
+# What a warm phase regularises unless the user says otherwise: the published method's.
+WARM_REGULARIZER = "stable_rank"
+
+
+class _OneOf:
+    """A name of a registry, also of an entry that was added after import; or one of a few more."""
+
+    def __init__(self, known: Mapping[str, Any], *more: str):
+        self.known, self.more = known, more
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        return {**handler(schema), "enum": [*self.more, *self.known]}
+
+    def check(self, name: str) -> str:
+        if name not in (names := (*self.more, *self.known)):
+            raise ValueError(f"one of {', '.join(names)}")
+        return name
+
+
+def _distinct(sides: list[str]) -> list[str]:
+    if not sides or len(set(sides)) < len(sides):
+        raise ValueError("one or both of user and item, each once")
+    return sides
+
+
+def _rank_target(target: Any) -> Any:
+    ranks = target.values() if isinstance(target, dict) and target else [target]
+    sides = target if isinstance(target, dict) else {}
+    if target is not None and not (all(map(_is_rank, ranks)) and set(sides) <= {"user", "item"}):
+        raise ValueError("null, a number above 1, or such a number for user, item or both")
+    return target
+
+
+def _is_rank(value: Any) -> bool:
+    return type(value) in (int, float) and 1 < value < math.inf
+
+
+def _default_weights(weights: dict[str, float | None]) -> dict[str, float]:
+    return {
+        name: REGULARIZERS[name].weight if weight is None else weight
+        for name, weight in weights.items()
+    }
+
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Regularizers = Annotated[
+    dict[Annotated[str, _OneOf(REGULARIZERS)], Weight | None], AfterValidator(_default_weights)
+]
+Sides = Annotated[list[Literal["user", "item"]], AfterValidator(_distinct)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+TargetRank = Annotated[
+    Any, AfterValidator(_rank_target), Field(json_schema_extra={"type": "number"})
+]
+
+
+def _key(default: Any, *needs: str, **bounds: Any) -> Any:
+    """A key of the method; the text below it says what it is, in one sentence.
+
+    Args:
+        default: its default.
+        needs: what it needs to have an effect, any of these: a key that is set, such as
+            ``sr_target_rank``, or a key with a value, such as ``sr_init: spectral``.
+        bounds: as pydantic's ``Field`` takes them.
+
+    """
+    more: dict[str, Any] = {"needs": list(needs)}
+    return Field(default, json_schema_extra=more, **bounds)
+
+
+_WITH_UNIFORMITY = [
+    f"sr_{phase}_regularizers: {name}"
+    for phase in ("warm", "main")
+    for name, regularizer in REGULARIZERS.items()
+    if regularizer.sampled
+]
+# Keys of earlier versions, with the value at which they changed nothing.
+REMOVED = {"sr_similarity": "dot", "sr_switch_rank": None, "sr_rank_tolerance": 0.01}
+# The first key of each group, and what the group is called.
+GROUPS = {
+    "sr_warm_epochs": "Phases",
+    "sr_loss": "Objectives",
+    "sr_init": "Initialisation",
+    "sr_monitor": "Reports, reliability, speed",
+    "sr_published": "Reproduction",
+}
+
+
+class Options(BaseModel):
+    """The method's settings.
+
+    Example:
+        >>> Options.from_mapping({"sr_warm_epochs": 3, "learning_rate": 0.1}).sr_warm_epochs
+        3
+        >>> Options.from_mapping({"sr_warm_epoch": 3})
+        Traceback (most recent call last):
+        recbole_sr.errors.InputError: unknown key 'sr_warm_epoch'; did you mean 'sr_warm_epochs'?
+
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+    sr_warm_epochs: int = _key(5, ge=0)
+    """Epochs of the warm phase; 0 means that there is none."""
+
+    sr_switch: Literal["epochs", "metric"] = _key("epochs", "sr_warm_epochs")
+    """What ends the warm phase: its number of epochs, or a validation score that stays."""
+
+    sr_patience: int = _key(5, "sr_switch: metric", ge=1)
+    """Evaluations in a row without a better validation score that end the warm phase."""
+
+    sr_loss: Annotated[str, _OneOf(LOSSES, "model")] = _key("model")
+    """The recommendation loss; model keeps the model's own."""
+
+    sr_temperature: Positive = _key(1.0, "sr_loss: ssm")
+    """What the scores are divided by."""
+
+    sr_warm_regularizers: Regularizers | None = _key(None, "sr_warm_epochs")
+    """Weights of regularisers in the warm phase; null: the default weight of stable_rank."""
+
+    sr_main_regularizers: Regularizers = _key({})
+    """Weights of regularisers in the main phase; null as a weight is the regulariser's default."""
+
+    sr_tables: Sides = _key(["user", "item"])
+    """Which representations are regularised."""
+
+    sr_uniformity_rows: int | None = _key(None, *_WITH_UNIFORMITY, ge=2)
+    """Rows of each side on which uniformity is measured, drawn anew for each batch; null: all."""
+
+    sr_target_rank: TargetRank = _key(None)
+    """Stable rank to hold in both phases, of all sr_tables or as {user: r, item: r}; null: none."""
+
+    sr_target_step: Positive = _key(0.01, "sr_target_rank")
+    """How fast the weight that holds it adapts, per batch."""
+
+    sr_init: Annotated[str, _OneOf(INITIALIZATIONS, "model")] = _key("model")
+    """How the tables are initialised; model is the model's own way."""
+
+    sr_init_degree_power: Weight = _key(0.25, "sr_init: spectral")
+    """Power of the degrees that divide interactions: 0 keeps popularity, 0.5 is LightGCN's."""
+
+    sr_init_sweeps: int = _key(0, "sr_init: spectral", ge=0)
+    """Iterations of alternating least squares (ALS) that refine the singular vectors."""
+
+    sr_init_power: Weight = _key(1.0, "sr_init: spectral")
+    """Power of the singular values that weights the singular vectors; 0 weights all alike."""
+
+    sr_init_margin: Positive = _key(2.0, "sr_init: spectral")
+    """By how much a training pair scores above its user with a random item, on average; it sets
+    the norm of the embeddings."""
+
+    sr_monitor: bool = _key(True)
+    """Whether to measure and log the stable rank of both tables each epoch."""
+
+    sr_save_step: int = _key(1, ge=0)
+    """Epochs between two saved states that a killed run can resume from; 0 saves none."""
+
+    sr_fast: bool = _key(True)
+    """Whether to use the fast loaders, evaluation, optimiser and propagation; False is RecBole's
+    own, bit for bit."""
+
+    sr_published: bool = _key(False)
+    """The authors' method: weight 1.0, tables from N(0, 1), one warm epoch more, and the best epoch
+    of both phases wins; their settings are in published/."""
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any]) -> Options:
+        """Read the ``sr_`` keys of a mapping that may hold others, such as RecBole's ``Config``.
+
+        Raises:
+            InputError: an unknown ``sr_`` key, a wrong type, a value out of range, or a
+                combination that cannot work.
+
+        """
+        given = {key: value for key, value in settings.items() if key.startswith("sr_")}
+        for key in given.keys() - cls.model_fields:
+            raise InputError(
+                f"unknown key {key!r}; did you mean {nearest(key, cls.model_fields)!r}?"
+            )
+        try:
+            options = cls.model_validate(given)
+        except ValidationError as error:
+            raise InputError(sentence(error)) from None
+        options._check_combinations(settings)
+        return options
+
+    @property
+    def warm_regularizers(self) -> dict[str, float]:
+        """The weights of the warm phase, where null stands for the default."""
+        if self.sr_warm_regularizers is None:
+            loss = LOSSES.get(self.sr_loss)
+            own = REGULARIZERS[WARM_REGULARIZER].weight
+            weight = loss.warm_weights.get(WARM_REGULARIZER, own) if loss else own
+            return {WARM_REGULARIZER: weight}
+        return cast("dict[str, float]", self.sr_warm_regularizers)
+
+    @property
+    def main_regularizers(self) -> dict[str, float]:
+        """The weights of the main phase."""
+        return cast("dict[str, float]", self.sr_main_regularizers)
+
+    @property
+    def target_ranks(self) -> dict[str, float]:
+        """The stable rank to hold, by side; empty without a target."""
+        target = self.sr_target_rank
+        if target is None or isinstance(target, dict):
+            return target or {}
+        return dict.fromkeys(self.sr_tables, float(target))
+
+    @property
+    def loss(self) -> Loss | None:
+        """What takes the place of the model's recommendation loss; None keeps the model's."""
+        loss = LOSSES.get(self.sr_loss)
+        if loss is None:
+            return None
+        return loss.bind(**{name: getattr(self, f"sr_{name}") for name in loss.parameters})
+
+    @property
+    def initialization(self) -> Any:
+        """Fills tables, given the interactions and a seed; None leaves them to the model."""
+        found = INITIALIZATIONS.get(self.sr_init)
+        if found is None:
+            return None
+        return found.bind(**{name: getattr(self, f"sr_init_{name}") for name in found.parameters})
+
+    def schedule(self, bigger: bool = True) -> Schedule:
+        """The state machine these options describe.
+
+        Args:
+            bigger: whether a bigger validation score is a better one.
+
+        """
+        targets = self.target_ranks
+        phase = partial(
+            Phase,
+            loss=self.loss,
+            uniformity_rows=self.sr_uniformity_rows,
+            rank_target=RankTarget(targets, self.sr_target_step) if targets else None,
+            sides=self.sr_tables,
+        )
+        return Schedule(
+            phase("warm", self.warm_regularizers),
+            phase("main", self.main_regularizers),
+            switch=self.sr_switch,
+            # The authors' 5 warm epochs are six, by their `epoch > 5`.
+            warm_epochs=self.sr_warm_epochs + (self.sr_published and self.sr_warm_epochs > 0),
+            patience=self.sr_patience,
+            bigger=bigger,
+        )
+
+    def _check_combinations(self, settings: Mapping[str, Any]) -> None:
+        if self.sr_warm_epochs and not (self.warm_regularizers or self.sr_main_regularizers):
+            raise InputError(
+                f"sr_warm_epochs is {self.sr_warm_epochs} but sr_warm_regularizers and "
+                "sr_main_regularizers are both empty; give one a weight, such as "
+                f"{{{WARM_REGULARIZER}: {REGULARIZERS[WARM_REGULARIZER].weight}}}, or set "
+                "sr_warm_epochs: 0 for training in one phase"
+            )
+        if self.sr_switch == "metric" and self.sr_warm_epochs and settings.get("eval_step", 1) <= 0:
+            raise InputError(
+                "sr_switch: metric needs validation scores but eval_step is "
+                f"{settings['eval_step']}; set eval_step: 1, or sr_switch: epochs"
+            )
+        if without := set(self.target_ranks) - set(self.sr_tables):
+            raise InputError(
+                f"sr_target_rank: expected sides in sr_tables {self.sr_tables}, "
+                f"got {without.pop()!r}; drop it or add it to sr_tables"
+            )
+
+
+# Keys that `sr_published: True` holds at their defaults.
+_PUBLISHED_DEFAULTS = (
+    "sr_tables",
+    "sr_temperature",
+    "sr_uniformity_rows",
+    "sr_target_rank",
+    "sr_init",
+    "sr_init_sweeps",
+)
+
+
+def published(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that ``sr_published: True`` sets, above defaults and the model's recipe.
+
+    Args:
+        given: the keys that the user has set.
+
+    Raises:
+        InputError: one of these is set to something else.
+
+    Example:
+        >>> published({"sr_loss": "align"})["sr_warm_regularizers"]
+        {'stable_rank': 1.0}
+
+    """
+    defaults = {key: Options.model_fields[key].default for key in _PUBLISHED_DEFAULTS}
+    loss = LOSSES.get(given.get("sr_loss", "model"))
+    main = dict(loss.published_main_weights) if loss else {}
+    fixed = {**defaults, "sr_warm_regularizers": {WARM_REGULARIZER: 1.0}}
+    if not main:  # the authors tuned the weight of uniformity
+        fixed["sr_main_regularizers"] = {}
+    for key, value in fixed.items():
+        if key in given and given[key] != value:
+            raise InputError(
+                f"sr_published: True fixes {key} at {value} but got {given[key]!r}; "
+                "drop one of the two keys"
+            )
+    warm_epochs = Options.model_fields["sr_warm_epochs"].default
+    return {"sr_warm_epochs": warm_epochs, "sr_main_regularizers": main, **fixed}

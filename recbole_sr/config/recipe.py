@@ -1,0 +1,142 @@
+"""The recipe in force: which keys are set, by whom, and which of them have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from recbole_sr.config.options import Options
+from recbole_sr.errors import InputError
+from recbole_sr.init.initialization import INITIALIZATIONS
+from recbole_sr.objectives.losses import LOSSES
+from recbole_sr.objectives.regularizers import REGULARIZERS
+
+__all__ = ["DEFAULT", "describe", "idle_keys", "refuse_idle_keys", "table"]
+
+DEFAULT = "default"
+_LINES = 6
+
+
+def describe(
+    options: Options, settings: Mapping[str, Any], origins: Mapping[str, str]
+) -> list[str]:
+    """The recipe in at most six lines: model and data, phases, and who set which keys.
+
+    Args:
+        options: the method's keys.
+        settings: all keys.
+        origins: who set each key that is not a default.
+
+    """
+    lines = [
+        f"{settings['model']} on {settings['dataset']}; initialisation: {options.sr_init}",
+        "; ".join(_phases(options)),
+    ]
+    by_origin: dict[str, list[str]] = {}
+    for key, origin in origins.items():
+        by_origin.setdefault(origin, []).append(f"{key}: {_short(settings[key])}")
+    lines += [f"{origin}: {', '.join(keys)}" for origin, keys in by_origin.items()]
+    if len(lines) <= _LINES:
+        return lines
+    more = len(lines) - _LINES + 1
+    return [*lines[: _LINES - 1], f"and keys from {more} more; `recbole-sr config` shows all"]
+
+
+def table(
+    settings: Mapping[str, Any], origins: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Every key, its value and who set it, the method's keys first."""
+    for key in sorted(settings, key=lambda key: (not key.startswith("sr_"), key)):
+        yield key, str(settings[key]), origins.get(key, DEFAULT)
+
+
+def refuse_idle_keys(options: Options, given: Mapping[str, Any]) -> None:
+    """Refuse a key of the user's that has no effect, where nothing says that this is meant.
+
+    Args:
+        options: the method's keys.
+        given: the keys that the user has set. One that is set together with a value that switches
+            it off is not refused, as files that are put together do that.
+
+    Raises:
+        InputError: names the key and what it needs.
+
+    """
+    for key, needs in _idle(options):
+        if key in given and not any(need.partition(": ")[0] in given for need in needs):
+            needed, _, value = needs[0].partition(": ")
+            raise InputError(
+                f"{key}: expected {needs[0]} with it, whose value here is "
+                f"{getattr(options, needed)}, got {given[key]!r}; set "
+                f"{needed}{f': {value}' if value else ''} too, or drop the key"
+            )
+
+
+def idle_keys(options: Options, origins: Mapping[str, str]) -> list[str]:
+    """One sentence for each key that is set and has no effect, or makes no sense beside another."""
+    sentences = [
+        f"{key}: {getattr(options, key)} ({origins.get(key, DEFAULT)}) has no effect without "
+        f"{' or '.join(needs)}"
+        for key, needs in _idle(options)
+    ]
+    loss = LOSSES.get(options.sr_loss)
+    for key in ("sr_warm_regularizers", "sr_main_regularizers"):
+        for name, weight in (getattr(options, key) or {}).items():
+            if loss and weight and REGULARIZERS[name].function is loss.function:
+                sentences.append(f"{key}: {name} is counted twice, as it is also the sr_loss")
+    return sentences
+
+
+def _idle(options: Options) -> Iterator[tuple[str, list[str]]]:
+    """The keys that are not at their default and have no effect, and what they need."""
+    parameters = _parameters(options)
+    for key, field in Options.model_fields.items():
+        more: Any = field.json_schema_extra
+        needs: list[str] = more["needs"]
+        idle = needs and key not in parameters and not any(_holds(options, n) for n in needs)
+        if idle and getattr(options, key) != field.default:
+            yield key, needs
+
+
+def _parameters(options: Options) -> set[str]:
+    """The keys that set parameters of the loss and of the initialisation in force."""
+    loss, fill = LOSSES.get(options.sr_loss), INITIALIZATIONS.get(options.sr_init)
+    return {
+        *(f"sr_{name}" for name in (loss.parameters if loss else ())),
+        *(f"sr_init_{name}" for name in (fill.parameters if fill else ())),
+    }
+
+
+def _holds(options: Options, need: str) -> bool:
+    key, _, wanted = need.partition(": ")
+    value = options.warm_regularizers if key == "sr_warm_regularizers" else getattr(options, key)
+    if not wanted:
+        return bool(value)
+    if isinstance(value, Mapping):
+        on = key != "sr_warm_regularizers" or options.sr_warm_epochs > 0
+        return on and bool(value.get(wanted))
+    return bool(value == wanted)
+
+
+def _phases(options: Options) -> Iterator[str]:
+    loss = "the model's own loss" if options.sr_loss == "model" else options.sr_loss
+    target = f", stable rank held at {options.sr_target_rank}" if options.target_ranks else ""
+    if options.sr_warm_epochs:
+        end = (
+            f"{options.sr_warm_epochs} epochs"
+            if options.sr_switch == "epochs"
+            else f"until {options.sr_patience} evaluations without a better score"
+        )
+        yield f"warm phase: {loss}{_weights(options.warm_regularizers)}{target}, {end}"
+    else:
+        yield "no warm phase"
+    yield f"main phase: {loss}{_weights(options.main_regularizers)}{target}"
+
+
+def _weights(regularizers: Mapping[str, float]) -> str:
+    return "".join(f" + {weight:g} {name}" for name, weight in regularizers.items() if weight)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,101 @@
+"""The keys as a property file and as a page: both are written from :class:`Options`.
+
+``python -m recbole_sr.config.reference`` writes them in a source tree, and the page of models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_sr.config.options import GROUPS, Options
+from recbole_sr.models import catalogue
+from recbole_sr.objectives.losses import LOSSES
+from recbole_sr.objectives.regularizers import REGULARIZERS
+
+__all__ = ["page", "property_file"]
+
+_TYPES = {
+    "integer": "int",
+    "number": "float",
+    "string": "str",
+    "boolean": "bool",
+    "object": "dict",
+    "array": "list",
+}
+_WIDTH = 32  # the column in which comments begin
+_FILE_HEAD = (
+    "# Written by `python -m recbole_sr.config.reference`, from recbole_sr/config/options.py.\n"
+)
+_PAGE_HEAD = """# Keys
+
+A key set by the user overrides that key alone.
+`recbole-sr config -m MODEL` shows what is in force for a model, and who set it.
+"""
+_TABLE_HEAD = "| Key | Type | Default | Meaning |\n|---|---|---|---|\n"
+
+
+def property_file() -> str:
+    """``properties/stable_rank.yaml``: every key with its default, type and description."""
+    text = _FILE_HEAD
+    for key, default, type_, meaning in _keys():
+        text += f"\n# {GROUPS[key]}\n" if key in GROUPS else ""
+        text += f"{f'{key}: {default}':{_WIDTH}}# ({type_}) {meaning}\n"
+    return text
+
+
+def page() -> str:
+    """``docs/keys.md``: the same as tables in Markdown."""
+    text = _PAGE_HEAD
+    for key, default, type_, meaning in _keys():
+        if key in GROUPS:
+            text += f"\n## {GROUPS[key]}\n\n{_TABLE_HEAD}"
+        text += f"| `{key}` | {type_} | `{default}` | {meaning} |\n"
+    return text + "\n## Regularisers and losses\n\n" + "\n".join(_entries()) + "\n"
+
+
+def _keys() -> Iterator[tuple[str, str, str, str]]:
+    """Each key's name, default, type and description."""
+    for key, schema in Options.model_json_schema()["properties"].items():
+        kinds = [schema, *schema.get("anyOf", [])]
+        type_ = next(kind["type"] for kind in kinds if kind.get("type", "null") != "null")
+        meaning = " ".join(schema["description"].split())
+        for choices in (kind["enum"] for kind in kinds if "enum" in kind):
+            meaning += f" One of: {', '.join(choices)}."
+        if schema["needs"]:
+            meaning += f" Needs {' or '.join(schema['needs'])}."
+        yield key, _yaml(schema.get("default")), _TYPES[type_], meaning
+
+
+def _entries() -> Iterator[str]:
+    """A line for each regulariser and each loss."""
+    for name, regularizer in REGULARIZERS.items():
+        weight = f"Default weight {regularizer.weight}."
+        yield f"- `{name}`: {_first_line(regularizer.function)} {weight}"
+    for name, loss in LOSSES.items():
+        weights = ", ".join(f"{key} {weight}" for key, weight in loss.warm_weights.items())
+        more = f" Default weight in its warm phase: {weights}." if weights else ""
+        yield f"- `sr_loss: {name}`: {_first_line(loss.function)}{more}"
+
+
+def _first_line(function: Any) -> str:
+    line: str = function.__doc__.partition("\n")[0]
+    return re.sub(r":math:`([^`]+)`", r"$\1$", line)
+
+
+def _yaml(default: Any) -> str:
+    if isinstance(default, list):
+        return f"[{', '.join(default)}]"
+    if isinstance(default, str | bool):
+        return str(default)
+    return "~" if default is None else json.dumps(default)
+
+
+if __name__ == "__main__":
+    root = Path(__file__).parents[2]
+    (root / "properties" / "stable_rank.yaml").write_text(property_file(), "utf-8")
+    (root / "docs" / "keys.md").write_text(page(), "utf-8")
+    (root / "docs" / "models.md").write_text(catalogue.page(), "utf-8")

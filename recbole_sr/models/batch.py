@@ -1,0 +1,208 @@
+"""A training batch as a phase sees it: the model's loss, and representations looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.sources import PADDING, Call, Column, Step, resolve
+
+__all__ = ["ModelBatch"]
+
+
+class ModelBatch:
+    """The :class:`~recbole_sr.objectives.phase.Batch` of a RecBole model.
+
+    What the model's own loss has looked up is used again for pairs and penalties, and so is what
+    the phase has looked up itself: no vector of the batch is gathered twice.
+
+    Args:
+        model: with the method.
+        entry: the model's.
+        interaction: RecBole's batch.
+        own_loss: calculates the model's loss from the batch.
+
+    Attributes:
+        regularized: the sides whose rows were read.
+
+    """
+
+    def __init__(
+        self, model: Any, entry: ModelEntry, interaction: Any, own_loss: Callable[[Any], Any]
+    ):
+        self._model = model
+        self._entry = entry
+        self._interaction = interaction
+        self._own_loss = own_loss
+        self._vectors: dict[str, list[Tensor]] = {}
+        self.calls: dict[str, list[Call]] = {path: [] for path in self._watched()}
+        self.regularized: list[str] = []
+
+    @property
+    def terms(self) -> int:
+        """See :class:`~recbole_sr.objectives.phase.Batch`."""
+        return self._entry.terms(self._model, self._interaction)
+
+    def model_loss(self, replacement: Callable[[], Tensor] | None = None) -> Any:
+        """See :class:`~recbole_sr.objectives.phase.Batch`."""
+        if replacement is None:
+            return self._own_loss(self._interaction)
+        if self._entry.sole_loss:
+            return replacement()
+        with self._replacing_loss(replacement):
+            return self._own_loss(self._with_negatives())
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """See :class:`~recbole_sr.objectives.phase.Batch`."""
+        return self._only(self._id_field("user"), "user"), self._only(
+            self._id_field("item"), "item"
+        )
+
+    def negatives(self) -> Tensor:
+        """See :class:`~recbole_sr.objectives.phase.Batch`."""
+        vectors = self._only(self._model.NEG_ITEM_ID, "item")
+        return vectors.unflatten(0, (self._model.sr_negatives, -1))
+
+    def rows(
+        self, sides: Sequence[str], choose: Callable[[Tensor], Tensor]
+    ) -> dict[str, list[Tensor]]:
+        """See :class:`~recbole_sr.objectives.phase.Batch`."""
+        found = {side: self._side(side, choose) for side in sides}
+        rows = {side: matrices for side, matrices in found.items() if matrices}
+        self.regularized = list(rows)
+        return rows
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Keep what the modules that the sources read are given and return."""
+        with ExitStack() as hooks:
+            for path, calls in self.calls.items():
+                module = resolve(self._model, path) if path else None
+                if isinstance(module, nn.Module):  # a parameter is not called
+                    hooks.callback(module.register_forward_hook(_keep(calls)).remove)
+            yield
+
+    def _watched(self) -> set[str]:
+        return {*self._entry.user.watched, *self._entry.item.watched}
+
+    def _only(self, field: str, side: str) -> Tensor:
+        """The vectors of a field's ids, ``(B, D)``, of a side that has one table."""
+        vectors = self._known(field, side)
+        if not vectors:
+            vectors = self._entry.side(side).vectors(self._step(side), self._ids(field))
+            self._vectors[field] = vectors
+        (only,) = vectors
+        return only
+
+    def _known(self, field: str, side: str) -> list[Tensor] | None:
+        """The vectors of a field's ids where the model, or the phase, has looked them up."""
+        if field not in self._vectors:
+            ids = self._interaction[field]
+            found = self._entry.side(side).looked_up(self._step(side), ids)
+            if not found:
+                return None
+            count = self._ids(field).numel()
+            self._vectors[field] = [matrix[:count] for matrix in found]
+        return self._vectors[field]
+
+    def _ids(self, field: str) -> Tensor:
+        """A field's ids, each pair once.
+
+        RecBole repeats a batch of B pairs once for each of K negatives: the pairs are its first B
+        rows, and the negatives of pair i are at i, i + B, i + 2 B, ...
+        """
+        ids: Tensor = self._interaction[field]
+        pairwise = getattr(self._model, "NEG_ITEM_ID", None) in self._interaction
+        if pairwise and field in (self._id_field("user"), self._id_field("item")):
+            return ids[: len(ids) // max(self._model.sr_negatives, 1)]
+        return ids.flatten()
+
+    def _id_field(self, side: str) -> str:
+        """The main field of a side; a context-aware model of RecBole has no ``USER_ID``."""
+        name: str = self._model.sr_columns[side].fields[0]
+        return name
+
+    def _side(self, side: str, choose: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """The trainable rows of a side that the phase chooses."""
+        step = self._step(side)
+        fields = self._fields(step.column)
+        if fields is None:
+            return []
+        source = self._entry.side(side)
+        if not fields:  # users alone: the loss ranges over all items
+            device = self._interaction[self._id_field("user")].device
+            everything = torch.arange(PADDING + 1, step.column.total, device=device)
+            found = source.vectors(step, choose(everything))
+        else:
+            ids = torch.cat([self._ids(field) for field in fields])
+            chosen = choose(_distinct(ids))
+            known = [self._known(field, side) or [] for field in fields]
+            if all(known):
+                parts = zip(*known, strict=True)
+                found = [torch.cat(part).index_select(0, chosen) for part in parts]
+            else:
+                found = source.vectors(step, ids[chosen])
+        return [matrix for matrix in found if matrix.requires_grad]
+
+    def _fields(self, column: Column) -> list[str] | None:
+        """The fields with ids of a side; None for a batch without users."""
+        if self._id_field("user") not in self._interaction:
+            return None
+        return [name for name in column.fields if name in self._interaction]
+
+    def _step(self, side: str) -> Step:
+        return Step(self._model, self._interaction, self.calls, self._model.sr_columns[side])
+
+    @contextmanager
+    def _replacing_loss(self, replacement: Callable[[], Tensor]) -> Iterator[None]:
+        """Let the module of the recommendation loss return the replacement instead of its own."""
+        path: Any = self._entry.loss
+        module = resolve(self._model, path)
+        losses: list[Tensor] = []
+
+        def forward(*_: Any) -> Tensor:
+            losses.append(replacement())
+            return losses[-1]
+
+        module.forward = forward
+        try:
+            yield
+        finally:
+            del module.forward
+        if len(losses) != 1:
+            raise RuntimeError(
+                f"{type(self._model).__name__}: expected one call of {path} a step, got "
+                f"{len(losses)}; its registry entry names the wrong module"
+            )
+
+    def _with_negatives(self) -> Any:
+        """The batch as the model's code expects it: padding for negatives that nobody sampled.
+
+        Its auxiliary losses then see the padding item, whose row is never recommended.
+        """
+        model, interaction = self._model, self._interaction
+        if model.NEG_ITEM_ID in interaction:
+            return interaction
+        padding = torch.full_like(interaction[self._id_field("item")], PADDING)
+        return Interaction({**interaction.interaction, model.NEG_ITEM_ID: padding})
+
+
+def _distinct(ids: Tensor) -> Tensor:
+    """Positions of the first occurrence of each id, in the order of ids, padding excluded."""
+    values, order = ids.sort(stable=True)
+    first = torch.ones_like(values, dtype=torch.bool)
+    first[1:] = values[1:] != values[:-1]
+    return order[first & (values != PADDING)]
+
+
+def _keep(calls: list[Call]) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        calls.append(Call(inputs, output))
+
+    return hook

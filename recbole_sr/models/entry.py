@@ -1,0 +1,149 @@
+"""All that is known of one model: its entry in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+from recbole_sr.errors import InputError
+from recbole_sr.models.sources import Missing, Source
+
+__all__ = ["ModelEntry"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """What is known of one model.
+
+    A model of one's own returns one from its class method ``sr_representations``, where the first
+    few attributes are enough; ``recbole_sr.Representations`` is the same class.
+
+    Attributes:
+        user: source of the user side.
+        item: source of the item side.
+        loss: path of the module that is called once a step and returns the recommendation loss, a
+            function of the dot products of these representations alone, so that ``sr_loss`` can
+            take its place; None where a model has no such module.
+        sole_loss: whether a step calculates nothing but that loss, and from tables. Where another
+            takes its place the model's own code then does not run: nobody would use its scores.
+        summed: whether the model's loss is a sum over the rows of its batch, not their mean, or a
+            function of the model that says so, where its stages differ. The penalty is then that
+            many times as large, so that a weight means the same as in any other model.
+        layers: paths of the linear layers between the tables and the score, which the spectral
+            initialisation lets pass on what enters, instead of mixing it at random.
+        needs: settings that this entry is right for, as name and permitted value.
+        pretrained: a setting, as name and value, by which the model begins with the tables of
+            another run's file.
+        propagation: how the model propagates, where the fast path has a faster way to the same:
+            ``layer mean`` is the mean over the powers of one constant symmetric matrix, ``graph``
+            makes such a matrix, ``sampled graphs`` makes a new one for each epoch.
+        mixed_precision: whether torch can train the model in mixed precision: ``yes``, ``no``, or
+            ``fast path`` where only the faster propagation can.
+        repairs: mixins of what the model needs to run on today's packages.
+        extra: the extra of this package that installs what the model imports.
+        note: what else a user of the model must know.
+
+    Raises:
+        InputError: ``sole_loss`` beside a source that reads what the model's code calculates.
+
+    Example:
+        >>> from recbole_sr.models.sources import Table
+        >>> ModelEntry(Table("user_embedding"), Table("item_embedding")).side("user").about
+        'rows of user_embedding'
+
+    """
+
+    user: Source
+    item: Source
+    loss: str | None = None
+    sole_loss: bool = False
+    summed: bool | Callable[[Any], bool] = False
+    layers: tuple[str, ...] = ()
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: tuple[str, Any] | None = None
+    propagation: Literal["layer mean", "graph", "sampled graphs"] | None = None
+    mixed_precision: Literal["yes", "fast path", "no"] = "yes"
+    repairs: tuple[type, ...] = ()
+    extra: str | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.sole_loss and (self.user.computed or self.item.computed):
+            raise InputError(
+                "sole_loss: expected False where a source reads what the model's code calculates, "
+                f"got True with users from {self.user.about} and items from {self.item.about}; "
+                "drop it"
+            )
+
+    def side(self, name: str) -> Source:
+        """The source of ``user`` or ``item``."""
+        return self.user if name == "user" else self.item
+
+    def terms(self, model: nn.Module, batch: Any) -> int:
+        """How many terms of a batch the model's loss adds up; 1 where it is their mean."""
+        summed = self.summed(model) if callable(self.summed) else self.summed
+        return len(batch) if summed else 1
+
+    def check(self, settings: Any, sides: Sequence[str]) -> None:
+        """Refuse settings that leave nothing to regularise.
+
+        Args:
+            settings: RecBole's ``Config`` or a dictionary of it.
+            sides: the value of ``sr_tables``.
+
+        Raises:
+            InputError: every named side is missing, or a setting is not the one needed.
+
+        """
+        if all(isinstance(self.side(name), Missing) for name in sides):
+            (other,) = {"user", "item"} - set(sides)
+            raise InputError(
+                f"sr_tables: expected a side that {settings['model']} has, got {list(sides)} "
+                f"({self.side(sides[0]).about}); set sr_tables: [{other}]"
+            )
+        for key, value in self.needs.items():
+            if settings[key] != value:
+                raise InputError(
+                    f"{key}: expected {value!r}, for which the representations of "
+                    f"{settings['model']} are known, got {settings[key]!r}; set {key}: {value}"
+                )
+
+    def check_target(self, model: str, target: Any) -> None:
+        """Refuse a rank to hold on a side that the model does not have.
+
+        Args:
+            model: its name.
+            target: the value of ``sr_target_rank``; a number is for the sides that there are.
+
+        Raises:
+            InputError: names the side.
+
+        """
+        for side in target if isinstance(target, Mapping) else ():
+            if isinstance(self.side(side), Missing):
+                raise InputError(
+                    f"sr_target_rank: expected a side that {model} has, got {side!r} "
+                    f"({self.side(side).about}); drop it"
+                )
+
+    def check_initialization(self, model: str, settings: Any, change: str) -> None:
+        """Refuse to fill the tables of a model that is to begin with those of another run.
+
+        Args:
+            model: its name.
+            settings: RecBole's ``Config`` or a dictionary of it.
+            change: the setting that fills the tables, as ``key: value``.
+
+        Raises:
+            InputError: names the setting by which the model reads pretrained tables.
+
+        """
+        key, pretrained = self.pretrained or ("", None)
+        if key and settings[key] == pretrained:
+            raise InputError(
+                f"{key}: expected no pretrained tables with {change}, which fills them anew, got "
+                f"{pretrained!r}; drop one of the two"
+            )

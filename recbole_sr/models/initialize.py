@@ -1,0 +1,98 @@
+"""Filling the tables of a model before training: the registry's entry meets an initialisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recbole_sr.errors import InputError
+from recbole_sr.init.tables import Interactions, Tables
+from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.sources import PADDING, Column, Propagated, parameter
+from recbole_sr.models.tables import whole_tables
+
+__all__ = ["check_tables", "initialize", "reset_embeddings"]
+
+Fill = Callable[[Tables, Interactions, int], None]
+
+
+def check_tables(name: str, entry: ModelEntry, initialization: str) -> None:
+    """Refuse to initialise a model that has no tables of its own for both sides.
+
+    Args:
+        name: of the model.
+        entry: the model's.
+        initialization: the value of ``sr_init``.
+
+    Raises:
+        InputError: the side, and what the model has there instead.
+
+    """
+    for side in ("user", "item"):
+        if not entry.side(side).initialized:
+            raise InputError(
+                f"sr_init: expected 'model' for {name}, which has no {side} table of its own "
+                f"to initialise ({entry.side(side).about}), got {initialization!r}; drop the key"
+            )
+
+
+@torch.no_grad()
+def initialize(model: Any, entry: ModelEntry, dataset: Any, fill: Fill, seed: int) -> None:
+    """Fill a model's user and item tables from its training data.
+
+    Padding rows, and rows of a table that stand for no user or item, stay as they are.
+
+    Args:
+        model: just built, with the method.
+        entry: the model's, checked by :func:`check_tables`.
+        dataset: RecBole's data set of the training interactions.
+        fill: an initialisation, its parameters bound.
+        seed: of its random numbers.
+
+    """
+    columns: Mapping[str, Column] = model.sr_columns
+    user, item = (
+        [
+            parameter(model, path)[PADDING + 1 : columns[side].total]
+            for path in entry.side(side).initialized
+        ]
+        for side in ("user", "item")
+    )
+    tables = Tables(
+        user,
+        item,
+        [parameter(model, path) for path in entry.layers],
+        (lambda: _only(whole_tables(model, columns))) if _linear(entry) else None,
+    )
+    fill(tables, _interactions(dataset, columns), seed)
+
+
+def reset_embeddings(model: nn.Module) -> None:
+    """Draw the entries of all embedding tables from N(0, 1), torch's own default."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.reset_parameters()
+
+
+def _linear(entry: ModelEntry) -> bool:
+    sources = (entry.user, entry.item)
+    return all(isinstance(source, Propagated) and source.linear for source in sources)
+
+
+def _only(tables: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    return {side: table for side, (table,) in tables.items()}
+
+
+def _interactions(dataset: Any, columns: Mapping[str, Column]) -> Interactions:
+    """The pairs of the training data, without those whose label says no."""
+    users, items = (
+        dataset.inter_feat[columns[side].fields[0]] - (PADDING + 1) for side in ("user", "item")
+    )
+    if dataset.label_field in dataset.inter_feat:
+        liked = dataset.inter_feat[dataset.label_field] > 0
+        users, items = users[liked], items[liked]
+    shape = (columns["user"].total - 1, columns["item"].total - 1)
+    return Interactions(users.numpy(), items.numpy(), shape)

@@ -1,0 +1,226 @@
+"""The method inside a RecBole model: a subclass whose loss is that of the phase it is in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_sr.models.batch import ModelBatch
+from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.registry import entry_of
+from recbole_sr.models.sources import Call
+from recbole_sr.models.tables import columns, stable_ranks, whole_tables
+from recbole_sr.objectives.phase import Phase
+from recbole_sr.recbole_compat.classes import subclass
+
+if TYPE_CHECKING:
+    from recbole.model.abstract_recommender import AbstractRecommender as _Model
+else:
+    _Model = object
+
+__all__ = ["cast_like", "inject", "repaired", "with_representations"]
+
+
+def inject(model_class: type) -> Any:
+    """A subclass of a RecBole model that a phase can regularise.
+
+    It adds no parameters, no buffers and no random draws; without a phase it *is* the model.
+
+    Args:
+        model_class: a model of the registry, such as ``recbole.model.general_recommender.BPR``, a
+            subclass of one, or a class of your own with the class method ``sr_representations``.
+
+    Returns:
+        The class, always the same for the same argument; it and its instances pickle.
+
+    Raises:
+        InputError: nothing says where the model's representations are.
+
+    Example:
+        >>> from recbole.model.general_recommender import BPR
+        >>> inject(BPR).__name__, issubclass(inject(BPR), BPR)
+        ('BPR', True)
+
+    """
+    return subclass(RegularizedModel, repaired(model_class))
+
+
+def repaired(model_class: type) -> Any:
+    """The model, with what it needs to run on today's packages; most need nothing.
+
+    Raises:
+        InputError: as :func:`inject`.
+
+    Example:
+        >>> from recbole.model.general_recommender import BPR
+        >>> repaired(BPR) is BPR
+        True
+
+    """
+    return reduce(
+        lambda made, mixin: subclass(mixin, made), entry_of(model_class).repairs, model_class
+    )
+
+
+def with_representations(model_class: type, representations: ModelEntry) -> Any:
+    """A subclass of a model, with an entry that is given where the model is used.
+
+    The class does not pickle; one that declares ``sr_representations`` itself does.
+
+    Args:
+        model_class: also one whose code cannot be changed.
+        representations: takes the place of what the class or the registry says.
+
+    Example:
+        >>> from recbole.model.general_recommender import BPR
+        >>> from recbole_sr.models.sources import Missing, Table
+        >>> mine = ModelEntry(Missing("not to be regularised"), Table("item_embedding"))
+        >>> entry_of(with_representations(BPR, mine)).user.about
+        'none: not to be regularised'
+
+    """
+    declared = {"sr_representations": classmethod(lambda cls: representations)}
+    made = subclass(type("Representations", (), declared), model_class)
+    made.__module__ = __name__  # no longer RecBole's own, whose recipe would be another entry's
+    return made
+
+
+class RegularizedModel(_Model):
+    """Mixin: the model's loss becomes that of the phase."""
+
+    # Class attributes, so that a model outside a phase carries nothing of ours: it deep-copies,
+    # pickles and saves as RecBole's does.
+    sr_phase: Phase | None = None
+    sr_seen: Counter[str]
+    _sr_batch: ModelBatch | None = None
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        self.sr_columns = columns(config, dataset)
+        sampling = config["train_neg_sample_args"]
+        self.sr_negatives = 0 if sampling["distribution"] == "none" else sampling["sample_num"]
+
+    @property
+    def sr_entry(self) -> ModelEntry:
+        """What the registry knows of the model."""
+        kind: Any = type(self)
+        return entry_of(kind)
+
+    @contextmanager
+    def sr_regularized(self, phase: Phase) -> Iterator[None]:
+        """Let ``phase`` make every loss that is calculated inside the ``with`` block.
+
+        Raises:
+            RuntimeError: at the end, if the phase regularises and a side was never regularised,
+                unless all batches were of a knowledge graph.
+
+        """
+        self.sr_phase, self.sr_seen = phase, Counter()
+        try:
+            yield
+            if phase.regularizes:
+                self._sr_check(phase)
+        finally:
+            del self.sr_phase, self.sr_seen
+
+    def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
+        """The phase's loss of a batch, or RecBole's outside a phase.
+
+        Penalties are added to the first part; a model's other losses stay as they are.
+        """
+        own_loss = super().calculate_loss
+        return self._sr_loss(lambda batch: own_loss(batch, *args, **kwargs), interaction)
+
+    def calculate_rs_loss(self, interaction: Any) -> Any:
+        """MKR's name for ``calculate_loss``."""
+        return self._sr_loss(super().calculate_rs_loss, interaction)
+
+    def calculate_kg_loss(self, interaction: Any) -> Any:
+        """RecBole's loss of knowledge-graph triples, which name no users: nothing is added."""
+        if self.sr_phase is not None:
+            self.sr_seen["knowledge graph"] += 1
+        return super().calculate_kg_loss(interaction)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """RecBole's forward; its calls are kept while a loss is being calculated.
+
+        A hook would not do: RecBole calls ``self.forward()``, which runs no hooks.
+        """
+        output = super().forward(*args, **kwargs)
+        if self._sr_batch is not None and "" in self._sr_batch.calls:
+            self._sr_batch.calls[""].append(Call(args, output))
+        return output
+
+    def load_other_parameter(self, para: Mapping[str, Any] | None) -> None:
+        """RecBole's; each value is cast to the type and device of the attribute it replaces."""
+        device = next(self.parameters()).device
+        found = {
+            name: cast_like(getattr(self, name, None), value, device)
+            for name, value in (para or {}).items()
+        }
+        super().load_other_parameter(found)
+
+    def sr_tables(self) -> dict[str, list[Tensor]]:
+        """See :func:`~recbole_sr.models.tables.whole_tables`."""
+        return whole_tables(self, self.sr_columns)
+
+    def sr_stable_rank(self) -> dict[str, float]:
+        """Stable rank of each side's whole table; the mean where a side has several."""
+        return stable_ranks(self.sr_tables())
+
+    def sr_width(self) -> dict[str, int]:
+        """The narrowest of each side's tables, above which no stable rank can be."""
+        return {side: min(x.shape[-1] for x in tables) for side, tables in self.sr_tables().items()}
+
+    def _sr_loss(self, own_loss: Callable[[Any], Any], interaction: Any) -> Any:
+        phase = self.sr_phase
+        if phase is None or not phase.active:
+            return own_loss(interaction)
+        batch = ModelBatch(self, self.sr_entry, interaction, own_loss)
+        self._sr_batch = batch
+        try:
+            with batch.watching():
+                loss = phase.training_loss(batch)
+        finally:
+            del self._sr_batch
+        self.sr_seen.update(["recommendation", *batch.regularized])
+        return loss
+
+    def _sr_check(self, phase: Phase) -> None:
+        if self.sr_seen["knowledge graph"] and not self.sr_seen["recommendation"]:
+            return
+        source = self.sr_entry.side
+        for side in [side for side in phase.sides if source(side).always] or phase.sides:
+            if not self.sr_seen[side]:
+                raise RuntimeError(
+                    f"{type(self).__name__}: the {phase.name} phase regularised no {side} in a "
+                    f"whole epoch ({source(side).about}): its batches name none, or those "
+                    "parameters are frozen; set sr_tables or sr_warm_epochs accordingly"
+                )
+
+
+def cast_like(before: Any, value: Any, device: torch.device) -> Any:
+    """Cast a loaded value to the type and device of the attribute it replaces.
+
+    Args:
+        before: the attribute.
+        value: what a checkpoint has of it; a tensor on the CPU where it was a tensor or array.
+        device: for a tensor that replaces none, as NCL's centroids do.
+
+    Example:
+        >>> cast_like(np.zeros(2), torch.ones(2), torch.device("cpu"))
+        array([1., 1.], dtype=float32)
+
+    """
+    if not isinstance(value, Tensor):
+        return value
+    if isinstance(before, np.ndarray):
+        return value.numpy()
+    return value.to(before.device if isinstance(before, Tensor) else device)

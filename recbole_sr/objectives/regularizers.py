@@ -1,0 +1,163 @@
+"""Regularisers of a batch's representations: pure functions, each with its specification.
+
+A regulariser returns a scalar to be *minimised*. To add one, write the function and its entry in
+:data:`REGULARIZERS`; ``sr_warm_regularizers`` and ``sr_main_regularizers`` then accept its name.
+
+Those that read rows ``(N, D)`` look at directions only: rows are scaled to unit norm, and zero rows
+do not count. Half precision is computed in float32, also inside autocast, and an empty batch is
+worth 0. They raise ``ValueError`` for what is not a matrix and ``TypeError`` for what is not
+floating point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Literal
+
+from torch import Tensor, autocast
+
+from recbole_sr.objectives.losses import alignment
+from recbole_sr.objectives.rows import as_matrix, unit_rows
+from recbole_sr.objectives.stable_rank import unit_stable_rank
+from recbole_sr.objectives.uniformity import log_mean_kernel
+
+__all__ = [
+    "REGULARIZERS",
+    "Regularizer",
+    "effective_rank",
+    "negative_stable_rank",
+    "uniformity",
+]
+
+
+@dataclass(frozen=True)
+class Regularizer:
+    """A regulariser and what it reads.
+
+    Attributes:
+        function: to a scalar, from what it reads.
+        reads: ``rows``: the representations ``(N, D)`` of the batch's distinct ids, of one side
+            at a time; ``pairs``: the users' and the items' ``(B, D)`` of its interactions.
+        weight: the default weight.
+        sampled: whether ``sr_uniformity_rows`` limits the rows it reads.
+
+    """
+
+    function: Callable[..., Tensor]
+    reads: Literal["rows", "pairs"]
+    weight: float
+    sampled: bool = False
+
+
+def _of_unit_rows(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Hand ``function`` unit rows, in float32 or wider, outside autocast."""
+
+    @wraps(function)
+    def of_rows(x: Tensor) -> Tensor:
+        x = as_matrix(x)
+        with autocast(x.device.type, enabled=False):
+            return function(unit_rows(x.float() if x.dtype.itemsize < 4 else x))
+
+    return of_rows
+
+
+def _gram(x: Tensor) -> tuple[Tensor, Tensor]:
+    """``D x D`` Gram matrix of unit rows and their number, zero rows not counted, at least 1."""
+    gram = x.mT @ x
+    return gram, gram.trace().clamp_min(1)
+
+
+def negative_stable_rank(x: Tensor) -> Tensor:
+    r"""Stable rank of the unit rows as a penalty, :math:`-\operatorname{srank}(\hat X) / D`.
+
+    With unit rows :math:`\|\hat X\|_F^2 = N`, so only the largest singular value matters: the
+    penalty spreads the rows over more directions.
+
+    Args:
+        x: ``(N, D)``, floating point.
+
+    Returns:
+        ``()``, in ``[-1, -1 / D]``.
+
+    Source: Loveland et al., WWW 2025, the stable-rank regulariser of their warm start.
+
+    Example:
+        >>> import torch
+        >>> round(negative_stable_rank(torch.eye(4)).item(), 4)
+        -1.0
+        >>> round(negative_stable_rank(torch.ones(6, 4)).item(), 4)
+        -0.25
+
+    """
+    return -unit_stable_rank(x) / x.shape[-1]
+
+
+@_of_unit_rows
+def effective_rank(x: Tensor) -> Tensor:
+    r"""Logarithm of the mean squared inner product of the unit rows.
+
+    .. math:: \log \frac{1}{N^2} \sum_{i,j} \langle \hat x_i, \hat x_j \rangle^2
+              = \log \big( \|\hat X^\top \hat X\|_F^2 / N^2 \big)
+
+    Minus it is the logarithm of the participation ratio
+    :math:`(\sum_i \sigma_i^2)^2 / \sum_i \sigma_i^4`, a rank in which every singular value has a
+    say, at :math:`O(N D^2)` and without eigenvectors.
+
+    Args:
+        x: ``(N, D)``, floating point.
+
+    Returns:
+        ``()``, in ``[-log min(N, D), 0]``.
+
+    Source: the participation ratio of Bell and Dean, Discuss. Faraday Soc. 50, 1970, on squared
+    singular values; minimising it is minimising the frame potential of Benedetto and Fickus,
+    Adv. Comput. Math. 18, 2003.
+
+    Example:
+        >>> import torch
+        >>> round(effective_rank(torch.eye(4)).item(), 4)
+        -1.3863
+        >>> round(effective_rank(torch.ones(6, 4)).item(), 4)
+        0.0
+
+    """
+    gram, rows = _gram(x)
+    return gram.square().sum().clamp_min(1).log() - 2 * rows.log()
+
+
+@_of_unit_rows
+def uniformity(x: Tensor) -> Tensor:
+    r"""How uniformly the unit rows cover the sphere.
+
+    .. math:: \log \operatorname{mean}_{i<j} \exp(-2 \|\hat x_i - \hat x_j\|^2)
+
+    Exact, at :math:`O(N^2 D)` time and :math:`O(N)` memory.
+
+    Args:
+        x: ``(N, D)``, floating point.
+
+    Returns:
+        ``()``, in ``[-4 N / (N - 1), 0]``.
+
+    Source: Wang and Isola, "Understanding Contrastive Representation Learning through Alignment and
+    Uniformity on the Hypersphere", ICML 2020, with their t = 2.
+
+    Example:
+        >>> import torch
+        >>> round(uniformity(torch.eye(4)).item(), 4)
+        -4.0
+        >>> round(uniformity(torch.ones(6, 4)).item(), 4)
+        0.0
+
+    """
+    return log_mean_kernel(x)
+
+
+REGULARIZERS: dict[str, Regularizer] = {
+    "stable_rank": Regularizer(negative_stable_rank, "rows", 0.03),
+    "effective_rank": Regularizer(effective_rank, "rows", 0.03),
+    "uniformity": Regularizer(uniformity, "rows", 0.1, sampled=True),
+    "alignment": Regularizer(alignment, "pairs", 1.0),
+}

@@ -1,0 +1,102 @@
+"""When the warm phase ends: a small state machine that knows epochs and validation scores."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from recbole_sr.objectives.phase import Phase
+
+__all__ = ["Schedule"]
+
+
+class Schedule:
+    """Which phase it is: epochs and validation scores in, phase out.
+
+    The phase only ever changes in :meth:`begin_epoch`, and only from warm to main.
+
+    Args:
+        warm: the phase that training starts in.
+        main: the phase it ends in.
+        switch: ``epochs`` ends the warm phase after ``warm_epochs`` epochs; ``metric`` once
+            ``patience`` evaluations in a row brought no better validation score.
+        warm_epochs: 0 means no warm phase, whatever ``switch`` is.
+        patience: evaluations, 1 or more.
+        bigger: whether a bigger validation score is a better one.
+
+    Example:
+        >>> schedule = Schedule(Phase("warm"), Phase("main"), warm_epochs=2)
+        >>> [schedule.begin_epoch(epoch).name for epoch in range(4)]
+        ['warm', 'warm', 'main', 'main']
+        >>> schedule.switch_epoch
+        2
+
+    """
+
+    def __init__(
+        self,
+        warm: Phase,
+        main: Phase,
+        *,
+        switch: Literal["epochs", "metric"] = "epochs",
+        warm_epochs: int = 5,
+        patience: int = 5,
+        bigger: bool = True,
+    ):
+        self.warm = warm
+        self.main = main
+        self.switch = switch
+        self.warm_epochs = warm_epochs
+        self.patience = patience
+        self.bigger = bigger
+        self.warming = warm_epochs > 0
+        self.switch_epoch: int | None = None
+        self._best_score: float | None = None
+        self._misses = 0
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that training is in."""
+        return self.warm if self.warming else self.main
+
+    def begin_epoch(self, epoch: int) -> Phase:
+        """Decide the phase of an epoch that is about to be trained; epochs count from 0."""
+        if self.warming and self._warm_enough(epoch):
+            self.warming = False
+            self.switch_epoch = epoch
+        return self.phase
+
+    def observe(self, score: float) -> None:
+        """Take note of a validation score of the epoch just trained; NaN is never better."""
+        if self._best_score is None or self._better(score, self._best_score):
+            self._best_score = score
+            self._misses = 0
+        else:
+            self._misses += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes while training, as plain data."""
+        target = self.main.rank_target
+        return {
+            "warming": self.warming,
+            "switch_epoch": self.switch_epoch,
+            "best_score": self._best_score,
+            "misses": self._misses,
+            "rank_weights": target.state_dict() if target else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` returned."""
+        self.warming = state["warming"]
+        self.switch_epoch = state["switch_epoch"]
+        self._best_score = state["best_score"]
+        self._misses = state["misses"]
+        if self.main.rank_target:
+            self.main.rank_target.load_state_dict(state["rank_weights"])
+
+    def _warm_enough(self, epoch: int) -> bool:
+        if self.switch == "epochs":
+            return epoch >= self.warm_epochs
+        return self._misses >= self.patience
+
+    def _better(self, score: float, best: float) -> bool:
+        return score > best if self.bigger else score < best

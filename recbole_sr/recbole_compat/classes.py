@@ -1,0 +1,50 @@
+"""RecBole's classes, and subclasses of them that are made at run time."""
+
+from __future__ import annotations
+
+import copyreg
+from functools import cache
+from typing import Any
+
+__all__ = ["is_recboles", "subclass"]
+
+
+def is_recboles(model_class: type) -> bool:
+    """Whether a class is RecBole's own, and not another one of the same name.
+
+    Example:
+        >>> from recbole.model.general_recommender import LightGCN
+        >>> is_recboles(LightGCN), is_recboles(type("LightGCN", (), {}))
+        (True, False)
+
+    """
+    return model_class.__module__.startswith("recbole.")
+
+
+@cache
+def _mixed(metaclass: type) -> Any:
+    """A metaclass of ``subclass(mixin, base)``: lets pickle rebuild the class from its parents.
+
+    pickle looks an ordinary class up by module and name, where a class made at run time is not to
+    be found; a metaclass may say otherwise in ``copyreg``.
+    """
+    mixed = type("Mixed", (metaclass,), {})
+    copyreg.pickle(mixed, lambda made: (subclass, made.__bases__))
+    return mixed
+
+
+@cache
+def subclass(mixin: type, base: type) -> Any:
+    """``class base(mixin, base)``: same name, so that RecBole finds its properties and trainer.
+
+    Args:
+        mixin: what is added; its methods come first.
+        base: a class, also one with a metaclass such as ``abc.ABC``.
+
+    Returns:
+        The same class for the same arguments. It pickles by reference to the two.
+
+    """
+    namespace = {"__module__": base.__module__, "__qualname__": base.__qualname__}
+    namespace["__doc__"] = base.__doc__ or ""
+    return _mixed(type(base))(base.__name__, (mixin, base), namespace)

@@ -1,0 +1,178 @@
+"""Checkpoint files: written whole or not at all, read without running code from them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recbole_sr.errors import InputError
+
+__all__ = ["load_weights", "read", "read_model", "read_run", "write"]
+
+
+# Raised when an older file could no longer be understood: 2 since the switch by rank is gone.
+FORMAT = 2
+# What Python's zip reader and torch raise on flipped bytes.
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    UserWarning,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+
+def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Replace ``path`` by ``state``; a full disk or a kill leaves the old file as it was.
+
+    Args:
+        state: tensors and plain data, so that :func:`read` can read it.
+        path: where to; its folder exists.
+
+    Raises:
+        OSError: the file could not be written; nothing has changed.
+    """
+    # One name for all attempts: what a kill leaves behind, the next write replaces.
+    unfinished = Path(f"{path}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            state = {**state, "format": FORMAT}
+            torch.save({**state, "checksum": _checksum(state)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    os.replace(unfinished, path)
+    _sync(unfinished.parent)
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint on the CPU, by ``torch.load(weights_only=True)``: no code in it is run.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it holds more than tensors and plain
+            data, as RecBole's own checkpoints do.
+    """
+    try:
+        # Only a zip file: else torch would read it as a bare pickle.
+        with zipfile.ZipFile(path), warnings.catch_warnings():
+            warnings.simplefilter("error")  # torch only warns where flipped bytes look like news
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path}: expected a checkpoint of recbole_sr, got one that holds more than tensors "
+            "and plain data (RecBole's own do) or is damaged; train the model with recbole-sr"
+        ) from None
+    except _DAMAGED as error:
+        raise InputError(
+            f"{path}: expected a checkpoint of recbole_sr, got {_first_line(error)!r}; "
+            "check the path, or use an earlier checkpoint"
+        ) from None
+    if not isinstance(state, dict) or "checksum" not in state:
+        raise InputError(f"{path}: expected a checkpoint of recbole_sr, got other data")
+    if state.pop("checksum") != _checksum(state):
+        raise InputError(
+            f"{path}: expected a whole checkpoint, got damaged data; use an earlier one"
+        )
+    if state.setdefault("format", 1) > FORMAT:
+        raise InputError(
+            f"{path}: expected format {FORMAT} or earlier, got {state['format']}, of a newer "
+            "recbole_sr; upgrade the package"
+        )
+    return state
+
+
+def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A model's checkpoint.
+
+    Raises:
+        InputError: as :func:`read`, or it is a saved run, of which training can go on.
+    """
+    state = read(path)
+    if "other_parameter" not in state:
+        raise InputError(
+            f"{path}: expected a model's checkpoint, got a saved run, *.run.pth; give the .pth "
+            "file beside it"
+        )
+    return state
+
+
+def read_run(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A saved run, of which training can go on.
+
+    Raises:
+        InputError: as :func:`read`, or it is a model's checkpoint, or of an earlier version.
+    """
+    state = read(path)
+    if "random_states" not in state:
+        raise InputError(
+            f"{path}: expected a saved run, *.run.pth, got a model's checkpoint; give the run's"
+        )
+    if state["format"] != FORMAT:
+        raise InputError(
+            f"{path}: expected a run saved in format {FORMAT}, got {state['format']}, of an "
+            "earlier recbole_sr; resume it with that version, or train anew"
+        )
+    return state
+
+
+def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Raises:
+        InputError: they are another model's, or tables for other data.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: expected weights for this {type(model).__name__} and its data, got others "
+            f"({' '.join(str(error).split())}); train anew, or restore the data and settings"
+        ) from None
+
+
+def _checksum(value: Any, crc: int = 0) -> int:
+    """A checksum of tensors and plain data, however they are nested."""
+    if isinstance(value, dict):
+        value = [part for item in value.items() for part in item]
+    if isinstance(value, list | tuple):
+        for part in value:
+            crc = _checksum(part, crc)
+        return crc
+    if not isinstance(value, Tensor):
+        return zlib.crc32(repr(value).encode(), crc)
+    if value.layout is not torch.strided:
+        value = value.to_sparse_coo().coalesce()
+        return _checksum([value.indices(), value.values()], crc)
+    entries = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return zlib.crc32(entries.numpy().tobytes(), crc)
+
+
+def _sync(folder: Path) -> None:
+    """Make the renaming itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,42 @@
+"""A checkpoint for RecBole itself, from one of ours."""
+
+from __future__ import annotations
+
+import os
+
+import recbole.config
+
+from recbole_sr.config.config import Config, without_sr
+from recbole_sr.errors import check_folder
+from recbole_sr.runs import checkpoint
+
+__all__ = ["export"]
+
+
+def export(model_file: str | os.PathLike[str], exported_file: str | os.PathLike[str]) -> None:
+    """Write the checkpoint that RecBole would have written for the same model.
+
+    RecBole's ``load_data_and_model`` needs its ``Config`` as an object, hence a pickle: on
+    torch >= 2.6 it reads the file, as any of its own, only where the environment variable
+    ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1`` is set. recbole_sr itself refuses to read it.
+
+    Args:
+        model_file: path of a checkpoint of this package.
+        exported_file: where to; an existing file is replaced.
+
+    Raises:
+        InputError: ``model_file`` is not a checkpoint of this package, or there is no such folder.
+    """
+    check_folder(exported_file)
+    state = checkpoint.read_model(model_file)
+    keys = ("epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter", "optimizer")
+    exported = {"config": _stock_config(state["config"]), **{key: state[key] for key in keys}}
+    checkpoint.write(exported, exported_file)
+
+
+def _stock_config(settings: dict[str, object]) -> recbole.config.Config:
+    ours = Config.from_plain(settings)
+    stock = recbole.config.Config.__new__(recbole.config.Config)
+    stock.__dict__ = {name: value for name, value in vars(ours).items() if name != "options"}
+    stock.final_config_dict = without_sr(ours.final_config_dict)
+    return stock

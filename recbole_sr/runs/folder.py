@@ -1,0 +1,172 @@
+"""What a run leaves behind: a folder of plain text files, readable while the run goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_sr.config.plain import to_plain
+from recbole_sr.errors import InputError
+from recbole_sr.runs.spectrum import singular_values
+
+__all__ = ["RunFolder", "write_whole"]
+
+_PACKAGES = ("recbole_sr", "recbole", "torch", "numpy", "scipy", "pandas")
+
+
+class RunFolder:
+    """The files of one run.
+
+    ``metrics.jsonl`` has one line an epoch, appended and flushed as it ends. ``settings.json``,
+    ``environment.json``, ``spectra.json`` (singular values of both tables, largest first, at
+    ``start``, ``switch`` and ``end``) and ``result.json`` are each written whole or not at all.
+
+    Args:
+        path: the folder.
+
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._written = 0
+        self._spectra: dict[str, dict[str, list[float]]] = {}
+
+    @classmethod
+    def create(cls, path: str | Path, config: Any, resumed: bool = False) -> RunFolder:
+        """Start a run's folder, with its settings and its environment.
+
+        Args:
+            path: made where it is missing; what an earlier run left there goes.
+            config: the run's RecBole ``Config``.
+            resumed: keep the spectra, which a run that continues does not see again.
+
+        """
+        folder = cls(path)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if resumed:
+            folder._spectra = folder.read("spectra.json") or {}
+        drafts = folder.path.glob("*.tmp")  # of a run that was killed
+        for file in (folder.path / "metrics.jsonl", folder.path / "result.json", *drafts):
+            file.unlink(missing_ok=True)
+        folder.write("spectra.json", folder._spectra)
+        folder.write("settings.json", to_plain(config.final_config_dict))
+        folder.write("environment.json", _environment(config))
+        return folder
+
+    def add_epochs(self, records: Sequence[Any]) -> None:
+        """Append the epochs that are not in ``metrics.jsonl`` yet.
+
+        Args:
+            records: every :class:`~recbole_sr.runs.epochs.EpochRecord` of the run so far.
+
+        """
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            for record in records[self._written :]:
+                file.write(_json(asdict(record)) + "\n")
+        self._written = len(records)
+
+    def add_spectra(self, moment: str, tables: Mapping[str, Tensor]) -> None:
+        """Note the singular values of both tables.
+
+        Args:
+            moment: ``start``, ``switch`` or ``end``.
+            tables: by side, ``(N, D)``.
+
+        """
+        self._spectra[moment] = {
+            side: singular_values(table).tolist() for side, table in tables.items()
+        }
+        self.write("spectra.json", self._spectra)
+
+    def write(self, name: str, data: Any) -> None:
+        """Write a JSON file whole."""
+        write_whole(self.path / name, _json(data, indent=1) + "\n")
+
+    def read(self, name: str) -> Any:
+        """The content of a JSON file; None where it is not there (yet).
+
+        Raises:
+            InputError: the file is no JSON.
+
+        """
+        file = self.path / name
+        return _parse(file.read_text("utf-8"), file) if file.is_file() else None
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """The lines of ``metrics.jsonl``; one that is still being written is left out.
+
+        Raises:
+            InputError: a finished line is no JSON.
+
+        """
+        file = self.path / "metrics.jsonl"
+        text = file.read_text("utf-8") if file.is_file() else ""
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        return [_parse(line, file) for line in lines]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a crash, finds the old content or the new."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def _json(data: Any, indent: int | None = None) -> str:
+    return json.dumps(_finite(data), indent=indent, allow_nan=False)
+
+
+def _finite(data: Any) -> Any:
+    """NaN and infinity are no JSON; what is not a number here is null."""
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    if isinstance(data, np.generic):  # RecBole's GAUC
+        return _finite(data.item())
+    if isinstance(data, float):
+        return float(data) if math.isfinite(data) else None
+    return data
+
+
+def _parse(text: str, file: Path) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{file}: expected JSON as a run leaves it, got {text[:40]!r} ({error}); "
+            "give another run, or run it again"
+        ) from None
+
+
+def _environment(config: Any) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "device": str(config["device"]),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None  # a source tree that was never installed

@@ -1,0 +1,154 @@
+"""Everything that a run's next epoch depends on, as plain data: what exact resume needs.
+
+RecBole's own checkpoint forgets the random states, the best result, the schedule of learning and
+what models keep outside their parameters; a run resumed from it is another run.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbole_sr.errors import InputError
+from recbole_sr.models.inject import cast_like
+
+__all__ = [
+    "ModelMemory",
+    "fingerprint",
+    "generators",
+    "optimizers",
+    "random_states",
+    "restore_random_states",
+]
+
+
+def random_states(loader: Any) -> dict[str, Any]:
+    """The states of all generators a training epoch draws from, the loader's own included."""
+    numpy_state: Any = np.random.get_state()
+    name, keys, *position = numpy_state
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *position],
+        "python": [version, list(words), gauss],
+        "loader": [generator.get_state() for generator in generators(loader)],
+    }
+
+
+def restore_random_states(states: dict[str, Any], loader: Any) -> None:
+    """Continue every generator from what :func:`random_states` returned.
+
+    Raises:
+        InputError: the loader has other generators than the one that was saved.
+
+    """
+    found = list(generators(loader))
+    if len(found) != len(states["loader"]):
+        raise InputError(
+            f"save_dataloaders: expected {len(states['loader'])} random generators of the data "
+            f"loaders, as when the run began, got {len(found)}; train anew"
+        )
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available():  # else the run goes on elsewhere, by other random numbers
+        torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])
+    name, keys, *position = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words), gauss))
+    for generator, state in zip(found, states["loader"], strict=True):
+        generator.set_state(state)
+
+
+def generators(loader: Any) -> Iterator[torch.Generator]:
+    """The generators of a data loader and of the loaders it is made of, in a fixed order."""
+    for _, value in sorted(vars(loader).items()):
+        if isinstance(value, torch.Generator):
+            yield value
+        elif isinstance(value, torch.utils.data.DataLoader):
+            yield from generators(value)
+
+
+def fingerprint(dataset: Any) -> int:
+    """A checksum of a data set's user and item ids, by which other data are told."""
+    ids = [dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field)]
+    return zlib.crc32(torch.stack(ids).numpy().tobytes())
+
+
+def optimizers(trainer: Any) -> dict[str, torch.optim.Optimizer]:
+    """The optimisers of a trainer by attribute name, each once.
+
+    RecVAE's trainer lets ``optimizer`` stand for one of two others in turn: the last name counts.
+    """
+    found = [item for item in sorted(vars(trainer).items()) if _is_optimizer(item[1])]
+    last_name = {id(value): name for name, value in found}
+    return {name: value for name, value in found if last_name[id(value)] == name}
+
+
+class ModelMemory:
+    """What a model learns outside its parameters and buffers: annealing counters, centroids, ...
+
+    Made before training. An attribute is part of the memory once it was replaced or written to, so
+    constants such as an adjacency matrix are not.
+
+    Args:
+        model: the recommender, its parameters and buffers being saved elsewhere.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._model = model
+        self._start = {key: _mark(value) for key, value in self._attributes()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The changed attributes by ``module.path:attribute``, arrays as tensors."""
+        return {
+            key: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+            for key, value in self._attributes()
+            if _changed(self._start.get(key), value)
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put the attributes back, cast to the type and device of those they replace."""
+        for key, value in state.items():
+            path, _, name = key.partition(":")
+            module = self._model.get_submodule(path)
+            place = next(self._model.parameters()).device
+            setattr(module, name, cast_like(getattr(module, name, None), value, place))
+
+    def _attributes(self) -> Iterator[tuple[str, Any]]:
+        for path, module in self._model.named_modules():
+            for name, value in vars(module).items():
+                if not name.startswith("_") and name != "training" and _is_plain(value):
+                    yield f"{path}:{name}", value
+
+
+def _is_optimizer(value: Any) -> bool:
+    return isinstance(value, torch.optim.Optimizer)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, int | float) for item in value)
+    return value is None or isinstance(value, int | float | Tensor | np.ndarray)
+
+
+def _mark(value: Any) -> Any:
+    """Something to tell by, later, whether the value was replaced or written to."""
+    if isinstance(value, Tensor):
+        return value, value._version
+    return value.copy() if isinstance(value, np.ndarray | list) else value
+
+
+def _changed(mark: Any, value: Any) -> bool:
+    if isinstance(value, Tensor):
+        kept = isinstance(mark, tuple) and mark[0] is value and mark[1] == value._version
+        return not kept  # RaCT's counts begin as a number
+    if isinstance(value, np.ndarray):
+        return not np.array_equal(mark, value)
+    return bool(mark != value)

@@ -1,0 +1,118 @@
+"""RecBole as it is: the baseline of a comparison, measured as our own runs are.
+
+Nothing of the method is in here: plain model and trainer classes, RecBole's defaults, RecBole's
+order of random draws. It shares no code with the pipeline it is the measure of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+import recbole.config
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_model, get_trainer, init_logger, init_seed
+
+from recbole_sr.config.config import Config
+from recbole_sr.models.inject import repaired
+from recbole_sr.models.sources import Column
+from recbole_sr.models.tables import columns, stable_ranks, whole_tables
+from recbole_sr.recbole_compat.versions import own_checkpoint_trusted
+from recbole_sr.runs.epochs import EpochRecord
+from recbole_sr.runs.folder import RunFolder
+
+__all__ = ["StockConfig", "StockExperiment"]
+
+
+class StockConfig(Config):
+    """RecBole's settings without this package's tuned ones; text is read, never evaluated."""
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        recbole.config.Config._load_internal_config_dict(self, model, model_class, dataset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """RecBole pickles its settings into each checkpoint; the safe loader's class cannot be."""
+        return {name: value for name, value in vars(self).items() if name != "yaml_loader"}
+
+
+class StockExperiment:
+    """Data, plain model and plain trainer of RecBole.
+
+    Args:
+        config: with ``sr_`` keys that are off.
+
+    """
+
+    def __init__(self, config: StockConfig):
+        init_seed(config["seed"], config["reproducibility"])
+        init_logger(config)
+        dataset = create_dataset(config)
+        self.config = config
+        self.train_data, self.valid_data, self.test_data = data_preparation(config, dataset)
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        model_class = repaired(get_model(config["model"]))
+        self.model = model_class(config, self.train_data._dataset).to(config["device"])
+
+    def train(self, saved: bool, verbose: bool, folder: str) -> dict[str, Any]:
+        """Fit and test; RecBole's result dictionary.
+
+        Args:
+            saved: keep the best model's checkpoint and test that.
+            verbose: log every epoch.
+            folder: where the run's files go, as those of our own runs.
+
+        """
+        trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
+        trainer = trainer_class(self.config, self.model)
+        sides = columns(self.config, self.train_data._dataset)
+        watch = _Watch(trainer, RunFolder.create(folder, self.config), sides)
+        score, result = trainer.fit(self.train_data, self.valid_data, verbose, saved)
+        watch.finish()
+        with own_checkpoint_trusted():
+            test_result = trainer.evaluate(self.test_data, load_best_model=saved)
+        return {
+            "best_valid_score": score,
+            "valid_score_bigger": self.config["valid_metric_bigger"],
+            "best_valid_result": result,
+            "test_result": test_result,
+        }
+
+
+class _Watch:
+    """Notes what each epoch of a plain trainer was, from outside."""
+
+    def __init__(self, trainer: Any, folder: RunFolder, sides: Mapping[str, Column]):
+        self.folder = folder
+        self.sides = sides
+        self.model = trainer.model
+        self.records: list[EpochRecord] = []
+        self._train_epoch, self._valid_epoch = trainer._train_epoch, trainer._valid_epoch
+        trainer._train_epoch, trainer._valid_epoch = self.train_epoch, self.valid_epoch
+        self._add_spectra("start")
+
+    def train_epoch(self, train_data: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
+        self.folder.add_epochs(self.records)
+        start = perf_counter()
+        loss = self._train_epoch(train_data, epoch, *args, **kwargs)
+        seconds = perf_counter() - start
+        total = sum(loss) if isinstance(loss, tuple) else loss
+        ranks = stable_ranks(whole_tables(self.model, self.sides))
+        self.records.append(EpochRecord(epoch, "stock", total, seconds, None, ranks))
+        return loss
+
+    def valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        start = perf_counter()
+        score, result = self._valid_epoch(*args, **kwargs)
+        self.records[-1].valid_seconds = perf_counter() - start
+        self.records[-1].valid_score = float(score)
+        self.folder.add_epochs(self.records)
+        return score, result
+
+    def finish(self) -> None:
+        self.folder.add_epochs(self.records)
+        self._add_spectra("end")
+
+    def _add_spectra(self, moment: str) -> None:
+        tables = whole_tables(self.model, self.sides)
+        self.folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})

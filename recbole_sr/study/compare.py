@@ -1,0 +1,220 @@
+"""Does it help, and how much: ``recbole-sr compare``, a study against a baseline."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from recbole_sr.config.files import read_properties
+from recbole_sr.config.recbole_keys import empty_parts
+from recbole_sr.errors import InputError
+from recbole_sr.runs.folder import RunFolder, write_whole
+from recbole_sr.study.summary import summarize, to_csv, to_markdown
+from recbole_sr.study.trial import OFF, STOCK, Trial
+from recbole_sr.study.tuning import first_point, number_of_trials, tune
+
+__all__ = ["VARIANTS", "compare"]
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    STOCK: OFF,
+    "none": OFF,
+    "published": {"sr_published": True},
+    "default": {},
+}
+_FIRST_SEED = 2020  # RecBole's own
+_RUNS, _TUNING = "runs", "tuning"
+
+
+def compare(
+    models: Sequence[str] = ("BPR",),
+    datasets: Sequence[str] = ("ml-100k",),
+    *,
+    seeds: int = 5,
+    variants: Sequence[str] = ("default",),
+    baseline: str = STOCK,
+    config_file_list: Sequence[str] = (),
+    config_dict: Mapping[str, Any] | None = None,
+    output: str = "comparison",
+    resume: bool = False,
+    tune_file: str | None = None,
+    tune_trials: int = 10,
+    jobs: int = 1,
+) -> dict[str, Any]:
+    """Train a baseline and variants of the method on the same splits, and compare them.
+
+    Each run has a process of its own and leaves ``output/runs/<run>/`` behind as soon as it ends;
+    ``comparison.md``, ``.csv``, ``.json`` and ``report.html`` are written at the end.
+
+    Args:
+        models: RecBole's names.
+        datasets: names of data sets.
+        seeds: how many; they count up from the ``seed`` given, RecBole's 2020 by default.
+        variants: ``none`` (this package, switched off), ``published``, ``default``, or paths of
+            property files.
+        baseline: what they are compared with: ``stock``, which is RecBole as it is, or as
+            ``variants``.
+        config_file_list: property files for all runs, the baseline's too; no ``sr_`` keys where
+            ``stock`` or ``none`` is among them.
+        config_dict: property values for all runs, above the files; as for the files.
+        output: the study's folder.
+        resume: continue the study in ``output``: what ended well is kept, what failed is tried
+            again.
+        tune_file: a search space in YAML; every variant is tuned in it, by as many trials.
+        tune_trials: trials for each model, data set and variant.
+        jobs: runs at a time, which share the processor's cores. Scores do not depend on it but for
+            rounding; seconds do, so with more than one compare epochs.
+
+    Returns:
+        As :func:`~recbole_sr.study.summary.summarize`.
+
+    Raises:
+        InputError: something given cannot work; one sentence says what, before anything runs.
+
+    """
+    named = _named([baseline, *variants])
+    shared = {**read_properties(config_file_list), **(config_dict or {})}
+    _check_shared(shared, named)
+    space = read_properties([tune_file]) if tune_file else None
+    study = _Study(Path(output), named, shared, seeds, space, tune_trials, jobs)
+    groups = list(product(models, datasets, study.variants))
+    study.check(groups, resume)
+    results = list(study.results(groups))
+    comparison = summarize(results, study.epochs(results), next(iter(named)))
+    study.write(comparison)
+    return comparison
+
+
+@dataclass(frozen=True)
+class _Study:
+    folder: Path
+    variants: Mapping[str, Mapping[str, Any]]
+    shared: Mapping[str, Any]
+    seeds: int
+    space: Mapping[str, Any] | None
+    tune_trials: int
+    jobs: int
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def check(self, groups: Sequence[tuple[str, str, str]], resume: bool) -> None:
+        """Find out now what would otherwise be found out after hours."""
+        for name, number in (("seeds", self.seeds), ("jobs", self.jobs)):
+            if number < 1:
+                raise InputError(f"{name}: expected 1 or more, got {number}; give a number")
+        if not resume and any((self.folder / part).is_dir() for part in (_RUNS, _TUNING)):
+            raise InputError(
+                f"{self.folder}: expected no study there, but it holds one; "
+                "continue it with --resume, or give another folder by --output"
+            )
+        first = {} if self.space is None else first_point(self.space, self.tune_trials)
+        for group in groups:
+            parts = empty_parts(self.trial(*group).config(**first)["eval_args"]["split"])
+            if parts:
+                raise InputError(
+                    "eval_args: expected a split with a validation and a test part, by which a "
+                    f"study judges, got none for {' and '.join(sorted(parts))}; give all three"
+                )
+
+    def trial(self, model: str, dataset: str, variant: str) -> Trial:
+        seed = self.shared.get("seed", _FIRST_SEED)
+        return Trial(model, dataset, variant, seed, {**self.shared, **self.variants[variant]})
+
+    def results(self, groups: Sequence[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
+        """Run what is not there yet, under a bar that shows how long it will take."""
+        tunings = number_of_trials(self.space, self.tune_trials) if self.space else 0
+        for model, *_ in groups:  # runs that start together would all make RecBole's folder
+            Path("log", model).mkdir(parents=True, exist_ok=True)
+        total = len(groups) * (self.seeds + tunings)
+        with tqdm(total=total, unit="run") as bar, _at_once(self.jobs, self.stopped) as each:
+            trials = list(each(lambda group: self._tuned(self.trial(*group), bar), groups))
+            # A seed's variants follow each other, so that a study cut short has whole pairs.
+            pairs = product(range(self.seeds), trials)
+            runs = [replace(trial, seed=trial.seed + offset) for offset, trial in pairs]
+            yield from each(lambda trial: self._run(trial, bar), runs)
+
+    def _tuned(self, trial: Trial, bar: Any) -> Trial:
+        if not self.space:
+            return trial
+        folder = self.folder / _TUNING / trial.name
+        best, run = tune(trial, self.space, self.tune_trials, folder, bar, self._result)
+        tuned = replace(trial, settings={**trial.settings, **best})
+        tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
+        return tuned
+
+    def _run(self, trial: Trial, bar: Any) -> dict[str, Any]:
+        bar.set_description(trial.name)
+        folder = self.folder / _RUNS / trial.name
+        result = self._result(trial, folder)
+        bar.update()
+        if result["error"]:
+            bar.write(f"{trial.name} failed: {result['error']}")
+        return result
+
+    def _result(self, trial: Trial, folder: Path) -> dict[str, Any]:
+        threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
+        return trial.result(folder, threads, self.stopped)
+
+    def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        names = ["{model}-{dataset}-{variant}-{seed}".format_map(result) for result in results]
+        return {name: RunFolder(self.folder / _RUNS / name).epochs() for name in names}
+
+    def write(self, comparison: Mapping[str, Any]) -> None:
+        from recbole_sr.study.report.page import report
+
+        RunFolder(self.folder).write("comparison.json", comparison)
+        write_whole(self.folder / "comparison.md", to_markdown(comparison))
+        write_whole(self.folder / "comparison.csv", to_csv(comparison))
+        report([str(self.folder)], str(self.folder / "report.html"))
+
+
+@contextmanager
+def _at_once(jobs: int, stopped: threading.Event) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A ``map`` that calls so many functions at a time; each waits for processes of its own."""
+    if jobs == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield pool.map
+        except BaseException:  # interrupted, say
+            stopped.set()
+            raise
+
+
+def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> None:
+    off = [name for name, own in variants.items() if own is OFF]
+    ours = [key for key in shared if key.startswith("sr_")]
+    if off and ours:
+        raise InputError(
+            f"{ours[0]}: expected no sr_ key among the settings that all runs share, as "
+            f"{off[0]!r} is to run without the method; put it in a property file and give that to "
+            "--variants, or to --baseline"
+        )
+
+
+def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
+    named: dict[str, dict[str, Any]] = {}
+    for variant in variants:
+        name = Path(variant).stem if variant.endswith((".yaml", ".yml")) else variant
+        if name == STOCK != variant:
+            raise InputError(
+                f"variants: expected a file of another name than {variant}, as {STOCK!r} is "
+                "RecBole as it is; rename the file"
+            )
+        if name in named:
+            raise InputError(f"variants: expected distinct names, got {name!r} twice; rename one")
+        if name == variant and name not in VARIANTS:
+            raise InputError(
+                f"variants: expected one of {', '.join(VARIANTS)} or a .yaml file, got {name!r}; "
+                "check the spelling"
+            )
+        named[name] = VARIANTS[name] if name == variant else read_properties([variant])
+    return named

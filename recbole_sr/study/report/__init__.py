@@ -1,0 +1,1 @@
+"""Pages and figures about finished and unfinished runs, from what they left on disk."""

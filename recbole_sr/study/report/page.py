@@ -1,0 +1,148 @@
+"""Pictures of runs on one page that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from recbole_sr.errors import InputError, check_folder
+from recbole_sr.runs.folder import RunFolder, write_whole
+from recbole_sr.study.report.figures import Run, draw
+from recbole_sr.study.summary import cells, columns_of
+from recbole_sr.study.trial import STOCK
+
+__all__ = ["groups", "read_runs", "report", "section_id"]
+
+# Settings that differ between any two runs and say nothing about either.
+_INCIDENTAL = {"seed", "checkpoint_dir", "show_progress", "state"}
+
+
+def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
+    """Write one self-contained page about runs and studies.
+
+    Args:
+        folders: of runs (``saved/<run>``), finished or not, and of studies.
+        output: the page.
+
+    Returns:
+        The runs it shows.
+
+    Raises:
+        InputError: a folder holds neither a run nor a study, or there is none for the page.
+
+    """
+    check_folder(output)
+    runs = [run for folder in folders for run in _named(Path(folder), len(folders) > 1)]
+    studies = [RunFolder(folder).read("comparison.json") for folder in folders]
+    page = Environment(
+        loader=PackageLoader("recbole_sr.study.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    text = page.get_template("page.html").render(
+        sections=[_section(group) for group in groups(runs)],
+        comparisons=[_comparison(study) for study in studies if study],
+        plotly=get_plotlyjs(),
+    )
+    write_whole(Path(output), text)
+    return runs
+
+
+def _named(folder: Path, among_others: bool) -> list[Run]:
+    """The runs of a folder; beside another study's, a variant is named with its study."""
+    runs = read_runs(folder)
+    if among_others and (folder / "runs").is_dir():
+        return [replace(run, label=f"{folder.name}, {run.label}") for run in runs]
+    return runs
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The runs in a folder: itself, or those of a study; a run without an epoch yet is left out.
+
+    Raises:
+        InputError: the folder holds neither a run nor a study.
+
+    """
+    study = folder / "runs"
+    found = sorted(study.iterdir(), key=_order) if study.is_dir() else [folder]
+    runs = [run for one in found if (run := _read_run(one)) is not None]
+    if not runs:
+        raise InputError(
+            f"{folder}: expected the folder of a run with metrics.jsonl, or of a study, got "
+            f"{'neither' if folder.is_dir() else 'no folder'}; give saved/<run> or a study's output"
+        )
+    return runs
+
+
+def _order(folder: Path) -> tuple[bool, str]:
+    """Stock first: it is what the others are seen against."""
+    request = RunFolder(folder).read("request.json") or {}
+    return request.get("variant") != STOCK, folder.name
+
+
+def _read_run(path: Path) -> Run | None:
+    folder = RunFolder(path)
+    settings, epochs = folder.read("settings.json"), folder.epochs()
+    if not settings or not epochs:
+        return None
+    request = folder.read("request.json") or {}
+    return Run(
+        request.get("variant", path.name),
+        settings["model"],
+        settings["dataset"],
+        settings["seed"],
+        settings,
+        epochs,
+        folder.read("spectra.json") or {},
+    )
+
+
+def groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs of each model and data set."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.model, run.dataset), []).append(run)
+    return list(groups.values())
+
+
+def section_id(runs: Sequence[Run]) -> str:
+    """What the figures of a group of runs are named by."""
+    return f"{runs[0].model}-{runs[0].dataset}"
+
+
+def _section(runs: Sequence[Run]) -> dict[str, Any]:
+    labels = {run.label: run.settings for run in reversed(runs)}
+    return {
+        "id": section_id(runs),
+        "title": f"{runs[0].model} on {runs[0].dataset}",
+        "runs": len(runs),
+        "figures": [asdict(figure) for figure in draw(runs)],
+        "labels": list(reversed(labels)),
+        "settings": list(_differing(dict(reversed(labels.items())))),
+    }
+
+
+def _differing(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Each setting that is not the same everywhere, with its value by label."""
+    keys = dict.fromkeys(key for one in settings.values() for key in one)
+    for key in keys:
+        values = [str(one.get(key)) for one in settings.values()]
+        if key not in _INCIDENTAL and len(set(values)) > 1:
+            yield key, values
+
+
+def _comparison(study: Mapping[str, Any]) -> dict[str, Any]:
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in study["rows"]:
+        title = f"{row['model']} on {row['dataset']}, {row.get('metric', 'score')}"
+        groups.setdefault(title, []).append(cells(row))
+    tables = [
+        {"title": title, "columns": columns_of(rows), "rows": rows}
+        for title, rows in groups.items()
+    ]
+    return {"method": study["method"], "tables": tables, "failed": study["failed"]}

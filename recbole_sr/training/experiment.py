@@ -1,0 +1,327 @@
+"""The one pipeline: from settings to a trained and tested model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from logging import getLogger
+from operator import attrgetter
+from typing import Any
+
+from recbole.data import create_dataset, data_preparation
+from recbole.utils import get_environment, get_trainer, init_logger, init_seed, set_color
+
+from recbole_sr.config.config import Config
+from recbole_sr.config.data_files import check_dataset
+from recbole_sr.errors import InputError, refused_by_recbole
+from recbole_sr.fast.preparation import data_preparation as fast_preparation
+from recbole_sr.fast.propagation import accelerate
+from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.initialize import check_tables, initialize, reset_embeddings
+from recbole_sr.models.inject import inject, with_representations
+from recbole_sr.models.registry import entry_of
+from recbole_sr.recbole_compat.pickles import unread_pickles
+from recbole_sr.runs import checkpoint
+from recbole_sr.runs.epochs import describe_ranks, summarize
+from recbole_sr.runs.folder import RunFolder
+from recbole_sr.training.mixed_precision import check_mixed_precision
+from recbole_sr.training.trainer import inject_trainer
+
+__all__ = [
+    "Experiment",
+    "load_data_and_model",
+    "objective_function",
+    "prepare",
+    "resume",
+    "run_recbole_sr",
+]
+
+
+@dataclass
+class Experiment:
+    """Everything a run is made of."""
+
+    config: Config
+    dataset: Any
+    train_data: Any
+    valid_data: Any
+    test_data: Any
+    model: Any
+
+    def train(
+        self,
+        saved: bool,
+        verbose: bool = True,
+        state: dict[str, Any] | None = None,
+        folder: str | None = None,
+    ) -> dict[str, Any]:
+        """Fit, from ``state`` on where given, and test; RecBole's result dictionary plus ``sr``.
+
+        A saved run leaves a folder behind, named as its checkpoint where no ``folder`` is given.
+        """
+        trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
+        with refused_by_recbole("checkpoint_dir or log_wandb"):
+            trainer = inject_trainer(trainer_class)(self.config, self.model)
+        if state:
+            trainer.run_state.restore(state, self.train_data)
+        if saved:
+            folder = folder or trainer.run_state.path
+            trainer.run_folder = RunFolder.create(folder, self.config, resumed=bool(state))
+        show = verbose and self.config["show_progress"]
+        best_score, best_result = trainer.fit(
+            self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
+        )
+        trainer.write_epoch_records("end")
+        _advise(trainer)
+        test_result = trainer.evaluate(self.test_data, load_best_model=saved, show_progress=show)
+        result = {
+            "best_valid_score": best_score,
+            "valid_score_bigger": self.config["valid_metric_bigger"],
+            "best_valid_result": best_result,
+            "test_result": test_result,
+        }
+        summary = summarize(trainer)
+        if trainer.run_folder:
+            outcome = {**result, "switch_epoch": summary["switch_epoch"]}
+            trainer.run_folder.write("result.json", outcome)
+        return {**result, "sr": summary}
+
+
+def _advise(trainer: Any) -> None:
+    """Say where the phases did not do what they are for."""
+    if trainer.schedule.warming:
+        getLogger().warning(
+            "The run ended in the warm phase, so its best model is a warm one: "
+            "raise epochs, or lower sr_warm_epochs or sr_patience"
+        )
+        return
+    better, score = max if trainer.valid_metric_bigger else min, attrgetter("valid_score")
+    scored = [record for record in trainer.epoch_records if record.valid_score is not None]
+    warm, main = (
+        better((record for record in scored if record.phase == phase.name), key=score, default=None)
+        for phase in (trainer.schedule.warm, trainer.schedule.main)
+    )
+    if warm and not main and not trainer.options.sr_published:
+        getLogger().warning(
+            "No epoch of the main phase was evaluated, so there is no best validation score, and a "
+            "saved model is a warm one: lower eval_step, or raise epochs"
+        )
+    if warm and main and better(main, warm, key=score) is warm:  # main, where they are equal
+        getLogger().warning(
+            f"No epoch of the main phase ranked as well as epoch {warm.epoch} of the warm phase: "
+            f"{main.valid_score} at best against {warm.valid_score}. Lower sr_warm_epochs, or keep "
+            "a regulariser on by sr_main_regularizers"
+        )
+
+
+def run_recbole_sr(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+    representations: ModelEntry | None = None,
+) -> dict[str, Any]:
+    """Train and test a RecBole model with the method, as ``recbole.quick_start.run_recbole`` does.
+
+    Args:
+        model: name of a model that ``recbole-sr models`` lists, a subclass of one, or a class of
+            your own that has ``sr_representations``.
+        dataset: name of a data set; ``ml-100k`` comes with RecBole.
+        config_file_list: paths of YAML property files.
+        config_dict: property values; the command line overrides them.
+        saved: keep the best model's checkpoint and test that; otherwise test the last epoch's.
+        representations: where a model class given as ``model`` keeps its representations; takes
+            the place of what the class or the registry says.
+
+    Returns:
+        RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
+        ``test_result``, and ``sr``: ``phases`` (name, regularizers, first and last epoch, stable
+        rank at start and end), ``switch_epoch`` (first epoch of the main phase; None without a
+        switch) and ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank).
+
+    Raises:
+        InputError: something given cannot work; one sentence says what.
+
+    Example::
+
+        result = run_recbole_sr("BPR", "ml-100k", config_dict={"epochs": 20})
+        print(result["test_result"], result["sr"]["switch_epoch"])
+    """
+    if representations is not None:
+        if not isinstance(model, type):
+            raise InputError(
+                f"representations: expected a class as model with them, got {model!r}; give the "
+                "class"
+            )
+        model = with_representations(model, representations)
+    return _run(Config(model, dataset, config_file_list, config_dict), saved)
+
+
+def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
+    """Continue a run that was interrupted or killed, as if it had not been.
+
+    On one machine weights, metrics, phases and early stopping come out the same bit for bit, where
+    the model's own training is reproducible. A finished run is tested again, not trained on.
+    The data are read from the data set's own files, never from a pickle of RecBole's.
+
+    Args:
+        run_file: the ``.run.pth`` file that the run left in its ``checkpoint_dir``.
+        model_class: the model's class where it is none of RecBole's.
+
+    Returns:
+        As :func:`run_recbole_sr`.
+
+    Raises:
+        InputError: there is no such file, or it is not what a run saved.
+    """
+    state = checkpoint.read_run(run_file)
+    return _run(Config.from_plain(state["config"], model_class), True, state)
+
+
+def _run(config: Config, saved: bool, state: dict[str, Any] | None = None) -> dict[str, Any]:
+    experiment = prepare(config, has_weights=state is not None)
+    logger = getLogger()
+    result = experiment.train(saved, state=state)
+    logger.info("The running environment is as follows:\n" + get_environment(config).draw())
+    for line in _closing_lines(result):
+        logger.info(line)
+    return result
+
+
+def objective_function(
+    config_dict: Mapping[str, Any] | None = None,
+    config_file_list: list[str] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """One trial of RecBole's ``HyperTuning``.
+
+    Args:
+        config_dict: the trial's property values; ``model`` and ``dataset`` here or in a file.
+        config_file_list: paths of YAML property files.
+        saved: as in :func:`run_recbole_sr`.
+
+    Returns:
+        As :func:`run_recbole_sr`, and ``model``, the model's name.
+    """
+    config = Config(config_dict=config_dict, config_file_list=config_file_list)
+    return {"model": config["model"], **prepare(config).train(saved, verbose=False)}
+
+
+def load_data_and_model(
+    model_file: str, model_class: type | None = None
+) -> tuple[Config, Any, Any, Any, Any, Any]:
+    """A trained model and its data, from a checkpoint of this package.
+
+    No code in the file is run, nor in any that its settings name: only tensors and plain data are
+    read, and the data set's own files.
+
+    Args:
+        model_file: path of the checkpoint.
+        model_class: the model's class where it is none of RecBole's.
+
+    Returns:
+        ``(config, model, dataset, train_data, valid_data, test_data)``, as RecBole's function.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it is not of this package.
+    """
+    state = checkpoint.read_model(model_file)
+    experiment = prepare(Config.from_plain(state["config"], model_class), has_weights=True)
+    checkpoint.load_weights(experiment.model, state["state_dict"], model_file)
+    experiment.model.load_other_parameter(state["other_parameter"])
+    return (
+        experiment.config,
+        experiment.model,
+        experiment.dataset,
+        experiment.train_data,
+        experiment.valid_data,
+        experiment.test_data,
+    )
+
+
+def prepare(config: Config, has_weights: bool = False) -> Experiment:
+    """Data and model, drawing random numbers in the order RecBole draws them.
+
+    Args:
+        config: the run's.
+        has_weights: whether the model is about to be given weights, and so needs no initialisation.
+
+    Raises:
+        InputError: settings or data that cannot work.
+
+    """
+    entry = entry_of(config.model_class)
+    _check(config, entry)
+    fast = config.options.sr_fast
+    model_class = config.model_class
+    if fast:
+        model_class = accelerate(model_class, entry.propagation)
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger = getLogger()
+    config.log_recipe()
+    logger.info(sys.argv)
+    logger.info(config)
+    unread = unread_pickles(config) if has_weights else nullcontext()
+    with refused_by_recbole(f"dataset {config['dataset']!r}"), unread:
+        check_dataset(config.final_config_dict)
+        dataset = create_dataset(config)
+        logger.info(dataset)
+        prepare_data = fast_preparation if fast else data_preparation
+        train_data, valid_data, test_data = prepare_data(config, dataset)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    model = inject(model_class)(config, train_data._dataset).to(config["device"])
+    if not has_weights:
+        _initialize(model, entry, config, train_data._dataset)
+    logger.info(model)
+    for side in config.options.sr_tables:
+        logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
+    return Experiment(config, dataset, train_data, valid_data, test_data, model)
+
+
+def _check(config: Config, entry: ModelEntry) -> None:
+    """Refuse settings that this model, or this package, cannot follow."""
+    if not config["single_spec"] or (config["nproc"] or 1) > 1:
+        raise InputError(
+            f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
+            "start without --nproc"
+        )
+    name, options = config["model"], config.options
+    entry.check(config, options.sr_tables)
+    entry.check_target(name, options.sr_target_rank)
+    if options.initialization is not None:
+        check_tables(name, entry, options.sr_init)
+        entry.check_initialization(name, config, f"sr_init: {options.sr_init}")
+    if options.sr_published:
+        entry.check_initialization(name, config, "sr_published: True")
+    check_mixed_precision(config, entry)
+
+
+def _initialize(model: Any, entry: ModelEntry, config: Config, training: Any) -> None:
+    if config.options.sr_published:  # the authors' tables are N(0, 1), where RecBole has Xavier's
+        reset_embeddings(model)
+    fill = config.options.initialization
+    if fill is not None:
+        initialize(model, entry, training, fill, config["seed"])
+
+
+def _closing_lines(result: dict[str, Any]) -> list[str]:
+    report = result["sr"]
+    switch = report["switch_epoch"]
+    phases = report["phases"]
+    lines = [
+        set_color("best valid ", "yellow") + f": {result['best_valid_result']}",
+        set_color("test result", "yellow") + f": {result['test_result']}",
+        set_color("switch epoch", "yellow") + f": {'none' if switch is None else switch}",
+    ]
+    moments = [("start", phases[0]["stable_rank"]["start"])]
+    moments += [("switch", phase["stable_rank"]["start"]) for phase in phases[1:]]
+    moments += [("end", phases[-1]["stable_rank"]["end"])]
+    return lines + [
+        set_color(f"at {moment}", "yellow") + f": {describe_ranks(ranks)}"
+        for moment, ranks in moments
+        if ranks
+    ]

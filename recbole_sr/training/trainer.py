@@ -1,0 +1,240 @@
+"""The method inside a RecBole trainer: which phase an epoch is in, and what is observed of it."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from recbole.utils import set_color
+from torch import Tensor
+from torch.optim import SparseAdam
+
+from recbole_sr.config.options import Options
+from recbole_sr.config.plain import plain_state, to_plain
+from recbole_sr.errors import InputError
+from recbole_sr.fast.optimizer import fused, row_gradients
+from recbole_sr.fast.ranking import TopCollector
+from recbole_sr.recbole_compat.classes import subclass
+from recbole_sr.runs import checkpoint
+from recbole_sr.runs.epochs import EpochRecord, Ranks, describe_ranks
+from recbole_sr.runs.folder import RunFolder
+from recbole_sr.runs.state import RunState
+from recbole_sr.training.sparse_adam import refuse_dense_gradients
+
+if TYPE_CHECKING:
+    from recbole.trainer import Trainer as _Trainer
+else:
+    _Trainer = object
+
+__all__ = ["inject_trainer"]
+
+
+def inject_trainer(trainer_class: type) -> Any:
+    """A subclass of a RecBole trainer that runs the phases on a model made by ``inject``.
+
+    RecBole's ``fit`` stays in charge; only what it calls each epoch is extended.
+
+    Args:
+        trainer_class: such as ``recbole.trainer.Trainer``.
+
+    Returns:
+        The class, always the same for the same argument.
+
+    Example:
+        >>> from recbole.trainer import Trainer
+        >>> issubclass(inject_trainer(Trainer), Trainer)
+        True
+
+    """
+    return subclass(PhasedTrainer, trainer_class)
+
+
+class PhasedTrainer(_Trainer):
+    """Mixin: phases, their judging, the monitor, and checkpoints that hold plain data."""
+
+    def __init__(self, config: Any, model: Any):
+        super().__init__(config, model)
+        self.options = Options.from_mapping(config.final_config_dict)
+        self.schedule = self.options.schedule(self.valid_metric_bigger)
+        self.epoch_records: list[EpochRecord] = []
+        self.initial_stable_rank: Ranks | None = None
+        self.run_state = RunState(self)
+        self.run_folder: RunFolder | None = None
+        self._check_reachable()
+        if self.options.sr_fast:
+            self.eval_collector = TopCollector(config)
+        self.reset_best()
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Any = None,
+    ) -> Any:
+        """RecBole's ``fit``; with ``saved`` each epoch begins by saving all that it depends on."""
+        if self.run_state.finished:
+            self.run_state.continue_generators(train_data)
+            self.eval_collector.data_collect(train_data)  # as fit does; some metrics read it
+            return self.best_valid_score, self.best_valid_result
+        self.run_state.saving = saved
+        try:
+            best = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        finally:
+            self.tensorboard.close()  # else its last events and its thread outlive the run
+        self.run_state.finish(self.epochs, train_data)
+        return best
+
+    def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
+        """RecBole's evaluation, by blocks of users where the loader gives them."""
+        if self.options.sr_fast:
+            self.eval_collector.attend(eval_data, self._full_sort_batch_eval)
+        return super().evaluate(eval_data, *args, **kwargs)
+
+    def _build_optimizer(self, **kwargs: Any) -> Any:
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, SparseAdam):
+            refuse_dense_gradients(optimizer, self.model)
+        return fused(optimizer) if self.config["sr_fast"] else optimizer
+
+    def _train_epoch(
+        self,
+        train_data: Any,
+        epoch_idx: int,
+        loss_func: Any = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """One epoch of RecBole's training inside the phase it belongs to."""
+        self.run_state.begin_epoch(epoch_idx, train_data)
+        self._epoch, self._batch = epoch_idx, 0
+        self.write_epoch_records(None if self.epoch_records else "start")
+        warming = self.schedule.warming
+        phase = self.schedule.begin_epoch(epoch_idx)
+        if self.schedule.warming != warming:
+            self._switch()
+        if self.initial_stable_rank is None:
+            self.initial_stable_rank = self._stable_rank()
+        start = perf_counter()
+        fast = self.options.sr_fast
+        gradients = row_gradients(self.model, self.optimizer) if fast else nullcontext()
+        with self.model.sr_regularized(phase), gradients:
+            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        seconds = perf_counter() - start
+        total = sum(loss) if isinstance(loss, tuple) else loss
+        ranks = self._stable_rank()
+        weights = phase.rank_target.weights if phase.rank_target else None
+        self._record(
+            EpochRecord(
+                epoch_idx, phase.name, total, seconds, stable_rank=ranks, rank_weight=weights
+            )
+        )
+        return loss
+
+    def _check_nan(self, loss: Tensor) -> None:
+        """Stop at a loss that is NaN or, which RecBole lets pass, infinite."""
+        self._batch += 1
+        if not loss.isfinite().all():
+            raise InputError(
+                f"epoch {self._epoch}, batch {self._batch}, {self.schedule.phase.name} phase: "
+                f"expected a finite training loss, got {loss.sum().item()}; lower learning_rate or "
+                f"the regularisers' weights (the best model so far stays in the checkpoint)"
+            )
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
+        """RecBole's validation, its score noted by the schedule."""
+        start = perf_counter()
+        score, result = super()._valid_epoch(valid_data, show_progress)
+        self.epoch_records[-1].valid_seconds = perf_counter() - start
+        self.schedule.observe(float(score))
+        self.epoch_records[-1].valid_score = float(score)
+        self.write_epoch_records()
+        return score, result
+
+    def write_epoch_records(self, moment: str | None = None) -> None:
+        """Write the finished epochs to the run's folder, and the spectra of a moment."""
+        if self.run_folder is None:
+            return
+        self.run_folder.add_epochs(self.epoch_records)
+        if moment:
+            tables = self.model.sr_tables()
+            self.run_folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        """RecBole's checkpoint with settings as plain data, whole or not written at all.
+
+        ``torch.load(weights_only=True)`` reads it, so loading one never runs code from it.
+        """
+        path = str(kwargs.get("saved_model_file", self.saved_model_file))
+        state = {
+            "config": to_plain(self.config.final_config_dict),
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": plain_state(self.model.other_parameter()),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        checkpoint.write(state, path)
+        if verbose:
+            self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
+        """RecBole's file of a pretrained model, for RaCT's and S3Rec's next stage."""
+        self._save_checkpoint(epoch, verbose=False, saved_model_file=saved_model_file)
+        self.saved_model_file = saved_model_file
+
+    def _switch(self) -> None:
+        self.logger.info(
+            set_color(f"epoch {self.schedule.switch_epoch}", "green")
+            + f": switch from the {self.schedule.warm.name} to the {self.schedule.main.name} phase"
+        )
+        self.reset_best()
+        self.write_epoch_records("switch")
+
+    def _check_reachable(self) -> None:
+        """Refuse a rank that a table of this model cannot have: its width is the most."""
+        targets = self.options.target_ranks
+        width = self.model.sr_width() if targets else {}
+        for side, rank in targets.items():
+            if rank >= width.get(side, math.inf):  # only batches have some models' users
+                raise InputError(
+                    f"sr_target_rank: expected less than {width[side]}, the width of the {side} "
+                    f"representations, got {rank}; lower it or raise embedding_size"
+                )
+
+    def reset_best(self) -> None:
+        """Let only the main phase end the run or win it, unless the published recipe is asked for.
+
+        The warm phase minimises something else, so its scores say nothing about the main one.
+        """
+        self.stopping_step = math.inf if self.schedule.warming else self.config["stopping_step"]
+        if not self.options.sr_published:
+            self.best_valid_score = -math.inf if self.valid_metric_bigger else math.inf
+            self.best_valid_result = None
+        self.cur_step = 0
+
+    def _record(self, record: EpochRecord) -> None:
+        self.epoch_records.append(record)
+        numbers = {"stable_rank": record.stable_rank, "rank_weight": record.rank_weight}
+        seen = {name: values for name, values in numbers.items() if values}
+        if not seen:
+            return
+        scalars = {
+            f"{name}/{side}": x for name, values in seen.items() for side, x in values.items()
+        }
+        for name, value in scalars.items():
+            self.tensorboard.add_scalar(name.capitalize(), value, record.epoch)
+        # W&B plots what is under `train` against RecBole's `train_step`.
+        self.wandblogger.log_metrics({**scalars, "train_step": record.epoch}, head="train")
+        self.logger.info(
+            set_color(f"epoch {record.epoch} {record.phase} phase", "green")
+            + f" [{'; '.join(describe_ranks(values, name) for name, values in seen.items())}]"
+        )
+
+    def _stable_rank(self) -> Ranks | None:
+        return self.model.sr_stable_rank() if self.options.sr_monitor else None

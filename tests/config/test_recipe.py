@@ -1,0 +1,171 @@
+"""The recipe in force: who set which key, what a run prints of it, and what has no effect."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from recbole_sr import cli
+from recbole_sr.config.config import Config
+from recbole_sr.config.recipe import DEFAULT, describe, idle_keys, table
+from recbole_sr.errors import InputError
+
+
+def config(model="BPR", files=None, **keys):
+    return Config(model, "ml-100k", files, keys)
+
+
+def test_each_key_has_the_origin_that_counts(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(
+        "learning_rate: 0.1\nepochs: 3\ntopk: [5]\nvalid_metric: Recall@5\n"
+    )
+    monkeypatch.setattr("sys.argv", ["run", "--epochs=4"])
+    origins = config(files=["mine.yaml", "loss/ssm.yaml"], topk=[5, 10]).origins
+    assert origins["learning_rate"] == "mine.yaml"
+    assert origins["epochs"] == "command line"
+    assert origins["topk"] == "config_dict"
+    assert origins["sr_loss"] == "loss/ssm.yaml"
+    assert origins["sr_main_regularizers"] == "loss/model.yaml"
+    assert origins["sr_init"] == "warm/spectral.yaml"
+    assert "weight_decay" not in origins
+
+
+def test_the_published_recipe_takes_the_place_of_the_models():
+    made = config(sr_published=True)
+    assert made.origins["sr_init"] == "sr_published: True"
+    assert (made["sr_init"], made["sr_init_sweeps"], made["sr_warm_epochs"]) == ("model", 0, 5)
+    assert idle_keys(made.options, made.origins) == []
+
+
+def test_a_run_prints_its_recipe_in_at_most_six_lines(caplog, tmp_path):
+    for number in range(9):
+        (tmp_path / f"{number}.yaml").write_text(f"{'abcdefghi'[number]}_field: 1\n")
+    made = config(learning_rate=0.01)
+    with caplog.at_level(logging.INFO):
+        made.log_recipe()
+    assert caplog.messages == [
+        "BPR on ml-100k; initialisation: spectral",
+        "no warm phase; main phase: the model's own loss + 1 alignment + 2 uniformity",
+        "warm/spectral.yaml: sr_warm_epochs: 0, sr_init: spectral",
+        "main/alignment.yaml: sr_main_regularizers: {'alignment': 1.0, 'uniformity': 2.0}, "
+        "sr_uniformity_rows: 512",
+        "model/BPR.yaml: sr_init_sweeps: 2",
+        "config_dict: learning_rate: 0.01",
+    ]
+    origins = {key: f"file {key}" for key in list(made.final_config_dict)[:9]}
+    lines = describe(made.options, made.final_config_dict, origins)
+    assert len(lines) == 6
+    assert lines[-1] == "and keys from 6 more; `recbole-sr config` shows all"
+
+
+def test_warm_phases_are_described():
+    warm = config("DGCF", sr_target_rank=8)
+    first, second, *_ = describe(warm.options, warm.final_config_dict, {})
+    assert first == "DGCF on ml-100k; initialisation: model"
+    assert second == (
+        "warm phase: the model's own loss + 0.03 stable_rank, stable rank held at 8, 5 epochs; "
+        "main phase: the model's own loss, stable rank held at 8"
+    )
+    metric = config("DGCF", sr_switch="metric", sr_warm_epochs=9)
+    assert (
+        "until 5 evaluations without a better score"
+        in describe(metric.options, metric.final_config_dict, {})[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value", "with_it"),
+    [
+        ("BPR", "sr_warm_regularizers", {"stable_rank": 0.1}, {"sr_warm_epochs": 5}),
+        ("BPR", "sr_switch", "metric", {"sr_warm_epochs": 5}),
+        ("DGCF", "sr_patience", 3, {"sr_switch": "metric"}),
+        ("DGCF", "sr_init_margin", 1.0, {"sr_init": "spectral"}),
+        ("DGCF", "sr_temperature", 0.5, {"sr_loss": "ssm"}),
+        ("DGCF", "sr_target_step", 0.5, {"sr_target_rank": 4}),
+        ("DGCF", "sr_uniformity_rows", 9, {"sr_main_regularizers": {"uniformity": 1.0}}),
+        ("DGCF", "sr_uniformity_rows", 9, {"sr_warm_regularizers": {"uniformity": 1.0}}),
+    ],
+)
+def test_a_key_that_would_do_nothing_is_refused(model, key, value, with_it):
+    (needed,) = with_it
+    others = "sr_warm_regularizers" if key == "sr_uniformity_rows" else needed
+    with pytest.raises(InputError, match=rf"{key}: expected {others}.* with it, .*or drop the key"):
+        config(model, **{key: value})
+    made = config(model, **{key: value}, **with_it)
+    assert made[key] == value
+    assert not [text for text in idle_keys(made.options, made.origins) if text.startswith(key)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        (
+            {"sr_init": "model"},
+            "sr_init_sweeps: 2 (model/BPR.yaml) has no effect without sr_init: spectral",
+        ),
+        (
+            {"sr_main_regularizers": {}},
+            "sr_uniformity_rows: 512 (main/alignment.yaml) has no effect without "
+            "sr_warm_regularizers: uniformity or sr_main_regularizers: uniformity",
+        ),
+        (
+            {"sr_loss": "align"},
+            "sr_main_regularizers: alignment is counted twice, as it is also the sr_loss",
+        ),
+        (
+            {"sr_warm_epochs": 0, "sr_switch": "metric"},
+            "sr_switch: metric (config_dict) has no effect without sr_warm_epochs",
+        ),
+    ],
+)
+def test_what_has_no_effect_is_said_before_training(keys, sentence, caplog):
+    with caplog.at_level(logging.WARNING):
+        config(**keys).log_recipe()
+    assert caplog.messages == [sentence]
+
+
+def test_a_default_recipe_has_nothing_without_effect():
+    for model in ("BPR", "LightGCN", "NeuMF", "DGCF", "SASRec", "FM"):
+        made = config(model)
+        assert idle_keys(made.options, made.origins) == []
+
+
+def test_the_table_has_every_key():
+    made = config("LightGCN")
+    rows = {key: cells for key, *cells in table(made.final_config_dict, made.origins)}
+    assert rows.keys() == made.final_config_dict.keys()
+    assert rows["sr_init"] == ["spectral", "warm/spectral.yaml"]
+    assert rows["learning_rate"] == ["0.001", DEFAULT]
+
+
+def test_the_command_prints_the_table_without_training(capsys, tmp_path):
+    assert cli.main(["config", "-m", "LightGCN", "-d", "ml-100k", "--learning_rate=0.01"]) == 0
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in capsys.readouterr().out.splitlines()
+    ]
+    assert lines[0] == ["key", "value", "from"]
+    assert ["learning_rate", "0.01", "command line"] in lines
+    assert ["sr_init", "spectral", "warm/spectral.yaml"] in lines
+    assert ["epochs", "300", "default"] in lines
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_includes_others_below_its_own_keys(tmp_path):
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above" / "top.yaml").write_text(
+        "config_files: [beside.yaml, main/uniformity.yaml]\nsr_uniformity_rows: 64\n"
+    )
+    (tmp_path / "above" / "beside.yaml").write_text("epochs: 3\nsr_uniformity_rows: 8\n")
+    made = config(files=["above/top.yaml"])
+    assert (made["epochs"], made["sr_uniformity_rows"]) == (3, 64)
+    assert made["sr_main_regularizers"] == {"uniformity": 0.1}
+    assert made.origins["epochs"] == "beside.yaml"
+
+
+def test_files_that_include_each_other_are_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("config_files: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("config_files: a.yaml\n")
+    with pytest.raises(InputError, match=r"a\.yaml: expected files that do not include each other"):
+        config(files=["a.yaml"])

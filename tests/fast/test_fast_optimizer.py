@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from recbole.trainer import Trainer
+from torch import nn
+
+from recbole_sr.fast.optimizer import fused, row_gradients
+from recbole_sr.training.trainer import inject_trainer
+
+OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fused_is_the_same_optimiser_up_to_rounding(name, weight_decay):
+    start = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    plain, quick = (nn.Parameter(start.clone()) for _ in range(2))
+    make = OPTIMIZERS[name]
+    steps = [
+        make([plain], lr=0.01, weight_decay=weight_decay),
+        fused(make([quick], lr=0.01, weight_decay=weight_decay)),
+    ]
+    assert all(group["fused"] for group in steps[1].param_groups)
+    assert type(steps[1]) is make
+    for step in range(20):
+        gradient = torch.randn(50, 8, generator=torch.Generator().manual_seed(step))
+        plain.grad, quick.grad = gradient.clone(), gradient.clone()
+        for optimizer in steps:
+            optimizer.step()
+    torch.testing.assert_close(quick, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_an_optimiser_without_a_fused_step_is_left_as_it_is():
+    optimizer = torch.optim.RMSprop([nn.Parameter(torch.ones(2))])
+    assert fused(optimizer) is optimizer
+
+
+@pytest.mark.parametrize(("learner", "is_fused"), [("adam", True), ("rmsprop", False)])
+def test_the_trainer_takes_the_fused_one(learner, is_fused, experiment, tiny):
+    made = experiment("BPR", "tiny", **tiny, learner=learner, weight_decay=0.1)
+    (group,) = made_trainer(made).optimizer.param_groups
+    assert bool(group.get("fused")) is is_fused
+    assert group["weight_decay"] == 0.1
+    assert group["lr"] == tiny["learning_rate"]
+
+
+def made_trainer(made):
+    return inject_trainer(Trainer)(made.config, made.model)
+
+
+class Twice(nn.Module):
+    """Looks its table up twice, and may also use it whole."""
+
+    def __init__(self, whole, **options):
+        super().__init__()
+        self.table = nn.Embedding(9, 3, **options)
+        self.whole = whole
+
+    def forward(self, first, second):
+        loss = (self.table(first) * self.table(second)).sum()
+        return loss + self.table.weight.square().sum() if self.whole else loss
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["rows", "whole table"])
+@pytest.mark.parametrize(
+    "options", [{}, {"padding_idx": 0}, {"scale_grad_by_freq": True}, {"max_norm": 1.0}]
+)
+def test_row_gradients_are_the_gradients(whole, options):
+    model = Twice(whole, **options)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        ids = torch.randint(0, 9, (2, 5), generator=generator)
+        model.zero_grad()
+        model(*ids).backward()
+        expected = model.table.weight.grad.clone()
+        model.zero_grad()
+        with row_gradients(model):
+            model(*ids).backward()
+            model.zero_grad()
+            model(*ids.flip(1)).backward()
+            model.zero_grad()
+            model(*ids).backward()
+        assert not model.table.weight.grad.is_sparse
+        torch.testing.assert_close(model.table.weight.grad, expected)
+
+
+def test_rows_that_are_changed_in_place_or_shared_by_two_modules_have_their_gradients():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Embedding(5, 2, padding_idx=0)
+            self.second = nn.Embedding(5, 2)
+            self.second.weight = self.first.weight
+
+        def forward(self, ids):
+            rows = self.first(ids)
+            rows *= 2
+            return (rows * self.second(ids)).sum()
+
+    model = Tied()
+    nn.init.normal_(model.first.weight)
+    ids = torch.tensor([[0, 1, 1], [3, 0, 4]])
+    model(ids).backward()
+    expected = model.first.weight.grad.clone()
+    model.zero_grad()
+    with row_gradients(model):
+        model(ids).backward()
+    torch.testing.assert_close(model.first.weight.grad, expected)
+    assert model.first.weight.grad[0].any()  # padding's of the module that does not know of it
+
+
+def test_row_gradients_add_up_where_they_are_not_cleared():
+    model = Twice(False)
+    first, second, third = torch.randint(0, 9, (3, 2, 5))
+    model(*first).backward()
+    model(*second).backward()
+    expected = model.table.weight.grad.clone()
+    model.zero_grad()
+    with row_gradients(model):
+        model(*third).backward()
+        model.zero_grad()
+        model(*first).backward()
+        model(*second).backward()
+        torch.testing.assert_close(model.table.weight.grad, expected)
+        model.zero_grad()
+        model(*third).backward()
+    once_more = model.table.weight.grad.clone()
+    model.zero_grad()
+    model(*third).backward()
+    torch.testing.assert_close(once_more, model.table.weight.grad)
+
+
+def test_row_gradients_keep_their_memory_and_leave_nothing_on_the_model():
+    model = Twice(False)
+    ids = torch.tensor([[1, 2], [3, 4]])
+    with row_gradients(model):
+        model(*ids).backward()
+        first = model.table.weight.grad
+        model.zero_grad()
+        model(*ids).backward()
+        assert model.table.weight.grad.data_ptr() == first.data_ptr()
+    assert "forward" not in vars(model.table)
+    assert vars(model.table.weight) == {}
+    model.zero_grad()
+    model(*ids).backward()
+    assert model.table.weight.grad.data_ptr() != first.data_ptr()
+
+
+def test_only_the_rows_of_the_step_before_are_cleared():
+    model = Twice(False)
+    ids = torch.tensor([[1, 2], [3, 4]])
+    with row_gradients(model):
+        model(*ids).backward()
+        kept = model.table.weight.grad
+        model.zero_grad()
+        kept[8] = 7.0  # not of the batch: a clearing of the whole table would show
+        model(*ids.flip(1)).backward()
+        assert (model.table.weight.grad[8] == 7).all()
+        assert not model.table.weight.grad[[0, 5, 6, 7]].any()
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip_grad_norm": {"max_norm": 0.01}}], ids=str)
+@pytest.mark.parametrize("warm_epochs", [0, 2])
+def test_training_is_that_of_dense_gradients(warm_epochs, settings, experiment, tiny, monkeypatch):
+    def weights():
+        made = experiment(
+            "BPR", "tiny", **tiny, **settings, epochs=2, sr_warm_epochs=warm_epochs, learner="sgd"
+        )
+        made.train(saved=False, verbose=False)
+        return made.model.state_dict()
+
+    rows = weights()
+    monkeypatch.setattr("recbole_sr.training.trainer.row_gradients", lambda *_: nullcontext())
+    for name, value in weights().items():
+        torch.testing.assert_close(rows[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("warm_epochs", [0, 2])
+def test_sparse_adam_moves_the_batchs_rows_alone(warm_epochs, experiment, tiny):
+    made = experiment("BPR", "tiny", **tiny, learner="sparse_adam", sr_warm_epochs=warm_epochs)
+    trainer = made_trainer(made)
+    (batch,) = list(made.train_data)[:1]
+    before = made.model.item_embedding.weight.detach().clone()
+    trainer._train_epoch([batch], 0)
+    moved = (made.model.item_embedding.weight != before).any(1).nonzero().squeeze(1)
+    assert set(moved.tolist()) == set(torch.cat([batch["item_id"], batch["neg_item_id"]]).tolist())

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recbole_sr.cli import main
+from recbole_sr.models.catalogue import page
+from recbole_sr.models.registry import MODELS, SUPPORTED
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
+
+
+def test_the_command_lists_every_model_once(capsys):
+    assert main(["models"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == page()
+    shown = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("|")]
+    listed = [name for name in shown if name not in ("Model", "Refused") and name.strip("-")]
+    assert listed == [*SUPPORTED, *(name for name in MODELS if name not in SUPPORTED)]
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_a_models_row_says_what_its_entry_does(name):
+    (row,) = [line for line in page().splitlines() if line.startswith(f"| {name} ")]
+    entry, cells = SUPPORTED[name], [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2:4] == [entry.user.about, entry.item.about]
+    assert cells[5].startswith("supported")
+    assert entry.note in cells[5]
+    assert (f"extra `{entry.extra}`" in cells[5]) == (entry.extra is not None)
+    assert all(f"`{key}: {value}` only" in cells[5] for key, value in entry.needs.items())
+
+
+def test_the_document_is_what_the_command_prints():
+    shown = DOCUMENT.read_text(encoding="utf-8")
+    assert shown == page(), "write the output of `recbole-sr models` into docs/models.md"
+
+
+def test_a_stray_argument_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "BPR"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: BPR" in capsys.readouterr().err

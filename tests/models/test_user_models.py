@@ -1,0 +1,152 @@
+"""Models that are not RecBole's."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.model.loss import BPRLoss
+from recbole.utils import InputType
+from torch import nn
+
+import recbole_sr
+from recbole_sr import load_data_and_model, run_recbole_sr
+from recbole_sr.config.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.models.inject import inject
+
+
+class Undeclared(GeneralRecommender):
+    """A matrix factorisation whose items are mapped; it keeps a numpy array beside its weights."""
+
+    input_type = InputType.PAIRWISE
+    other_parameter_name = ("popularity",)
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.people = nn.Embedding(self.n_users, 8)
+        self.things = nn.Parameter(torch.randn(self.n_items, 8))
+        self.map = nn.Linear(8, 8)
+        self.popularity = np.zeros(self.n_items)
+
+    def forward(self):
+        return self.map(self.things)
+
+    def calculate_loss(self, interaction):
+        self.popularity[interaction["item_id"].cpu()] += 1
+        users, items = self.people(interaction["user_id"]), self.forward()
+        wanted, other = items[interaction["item_id"]], items[interaction["neg_item_id"]]
+        return BPRLoss()((users * wanted).sum(-1), (users * other).sum(-1))
+
+    def full_sort_predict(self, interaction):
+        scores = self.people(interaction["user_id"]) @ self.forward().T
+        return scores + torch.from_numpy(self.popularity).float().to(scores.device)
+
+
+class Declared(Undeclared):
+    @classmethod
+    def sr_representations(cls):
+        return recbole_sr.Representations(
+            user=recbole_sr.Table("people"),
+            item=recbole_sr.Propagated(lambda output: output),
+        )
+
+
+# The name of a model that has a property file.
+Namesake = type("BPR", (Declared,), {"__module__": __name__})
+
+
+class Wrong(Undeclared):
+    @classmethod
+    def sr_representations(cls):
+        return recbole_sr.Representations(
+            user=recbole_sr.Table("people"),
+            item=recbole_sr.Encoded(lambda call, step: call.output, "never called", "map.nothing"),
+        )
+
+
+def test_a_class_that_says_where_its_representations_are_trains(tiny):
+    result = run_recbole_sr(
+        Declared, "tiny", config_dict={**tiny, "epochs": 2, "sr_warm_epochs": 1}
+    )
+    assert [epoch["phase"] for epoch in result["sr"]["epochs"]] == ["warm", "main"]
+    assert set(result["sr"]["epochs"][0]["stable_rank"]) == {"user", "item"}
+
+
+def test_its_checkpoint_loads_with_the_class_and_its_arrays_are_arrays(tiny, experiment, tmp_path):
+    made = experiment(Declared, "tiny", **tiny, epochs=2, sr_warm_epochs=1)
+    made.train(saved=True, verbose=False)
+    (file,) = (tmp_path / "saved").glob("Declared-*[0-9].pth")
+    _, loaded, *_, test_data = load_data_and_model(str(file), Declared)
+    assert isinstance(loaded.popularity, np.ndarray)
+    assert loaded.popularity.sum() > 0
+    batch = next(iter(test_data))[0]
+    assert torch.equal(loaded.full_sort_predict(batch), made.model.full_sort_predict(batch))
+
+
+def test_its_checkpoint_without_the_class_says_what_is_missing(tiny, experiment, tmp_path):
+    experiment(Declared, "tiny", **tiny, epochs=1).train(saved=True, verbose=False)
+    (file,) = (tmp_path / "saved").glob("Declared-*[0-9].pth")
+    with pytest.raises(InputError, match="RecBole has no Declared"):
+        load_data_and_model(str(file))
+
+
+def test_what_it_keeps_beside_its_weights_goes_where_it_computes(tiny, experiment):
+    model = experiment(Declared, "tiny", **tiny).model.to("meta")
+    model.load_other_parameter({"popularity": torch.ones(3), "centroids": torch.ones(2)})
+    assert isinstance(model.popularity, np.ndarray)
+    assert model.centroids.device.type == "meta"
+    model.load_other_parameter(None)
+
+
+def test_a_key_that_a_class_above_it_reads_is_known(tiny, tmp_path, monkeypatch):
+    (tmp_path / "above.py").write_text(
+        "from recbole.model.general_recommender import BPR\n"
+        "class Above(BPR):\n"
+        "    def __init__(self, config, dataset):\n"
+        "        super().__init__(config, dataset)\n"
+        "        self.mine = config['my_key']\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    above = importlib.import_module("above").Above
+    own = type("Own", (above,), {"sr_representations": Declared.sr_representations})
+    own.__module__ = __name__
+    assert Config(own, "tiny", config_dict={**tiny, "my_key": 1})["my_key"] == 1
+    with pytest.raises(InputError, match="unknown key 'my_kye'"):
+        Config(own, "tiny", config_dict={**tiny, "my_kye": 1})
+
+
+def test_keys_of_a_class_without_source_are_let_through(tiny, monkeypatch):
+    monkeypatch.delattr("__main__.__file__", raising=False)  # as in a notebook
+    own = type("Own", (Declared,), {"__module__": "__main__"})
+    name = "looked_up_" + "nowhere"
+    assert Config(own, "tiny", config_dict={**tiny, name: 1})[name] == 1
+    with pytest.raises(InputError, match=f"unknown key '{name}'"):
+        Config(Declared, "tiny", config_dict={**tiny, name: 1})
+
+
+def test_it_pickles_and_copies(tiny, experiment):
+    model = experiment(Declared, "tiny", **tiny).model
+    assert type(pickle.loads(pickle.dumps(model))) is inject(Declared)  # noqa: S301
+    assert type(copy.deepcopy(model)) is inject(Declared)
+
+
+def test_a_class_that_does_not_say_is_shown_how(tiny):
+    with pytest.raises(InputError, match=r"@classmethod def sr_representations\(cls\)") as refusal:
+        run_recbole_sr(Undeclared, "tiny", config_dict=tiny)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_class_that_says_what_is_not_there_fails_at_once(tiny):
+    with pytest.raises(AttributeError, match="nothing"):
+        run_recbole_sr(Wrong, "tiny", config_dict={**tiny, "epochs": 1})
+
+
+def test_a_namesake_of_recboles_model_does_not_get_its_defaults(tiny):
+    config = Config(Namesake, "tiny", config_dict=tiny)
+    assert (config["model"], config.options.sr_init) == ("BPR", "model")

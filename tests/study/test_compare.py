@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from contract import settings_of
+
+from recbole_sr.errors import InputError
+from recbole_sr.runs.folder import RunFolder
+from recbole_sr.study.compare import _Study, compare
+from recbole_sr.study.trial import OFF, STOCK, Trial
+from recbole_sr.study.tuning import number_of_trials, tune
+
+
+@pytest.fixture
+def brief(tiny):
+    return {**tiny, "epochs": 2}
+
+
+def scores(comparison):
+    """All that does not depend on how busy the machine is."""
+    return [
+        (row["variant"], row["runs"], row.get("test_result"), row.get("best_valid_result"))
+        for row in comparison["rows"]
+    ]
+
+
+def test_switched_off_the_study_finds_stock_recbole_itself(brief, tmp_path):
+    comparison = compare(
+        ["BPR"], ["tiny"], seeds=1, variants=["none"], config_dict=brief, output="study"
+    )
+    stock, ours = comparison["rows"]
+    assert not comparison["failed"]
+    for kind in ("best_valid_result", "test_result", "epochs"):
+        assert ours[kind] == stock[kind]
+    losses = [
+        [line["train_loss"] for line in RunFolder(f"study/runs/{name}").epochs()]
+        for name in ("BPR-tiny-stock-2020", "BPR-tiny-none-2020")
+    ]
+    assert losses[0] == losses[1]
+    assert stock["seconds"]["total"]["mean"] > stock["seconds"]["training"]["mean"] > 0
+    assert json.loads(Path("study/comparison.json").read_text()) == comparison
+    for name in ("comparison.md", "comparison.csv", "report.html"):
+        assert (tmp_path / "study" / name).stat().st_size > 0
+    assert not list((tmp_path / "study").rglob("*.pth"))
+    assert not list((tmp_path / "study").rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("model", ["CFKG", "FPMC", "FM"])
+def test_models_of_every_family_can_be_compared(model, tiny, tmp_path):
+    settings = {**settings_of(model, tiny), "epochs": 1}
+    result = Trial(model, "tiny", "default", 2020, settings).run(tmp_path / "run")
+    assert result["error"] is None
+    assert len(set(result["split"])) == 3
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_a_row_and_is_tried_again(brief, tmp_path):
+    (tmp_path / "bad.yaml").write_text("sr_warm_epochs: 1\nlearning_rate: 1e30\n")
+    settings = {"seeds": 1, "config_dict": brief, "output": "study"}
+    comparison = compare(["BPR"], ["tiny"], variants=["bad.yaml"], **settings)
+    stock, bad = comparison["rows"]
+    assert (stock["runs"], bad["runs"], bad["failed"]) == (1, 0, 1)
+    assert "expected a finite training loss" in comparison["failed"][0]["error"]
+    (tmp_path / "bad.yaml").write_text("sr_warm_epochs: 1\n")
+    mended = compare(["BPR"], ["tiny"], variants=["bad.yaml"], resume=True, **settings)
+    assert [row["runs"] for row in mended["rows"]] == [1, 1]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_gives_the_same_table(brief, tmp_path):
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(brief))
+
+    def command(output, *more):
+        words = ["compare", "-m", "BPR", "-d", "tiny", "--seeds", "1", "--variants", "default"]
+        words += ["--config_files", "all.yaml", "-o", output, *more]
+        return [sys.executable, "-m", "recbole_sr", *words]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    study = subprocess.Popen(command("cut"), stderr=subprocess.DEVNULL)
+    first = tmp_path / "cut/runs/BPR-tiny-stock-2020/result.json"
+    while not (first.is_file() and "split" in first.read_text()):
+        time.sleep(0.05)
+    study.send_signal(signal.SIGKILL)
+    study.wait()
+    written = first.stat().st_mtime_ns
+    subprocess.run(command("cut", "--resume"), check=True, capture_output=True)
+    assert first.stat().st_mtime_ns == written  # what was finished is not run again
+    whole, cut = (
+        json.loads((tmp_path / name / "comparison.json").read_text()) for name in ("whole", "cut")
+    )
+    assert scores(cut) == scores(whole)
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_its_study(brief, tmp_path):
+    settings = {**brief, "epochs": 100_000, "stopping_step": 100_000, "sr_save_step": 0}
+    code = (
+        "from pathlib import Path; from recbole_sr.study.trial import Trial; "
+        f"Trial('BPR', 'tiny', 'default', 1, {settings!r}).run(Path('run'))"
+    )
+    study = subprocess.Popen([sys.executable, "-c", code])
+    while not RunFolder("run").epochs():
+        time.sleep(0.05)
+    study.send_signal(signal.SIGKILL)
+    study.wait()
+    time.sleep(1)
+    length = os.path.getsize("run/metrics.jsonl")
+    time.sleep(1)
+    assert os.path.getsize("run/metrics.jsonl") == length
+
+
+@pytest.mark.slow
+def test_a_tuned_study_is_the_same_however_many_run_at_a_time(brief, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "grid.yaml").write_text("choice: {embedding_size: [4, 8]}\n")
+    settings = {"seeds": 2, "baseline": "none", "config_dict": brief, "tune_file": "grid.yaml"}
+    one, three = (
+        compare(["BPR"], ["tiny"], variants=["default"], output=f"by {jobs}", jobs=jobs, **settings)
+        for jobs in (1, 3)
+    )
+    assert not three["failed"]
+    assert scores(three) == scores(one)
+    assert [row["runs"] for row in one["rows"]] == [2, 2]
+    for study in (tmp_path / "by 1", tmp_path / "by 3"):
+        assert_both_search_the_grid_and_the_best_is_not_run_again(study)
+
+
+def assert_both_search_the_grid_and_the_best_is_not_run_again(study):
+    """The first seed's run of each variant is the best of its trials, which are the grid's."""
+    for variant in ("none", "default"):
+        folder = study / "tuning" / f"BPR-tiny-{variant}-2020"
+        trials = json.loads((folder / "trials.json").read_text())
+        assert [one["settings"] for one in trials] == [{"embedding_size": n} for n in (4, 8)]
+        best = max(range(2), key=lambda i: trials[i]["score"])
+        searched = [(folder / str(i) / "result.json").read_text() for i in range(2)]
+        runs = {
+            seed: (study / "runs" / f"BPR-tiny-{variant}-{seed}" / "result.json").read_text()
+            for seed in (2020, 2021)
+        }
+        assert runs[2020] == searched[best]
+        assert runs[2021] not in searched
+        tuned = json.loads(runs[2021])["settings"]["embedding_size"]
+        assert tuned == trials[best]["settings"]["embedding_size"]
+
+
+@pytest.mark.slow
+def test_an_interrupted_study_ends_the_runs_it_waits_for(brief, tmp_path):
+    long = {**brief, "epochs": 100_000, "stopping_step": 100_000, "sr_save_step": 0}
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump({"sr_init": "model", **long}))
+    words = ["compare", "-m", "BPR", "-d", "tiny", "--baseline", "default", "--variants"]
+    words += ["published", "--config_files", "all.yaml", "-o", "study", "--jobs", "2"]
+    (tmp_path / "grid.yaml").write_text("choice: {learning_rate: [0.001, 0.01]}\n")
+    words += ["--tune", "grid.yaml"]
+    study = subprocess.Popen(
+        [sys.executable, "-m", "recbole_sr", *words],
+        start_new_session=True,
+        # A shell lets its background jobs, as these tests may be one, ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    runs = [Path(f"study/tuning/BPR-tiny-{name}-2020/0") for name in ("default", "published")]
+    while not all(RunFolder(run).epochs() for run in runs):
+        assert study.poll() is None
+        time.sleep(0.05)
+    study.send_signal(signal.SIGINT)
+    assert study.wait(timeout=60) != 0
+    lengths = [os.path.getsize(run / "metrics.jsonl") for run in runs]
+    time.sleep(1)
+    assert [os.path.getsize(run / "metrics.jsonl") for run in runs] == lengths
+    assert not list(tmp_path.glob("study/tuning/*/1"))  # nor begins those still to come
+
+
+@pytest.mark.parametrize("part", ["runs", "tuning"])
+def test_a_study_is_not_overwritten(part, tmp_path):
+    (tmp_path / "study" / part).mkdir(parents=True)
+    with pytest.raises(InputError, match="continue it with --resume"):
+        compare(output="study")
+
+
+def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
+    trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
+    folder = RunFolder(tmp_path)
+    folder.write("request.json", asdict(trial))
+    assert trial.finished(tmp_path) is None
+    folder.write("result.json", {"best_valid_score": 0.1})  # killed before it was complete
+    assert trial.finished(tmp_path) is None
+    folder.write("result.json", {"best_valid_score": 0.1, "error": None})
+    assert trial.finished(tmp_path)["best_valid_score"] == 0.1
+    with pytest.raises(InputError, match="expected a run with the settings of this study"):
+        replace(trial, settings={"epochs": 4}).finished(tmp_path)
+
+
+def test_a_run_with_a_tuple_is_the_same_when_read_back(tmp_path):
+    trial = Trial("NeuMF", "tiny", "default", 1, {"mlp_hidden_size": (64, 32)})
+    folder = RunFolder(tmp_path)
+    folder.write("request.json", asdict(trial))
+    folder.write("result.json", {"error": None})
+    assert trial.finished(tmp_path)
+
+
+def test_a_run_without_a_score_that_counts_is_a_failed_one(brief, tmp_path):
+    late = {"sr_warm_epochs": 1, "sr_switch": "metric", "sr_patience": 1, "eval_step": 2}
+    late |= {"epochs": 5, "learning_rate": 1e-9}  # switches after the second evaluation, the last
+    (tmp_path / "late.yaml").write_text(yaml.safe_dump(late))
+    comparison = compare(
+        ["BPR"], ["tiny"], seeds=1, baseline="late.yaml", config_dict=brief, output="study"
+    )
+    assert comparison["rows"][0]["failed"] == 1
+    assert "no epoch that counts was evaluated" in comparison["failed"][0]["error"]
+
+
+def test_a_grid_may_hold_keys_that_stock_has_no_use_for(tmp_path):
+    space = {"choice": {"sr_warm_epochs": [3, 5]}}
+    study = _Study(tmp_path, {STOCK: OFF, "default": {}}, {}, 1, space, 4, 1)
+    study.check([("BPR", "ml-100k", STOCK), ("BPR", "ml-100k", "default")], resume=False)
+
+
+def test_a_run_is_taken_over_whole_unless_it_failed(tmp_path):
+    trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
+    done, folder = RunFolder(tmp_path / "done"), RunFolder(tmp_path / "runs" / trial.name)
+    done.path.mkdir()
+    done.write("request.json", asdict(trial))
+    done.write("result.json", {"error": "out of memory"})
+    trial.take_over(done.path, folder.path)
+    assert not folder.path.exists()
+    done.write("result.json", {"best_valid_score": 0.1, "error": None})
+    trial.take_over(done.path, folder.path)
+    assert trial.finished(folder.path) == trial.finished(done.path)
+
+
+@pytest.mark.slow
+def test_the_baseline_can_be_a_variant_so_that_stock_is_not_run(brief, tmp_path):
+    """All runs may then share keys of the method, as a column of the grid shares its loss."""
+    (tmp_path / "off.yaml").write_text("sr_warm_epochs: 0\n")
+    shared = {**brief, "sr_loss": "ssm"}
+    comparison = compare(
+        ["BPR"], ["tiny"], seeds=1, baseline="off.yaml", config_dict=shared, output="study"
+    )
+    for run in (tmp_path / "study" / "runs").iterdir():
+        assert RunFolder(run).read("request.json")["settings"]["sr_loss"] == "ssm"
+    off, default = comparison["rows"]
+    assert (off["variant"], off["runs"], off["verdict"]) == ("off", 1, "baseline")
+    assert (default["variant"], default["runs"]) == ("default", 1)
+    assert default["to_baseline"]["pairs"] == 1
+
+
+REFUSED = {
+    "unknown variant": ({"variants": ["publisht"]}, "got 'publisht'"),
+    "a variant twice": ({"variants": ["none", "none"]}, "got 'none' twice"),
+    "the baseline as a variant": ({"baseline": "none", "variants": ["none"]}, "got 'none' twice"),
+    "stock as a variant": ({"variants": [STOCK]}, "got 'stock' twice"),
+    "missing file": ({"variants": ["nowhere.yaml"]}, "nowhere.yaml: expected a YAML"),
+    "method in shared settings": ({"config_dict": {"sr_warm_epochs": 1}}, "that all runs share"),
+    "method in settings that none shares": (
+        {"baseline": "model.yaml", "variants": ["none"], "config_dict": {"sr_loss": "ssm"}},
+        "sr_loss: expected no sr_ key .* 'none' is to run without",
+    ),
+    "a file named stock": ({"variants": ["stock.yaml"]}, "another name than stock.yaml"),
+    "no seed": ({"seeds": 0}, "seeds: expected 1 or more, got 0"),
+    "no run at a time": ({"jobs": 0}, "jobs: expected 1 or more, got 0"),
+    "a space of values": (
+        {"tune_file": "values.yaml"},
+        "with lists by property .*, got 'epochs': 5",
+    ),
+    "a space of lists": ({"tune_file": "lists.yaml"}, "with lists by property .*, got 'choice'"),
+    "no space": ({"tune_file": "empty.yaml"}, "got an empty file"),
+    "a property misspelt": ({"tune_file": "misspelt.yaml"}, "unknown key 'epoch'"),
+    "a split without a part": (
+        {"config_dict": {"eval_args": {"split": {"LS": "test_only"}}}},
+        "a validation and a test part, .* got none for valid",
+    ),
+    "a value of another kind": (
+        {"config_dict": {"data_path": Path("data")}},
+        "data_path: expected a valid string",
+    ),
+    "no trial": ({"tune_file": "grid.yaml", "tune_trials": 0}, "trials: expected 1 or more, got 0"),
+    "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
+}
+
+
+@pytest.mark.parametrize(("given", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_work_is_refused_before_anything_runs(given, sentence, tmp_path):
+    (tmp_path / "model.yaml").write_text("sr_init: model\n")
+    (tmp_path / "values.yaml").write_text("choice: {epochs: 5}\n")
+    (tmp_path / "lists.yaml").write_text("choice: [1, 2]\n")
+    (tmp_path / "empty.yaml").write_text("\n")
+    (tmp_path / "misspelt.yaml").write_text("choice: {epoch: [1, 2]}\n")
+    (tmp_path / "grid.yaml").write_text("choice: {epochs: [1, 2]}\n")
+    with pytest.raises(InputError, match=sentence):
+        compare(output="study", **given)
+    assert not (tmp_path / "study").exists()
+
+
+class Bar:
+    done = 0
+
+    def update(self):
+        self.done += 1
+
+    def set_description(self, text):
+        pass
+
+
+def search(variant, brief, tmp_path, space, trials=2):
+    trial = Trial("BPR", "tiny", variant, 2020, brief)
+    bar = Bar()
+    best, run = tune(trial, space, trials, tmp_path / variant, bar)
+    assert replace(trial, settings={**brief, **best}).finished(run)
+    return best, json.loads((tmp_path / variant / "trials.json").read_text()), bar.done
+
+
+@pytest.mark.slow
+def test_every_variant_is_tuned_with_the_same_settings(brief, tmp_path):
+    """At random; a grid is searched in a whole study above."""
+    pytest.importorskip("hyperopt")
+    space = {"choice": {"embedding_size": [4, 8]}, "loguniform": {"learning_rate": [-6, -3]}}
+    searches = [search(name, brief, tmp_path, space) for name in (STOCK, "default")]
+    tried = [[one["settings"] for one in found] for _, found, _ in searches]
+    assert tried[0] == tried[1]
+    assert len(tried[0]) == number_of_trials(space, 2)
+    assert len({tuple(settings.items()) for settings in tried[0]}) == len(tried[0])
+    for best, found, done in searches:
+        assert len(found) == done
+        assert best == max(found, key=lambda one: one["score"])["settings"]
+
+
+def test_without_hyperopt_tuning_says_what_to_install(monkeypatch, brief, tmp_path):
+    monkeypatch.setitem(sys.modules, "hyperopt", None)
+    with pytest.raises(InputError, match=r"pip install 'recbole_sr\[tune\]'"):
+        search("default", brief, tmp_path, {"uniform": {"learning_rate": [0.1, 0.2]}})
+
+
+def test_a_search_space_of_another_form_is_refused(brief, tmp_path):
+    with pytest.raises(InputError, match="expected one of choice, uniform"):
+        search("default", brief, tmp_path, {"learning_rate": [0.1]})

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from recbole_sr.study.statistics import holm, paired
+from recbole_sr.study.summary import best_at, summarize, to_csv, to_markdown
+from recbole_sr.study.trial import STOCK
+
+STOCK_SCORES = [0.30, 0.31, 0.29, 0.33, 0.30]
+OUR_SCORES = [0.34, 0.36, 0.32, 0.37, 0.35]
+
+
+def result(variant, seed, score, **more):
+    return {
+        "model": "BPR",
+        "dataset": "tiny",
+        "variant": variant,
+        "seed": seed,
+        "error": None,
+        "best_valid_score": score,
+        "valid_score_bigger": True,
+        "best_valid_result": {"mrr@10": score},
+        "test_result": {"mrr@10": score, "hit@10": 2 * score},
+        "metric": "mrr@10",
+        "epochs": 2,
+        "switch_epoch": None,
+        "seconds": {"start_up": 1, "training": 4, "evaluation": 1, "other": 1, "total": 7},
+        "split": [seed],
+        **more,
+    }
+
+
+def lines(*scores):
+    return [{"valid_score": score, "train_seconds": 2.0} for score in scores]
+
+
+def study(seeds=5, **variants):
+    results, epochs = [], {}
+    for variant, scores in {STOCK: STOCK_SCORES, **variants}.items():
+        for seed, score in enumerate(scores[:seeds]):
+            results.append(result(variant, seed, score))
+            epochs[f"BPR-tiny-{variant}-{seed}"] = lines(score / 2, score)
+    return results, epochs
+
+
+def test_mean_spread_and_paired_test():
+    comparison = summarize(*study(default=OUR_SCORES, worse=[0.1, 0.2, 0.1, 0.2, 0.15]))
+    stock, ours, worse = comparison["rows"]
+    assert stock["verdict"] == "baseline"
+    assert stock["test"] is None
+    assert ours["test_result"]["mrr@10"]["mean"] == pytest.approx(0.348)
+    assert ours["test_result"]["mrr@10"]["sd"] == pytest.approx(0.0192353841)
+    expected = [paired(scores, STOCK_SCORES) for scores in (OUR_SCORES, [0.1, 0.2, 0.1, 0.2, 0.15])]
+    corrected = holm([one.p_value for one in expected])
+    assert [row["test"]["p_holm"] for row in (ours, worse)] == corrected
+    assert ours["test"]["effect_size"] == expected[0].effect_size
+    assert (ours["verdict"], worse["verdict"]) == ("better", "worse")
+
+
+def test_fewer_than_five_seeds_are_no_claim_however_clear():
+    row = summarize(*study(seeds=4, default=[score + 1 for score in OUR_SCORES]))["rows"][1]
+    assert row["verdict"] == "no claim: paired seeds 4, needed 5"
+    table = to_markdown({"baseline": STOCK, "method": "", "rows": [row], "failed": []})
+    assert f"{row['test']['p_holm']:.4f}" not in table
+
+
+def test_any_variant_can_be_the_baseline():
+    comparison = summarize(*study(off=OUR_SCORES), baseline="off")
+    stock, off = comparison["rows"]
+    assert off["verdict"] == "baseline"
+    assert stock["verdict"] == "worse"
+    assert stock["to_baseline"]["reached"] < off["to_baseline"]["reached"] == 5
+    assert to_markdown(comparison).startswith("# Comparison with off")
+
+
+def test_no_difference_is_not_shown_as_one():
+    row = summarize(*study(default=STOCK_SCORES))["rows"][1]
+    assert row["verdict"] == "no difference shown"
+
+
+def test_smaller_can_be_better():
+    results, epochs = study(default=OUR_SCORES)
+    for one in results:
+        one["valid_score_bigger"] = False
+    assert summarize(results, epochs)["rows"][1]["verdict"] == "worse"
+
+
+def test_time_to_the_baselines_best_is_paired_by_seed():
+    results, epochs = study(seeds=2, default=[0.5, 0.2])
+    epochs["BPR-tiny-default-0"] = lines(0.1, 0.29, 0.3, 0.5)  # stock's best is 0.30
+    to = summarize(results, epochs)["rows"][1]["to_baseline"]
+    assert (to["pairs"], to["reached"]) == (2, 1)
+    assert to["epochs"]["mean"] == 3
+    assert to["seconds"]["mean"] == 6.0
+
+
+def test_reached_at_skips_epochs_without_validation():
+    assert best_at(lines(None, 0.2, None, 0.4), 0.3, bigger=True) == (4, 8.0)
+    assert best_at(lines(0.5, 0.2), 0.3, bigger=False) == (2, 4.0)
+    assert best_at(lines(0.1), 0.3, bigger=True) is None
+
+
+def test_a_failed_run_is_a_row_that_says_so():
+    results, epochs = study(seeds=2, default=OUR_SCORES)
+    failed = {"model": "BPR", "dataset": "tiny", "variant": "default", "seed": 1}
+    results[3] = {**failed, "error": "ValueError: loss | nan"}
+    comparison = summarize(results, epochs)
+    assert comparison["failed"] == [{**failed, "error": "ValueError: loss | nan"}]
+    row = comparison["rows"][1]
+    assert (row["runs"], row["failed"], row["test"]["n"]) == (1, 1, 1)
+    assert r"ValueError: loss \| nan" in to_markdown(comparison)
+    assert "1, 1 failed" in to_markdown(comparison)
+
+
+def test_a_variant_that_always_failed_still_has_its_row():
+    results, epochs = study(seeds=1)
+    results.append({**results[0], "variant": "default", "error": "killed"})
+    row = summarize(results, epochs)["rows"][1]
+    assert (row["runs"], row["failed"], row["verdict"]) == (0, 1, "nothing to compare")
+    to_markdown(summarize(results, epochs))
+
+
+def test_another_split_stops_the_comparison():
+    results, epochs = study(seeds=1, default=OUR_SCORES)
+    results[1]["split"] = [99]
+    with pytest.raises(RuntimeError, match="trained on another split"):
+        summarize(results, epochs)
+
+
+def test_csv_and_json_hold_the_same_numbers():
+    comparison = summarize(*study(default=OUR_SCORES))
+    assert json.loads(json.dumps(comparison)) == comparison
+    table = list(csv.DictReader(io.StringIO(to_csv(comparison))))
+    assert [row["variant"] for row in table] == ["stock", "default"]
+    ours = comparison["rows"][1]
+    assert float(table[1]["test.p_value"]) == ours["test"]["p_value"]
+    assert float(table[1]["test_result.hit@10.mean"]) == ours["test_result"]["hit@10"]["mean"]

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from recbole.trainer import Trainer
+
+from recbole_sr import load_data_and_model, objective_function, run_recbole_sr
+from recbole_sr.config.options import Options
+from recbole_sr.errors import InputError
+from recbole_sr.objectives.phase import Phase
+from recbole_sr.objectives.schedule import Schedule
+from recbole_sr.runs import checkpoint
+from recbole_sr.runs.epochs import EpochRecord
+from recbole_sr.training.experiment import _advise, resume
+
+
+def test_result_has_recboles_keys_and_the_phases(tiny):
+    result = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 3, "sr_warm_epochs": 2})
+    assert set(result) == {
+        "best_valid_score",
+        "valid_score_bigger",
+        "best_valid_result",
+        "test_result",
+        "sr",
+    }
+    report = result["sr"]
+    assert report["switch_epoch"] == 2
+    assert [epoch["phase"] for epoch in report["epochs"]] == ["warm", "warm", "main"]
+    assert set(report["epochs"][0]) == {
+        "epoch",
+        "phase",
+        "train_loss",
+        "train_seconds",
+        "valid_seconds",
+        "valid_score",
+        "stable_rank",
+        "rank_weight",
+    }
+    warm, main = report["phases"]
+    assert (warm["name"], warm["first_epoch"], warm["last_epoch"]) == ("warm", 0, 1)
+    assert (main["name"], main["first_epoch"], main["last_epoch"]) == ("main", 2, 2)
+    assert warm["stable_rank"]["end"] == main["stable_rank"]["start"]
+    assert main["stable_rank"]["end"] == report["epochs"][-1]["stable_rank"]
+    assert result["best_valid_score"] == report["epochs"][2]["valid_score"]
+
+
+def test_without_a_warm_phase_there_is_no_switch(tiny):
+    result = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_warm_epochs": 0})
+    assert result["sr"]["switch_epoch"] is None
+    assert [phase["name"] for phase in result["sr"]["phases"]] == ["main"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "undone"),
+    [([0.1, 0.4, 0.3, 0.2], True), ([0.1, 0.2, 0.2, 0.1], False), ([0.1, 0.2, 0.3, 0.1], False)],
+)
+def test_a_main_phase_that_undoes_the_warm_one_is_told(scores, undone, tiny, monkeypatch, caplog):
+    score = iter(scores)
+    monkeypatch.setattr(Trainer, "_valid_epoch", lambda *_, **__: (next(score), {}))
+    settings = {**tiny, "epochs": 4, "sr_init": "model", "sr_warm_epochs": 2}
+    with caplog.at_level(logging.WARNING):
+        run_recbole_sr("BPR", "tiny", config_dict=settings, saved=False)
+    assert ("No epoch of the main phase ranked as well as epoch 1" in caplog.text) is undone
+
+
+@pytest.mark.parametrize(("scores", "undone"), [([0.1, 0.2], True), ([0.2, 0.1], False)])
+def test_what_undoes_the_warm_phase_where_smaller_is_better(scores, undone, caplog):
+    records = [
+        EpochRecord(epoch, phase, train_loss=0.7, train_seconds=1.0, valid_score=score)
+        for epoch, (phase, score) in enumerate(zip(("warm", "main"), scores, strict=True))
+    ]
+    schedule = Schedule(Phase("warm"), Phase("main"), warm_epochs=0)
+    _advise(SimpleNamespace(schedule=schedule, epoch_records=records, valid_metric_bigger=False))
+    assert ("ranked as well as epoch 0" in caplog.text) is undone
+
+
+@pytest.mark.parametrize("published", [False, True])  # whose warm epochs count
+def test_a_main_phase_that_was_never_evaluated_is_told(published, caplog):
+    records = [
+        EpochRecord(epoch, phase, train_loss=0.7, train_seconds=1.0, valid_score=score)
+        for epoch, (phase, score) in enumerate([("warm", 0.1), ("main", None)])
+    ]
+    schedule = Schedule(Phase("warm"), Phase("main"), warm_epochs=0)
+    trainer = SimpleNamespace(schedule=schedule, epoch_records=records, valid_metric_bigger=True)
+    _advise(SimpleNamespace(**vars(trainer), options=Options(sr_published=published)))
+    assert ("No epoch of the main phase was evaluated" in caplog.text) is not published
+
+
+@pytest.mark.parametrize("split", [{"LS": "test_only"}, {"LS": "valid_only"}, {"RS": [9, 0, 1]}])
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_split_without_validation_or_test_trains_as_recboles(split, fast, tiny):
+    args = {"split": split, "mode": "full", "order": "RO", "group_by": "user"}
+    settings = {**tiny, "epochs": 2, "eval_args": args, "sr_fast": fast}
+    result = run_recbole_sr("BPR", "tiny", config_dict=settings)
+    assert len(result["sr"]["epochs"]) == 2
+    assert (result["best_valid_result"] is None) is (split != {"LS": "valid_only"})
+    assert (result["test_result"] is None) is (split == {"LS": "valid_only"})
+
+
+def test_numbers_of_numpy_are_settings_like_others(tiny, tmp_path):
+    settings = {**tiny, "epochs": np.int64(1), "learning_rate": np.float64(0.01)}
+    run_recbole_sr("BPR", "tiny", config_dict=settings)
+    (file,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
+    assert load_data_and_model(str(file))[0]["learning_rate"] == 0.01
+
+
+class Payload:
+    def __reduce__(self):
+        return os.mkdir, ("made",)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_no_pickle_that_a_checkpoint_leads_to_is_read(named, tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})
+    files = ["tiny-Dataset.pth", "tiny-for-BPR-dataloader.pth"]
+    for name in files:
+        (tmp_path / "saved" / name).write_bytes(pickle.dumps(Payload()))
+    model, run = sorted((tmp_path / "saved").glob("BPR-*.pth"))
+    for path in (model, run):
+        state = checkpoint.read(path)
+        keys = ("dataset_save_path", "dataloaders_save_path")
+        paths = [f"saved/{name}" for name in files] if named else [None, None]
+        state["config"].update(zip(keys, paths, strict=True))
+        checkpoint.write(state, path)
+    config, *_ = load_data_and_model(str(model))
+    assert config["dataset_save_path"] == paths[0]
+    with pytest.raises(InputError, match="remove the data loaders"):
+        resume(str(run))
+    assert not Path("made").exists()
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "used"), [("3", None, "3"), ("3", "1", "1"), ("", "1", "")]
+)
+def test_a_checkpoint_of_a_gpu_is_read_without_one(then, now, used, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_sr.config.config._VISIBLE_GPUS", now)
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
+    (file,) = (tmp_path / "saved").glob("*.pth")
+    state = checkpoint.read(file)
+    state["config"].update(device="cuda", gpu_id=then)
+    checkpoint.write(state, file)
+    config, model, *_ = load_data_and_model(str(file))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == used
+    assert {config["device"].type, model.device.type} == {"cpu"}
+
+
+def test_data_that_are_gone_are_missed_in_a_sentence(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
+    (file,) = (tmp_path / "saved").glob("*.pth")
+    (tmp_path / "data/tiny/tiny.inter").unlink()
+    with pytest.raises(InputError, match=r"dataset 'tiny': .*tiny\.inter"):
+        load_data_and_model(str(file))
+
+
+def test_a_score_of_numpys_is_written_down(tiny, tmp_path):
+    settings = {**tiny, "epochs": 1, "metrics": ["GAUC"], "valid_metric": "GAUC"}
+    result = run_recbole_sr("BPR", "tiny", config_dict=settings)
+    (file,) = (tmp_path / "saved").glob("*/result.json")
+    assert json.loads(file.read_text())["test_result"] == dict(result["test_result"])
+
+
+def test_a_saved_run_is_no_models_checkpoint(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})
+    (file,) = (tmp_path / "saved").glob("*.run.pth")
+    with pytest.raises(InputError, match="got a saved run"):
+        load_data_and_model(str(file))
+
+
+@pytest.mark.parametrize("model", ["FISM", "BERT4Rec"])
+def test_a_target_on_a_side_that_a_model_lacks_is_refused(model, tiny):
+    settings = {**tiny, "load_col": None, "sr_target_rank": {"user": 4}}
+    with pytest.raises(InputError, match=f"expected a side that {model} has, got 'user'"):
+        run_recbole_sr(model, "tiny", config_dict=settings)
+
+
+def test_a_run_that_ends_warm_says_so(tiny, caplog):
+    with caplog.at_level(logging.WARNING):
+        settings = {**tiny, "epochs": 2, "sr_warm_epochs": 5}
+        result = run_recbole_sr("BPR", "tiny", config_dict=settings)
+    assert result["sr"]["switch_epoch"] is None
+    assert "ended in the warm phase" in caplog.text
+
+
+@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+def test_load_data_and_model_reads_a_checkpoint_back(model, experiment, tiny, tmp_path):
+    made = experiment(model, "tiny", **tiny, epochs=2, sr_warm_epochs=1)
+    made.train(saved=True, verbose=False)
+    (file,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
+    config, loaded, dataset, train_data, _, test_data = load_data_and_model(str(file))
+    assert type(loaded) is type(made.model)
+    assert config.options.sr_warm_epochs == 1
+    assert dataset.inter_num == made.dataset.inter_num
+    batch = next(iter(train_data))
+    made.model.eval()
+    assert torch.equal(loaded.predict(batch), made.model.predict(batch))
+    assert len(test_data.dataset) == len(made.test_data.dataset)
+
+
+def test_objective_function_serves_hyper_tuning(tiny):
+    trial = {**tiny, "model": "BPR", "dataset": "tiny", "epochs": 2, "sr_warm_epochs": "1"}
+    result = objective_function(trial, saved=False)
+    assert result["model"] == "BPR"
+    assert result["sr"]["switch_epoch"] == 1
+
+
+def test_same_seed_same_bits(tiny):
+    settings = {**tiny, "epochs": 2, "sr_warm_epochs": 1}
+    first, second = (run_recbole_sr("BPR", "tiny", config_dict=settings) for _ in range(2))
+    for result in (first, second):
+        for epoch in result["sr"]["epochs"]:
+            del epoch["train_seconds"], epoch["valid_seconds"]
+    assert first == second
+
+
+def test_distributed_training_is_refused(tiny):
+    with pytest.raises(InputError, match="nproc: expected 1, got 2"):
+        run_recbole_sr("BPR", "tiny", config_dict={**tiny, "nproc": 2})

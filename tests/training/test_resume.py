@@ -1,0 +1,213 @@
+"""A run that was killed and resumed is the run that was not."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_sr.errors import InputError
+from recbole_sr.runs import snapshot
+from recbole_sr.training.experiment import resume, run_recbole_sr
+
+MODELS = ["BPR", "LightGCN"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread):
+    pass
+
+
+def without_seconds(result):
+    for epoch in result["sr"]["epochs"]:
+        del epoch["train_seconds"], epoch["valid_seconds"]
+    return result
+
+
+def run_file(folder):
+    (file,) = (folder / "saved").glob("*.run.pth")
+    return file
+
+
+def weights(folder):
+    (file,) = (path for path in (folder / "saved").glob("*.pth") if ".run" not in path.name)
+    return torch.load(file, weights_only=True)["state_dict"]
+
+
+def in_folder(folder, monkeypatch, function, *args, **kwargs):
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    return without_seconds(function(*args, **kwargs))
+
+
+def interrupt_at(epoch, monkeypatch):
+    """Raise, as Ctrl-C does, in the middle of an epoch."""
+    from recbole_sr.models.inject import RegularizedModel
+
+    own, calls = RegularizedModel.calculate_loss, []
+
+    def calculate_loss(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) > epoch * 6 + 3:  # the tiny data set has 6 batches or more
+            raise KeyboardInterrupt
+        return own(self, *args, **kwargs)
+
+    monkeypatch.setattr(RegularizedModel, "calculate_loss", calculate_loss)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"sr_switch": "metric", "sr_patience": 1},
+        {"sr_save_step": 3},
+        {"sr_target_rank": 4, "sr_init": "model"},
+        {
+            "sr_loss": "align",
+            "sr_main_regularizers": {"uniformity": 1.0},
+            "sr_uniformity_rows": 8,
+            "train_batch_size": 48,
+        },
+        {"learner": "adagrad", "eval_step": 2},
+        {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}},
+    ],
+    ids=["epochs", "metric", "rarely saved", "target rank", "alignment", "adagrad", "popularity"],
+)
+@pytest.mark.parametrize("epoch", [1, 4], ids=["in the warm phase", "in the main phase"])
+def test_an_interrupted_run_continues_to_the_same_bits(
+    model, more, epoch, tiny, tmp_path, monkeypatch
+):
+    settings = {**tiny, "epochs": 6, "sr_warm_epochs": 3, **more}
+    whole = in_folder(
+        tmp_path / "whole", monkeypatch, run_recbole_sr, model, "tiny", config_dict=settings
+    )
+    with monkeypatch.context() as patch:
+        interrupt_at(epoch, patch)
+        with pytest.raises(KeyboardInterrupt):
+            in_folder(tmp_path / "cut", patch, run_recbole_sr, model, "tiny", config_dict=settings)
+    for generator in (torch.manual_seed, np.random.seed, random.seed):
+        generator(99)  # another process would start from other states
+    resumed = in_folder(tmp_path / "cut", monkeypatch, resume, str(run_file(tmp_path / "cut")))
+    assert resumed == whole
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_finished_run_is_tested_again_and_not_trained(tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 3, "sr_warm_epochs": 1}
+    whole = in_folder(tmp_path, monkeypatch, run_recbole_sr, "BPR", "tiny", config_dict=settings)
+    before = run_file(tmp_path).read_bytes()
+    assert without_seconds(resume(str(run_file(tmp_path)))) == whole
+    assert run_file(tmp_path).read_bytes() == before
+
+
+def test_a_finished_run_is_tested_again_by_metrics_that_count(tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 1, "metrics": ["NDCG", "ItemCoverage", "GiniIndex"]}
+    settings |= {"valid_metric": "NDCG@10"}
+    whole = in_folder(tmp_path, monkeypatch, run_recbole_sr, "BPR", "tiny", config_dict=settings)
+    assert without_seconds(resume(str(run_file(tmp_path)))) == whole
+
+
+def test_a_run_whose_best_model_is_gone_is_refused_and_loses_nothing(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})
+    (model,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
+    model.unlink()
+    with pytest.raises(InputError, match="expected the best model so far"):
+        resume(str(run_file(tmp_path)))
+    assert list((tmp_path / "saved").glob("*/result.json"))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_run_that_saved_its_loaders_continues_to_the_same_bits(fast, tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 3, "save_dataloaders": True, "sr_fast": fast}
+    given = ("BPR", "tiny", None, settings)
+    whole = in_folder(tmp_path / "whole", monkeypatch, run_recbole_sr, *given)
+    with monkeypatch.context() as patch:
+        interrupt_at(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            in_folder(tmp_path / "cut", patch, run_recbole_sr, *given)
+    assert (
+        in_folder(tmp_path / "cut", monkeypatch, resume, str(run_file(tmp_path / "cut"))) == whole
+    )
+
+
+def test_a_run_is_not_continued_on_loaders_that_another_saved(tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 3}
+    with monkeypatch.context() as patch:
+        interrupt_at(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run_recbole_sr("BPR", "tiny", config_dict=settings)
+    run_recbole_sr(
+        "BPR", "tiny", config_dict={**settings, "sr_save_step": 0, "save_dataloaders": True}
+    )
+    with pytest.raises(InputError, match=r"expected batches by TrainLoader, .* TrainDataLoader"):
+        resume(str(run_file(tmp_path)))
+
+
+def test_a_loader_of_other_generators_is_refused():
+    loader = torch.utils.data.DataLoader([1], generator=torch.Generator())
+    states = snapshot.random_states(torch.utils.data.DataLoader([1]))
+    with pytest.raises(InputError, match=r"expected 0 random generators .*, got 1"):
+        snapshot.restore_random_states(states, loader)
+
+
+def test_no_state_is_saved_where_none_is_wanted(tiny, tmp_path, monkeypatch):
+    settings = {**tiny, "epochs": 2, "sr_warm_epochs": 1}
+    run_recbole_sr("BPR", "tiny", config_dict={**settings, "sr_save_step": 0})
+    run_recbole_sr("BPR", "tiny", config_dict=settings, saved=False)
+    assert not list((tmp_path / "saved").glob("*.run.pth"))
+
+
+def test_a_models_checkpoint_is_not_a_run(tiny, tmp_path):
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
+    (file,) = (tmp_path / "saved").glob("*.pth")
+    with pytest.raises(InputError, match=r"expected a saved run, \*\.run\.pth"):
+        resume(str(file))
+
+
+def test_generators_continue_exactly():
+    def draw():
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()  # noqa: S311
+
+    loader = torch.utils.data.DataLoader([1, 2], generator=torch.Generator().manual_seed(1))
+    states = snapshot.random_states(loader)
+    expected = draw(), torch.rand(2, generator=loader.generator).tolist()
+    snapshot.restore_random_states(states, loader)
+    assert (draw(), torch.rand(2, generator=loader.generator).tolist()) == expected
+
+
+def test_memory_holds_what_changed_and_nothing_else():
+    def model():
+        net = torch.nn.Sequential(torch.nn.Linear(2, 2))
+        net.counter, net.fixed, net.order = 0, torch.ones(3), np.arange(4)
+        net[0].history, net[0].centroids = torch.zeros(2), None
+        return net
+
+    first = model()
+    memory = snapshot.ModelMemory(first)
+    assert memory.state_dict() == {}
+    first.counter += 1
+    first.order[:2] = [9, 8]
+    first[0].history[1] = 5
+    first[0].centroids = torch.ones(1)
+    first.eval()
+    state = memory.state_dict()
+    assert set(state) == {":counter", ":order", "0:history", "0:centroids"}
+    second = model()
+    snapshot.ModelMemory(second).load_state_dict(state)
+    assert second.counter == 1
+    assert second.order.tolist() == [9, 8, 2, 3]
+    assert second[0].history.tolist() == [0, 5]
+    assert second[0].centroids.tolist() == [1]
+
+
+def test_memory_comes_back_to_where_the_model_computes():
+    net = torch.nn.Linear(2, 2, device="meta")
+    net.history, net.kept, net.centroids = torch.zeros(2, device="meta"), torch.zeros(2), None
+    state = {":history": torch.ones(2), ":kept": torch.ones(2), ":centroids": torch.ones(1)}
+    snapshot.ModelMemory(net).load_state_dict(state)
+    devices = [value.device.type for value in (net.history, net.kept, net.centroids)]
+    assert devices == ["meta", "cpu", "meta"]
