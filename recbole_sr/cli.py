@@ -155,7 +155,7 @@ def _compare(arguments: list[str]) -> None:
     add("--config_files", default="", help='property files for all runs, as in "a.yaml b.yaml"')
     add("-o", "--output", default="comparison", help="the study's folder")
     add("--resume", action="store_true", help="continue the study in that folder")
-    add("--tune", help="search space in YAML: tune every variant in it, equally")
+    add("--tune", help="grid in YAML: tune every variant in it, equally")
     add("--trials", type=int, default=10, help="trials of each model, data set and variant")
     add("-j", "--jobs", type=int, default=1, help="runs at a time; above 1 compare epochs only")
     given, properties = parse(parser, arguments)

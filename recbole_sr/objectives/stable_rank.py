@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from recbole_sr.objectives.rows import as_matrix, lengths
 
-__all__ = ["stable_rank", "stable_rank_reference", "unit_stable_rank"]
+__all__ = ["stable_rank", "unit_stable_rank"]
 
 # A sum of squares between this and its inverse has lost nothing that matters in float32.
 _SAFE = 1e-12
@@ -84,25 +84,6 @@ def unit_stable_rank(x: Tensor) -> Tensor:
     x = as_matrix(x)
     with torch.autocast(x.device.type, enabled=False):
         return _UnitStableRank.apply(x.float() if x.dtype.itemsize < 4 else x)
-
-
-def stable_rank_reference(x: Tensor) -> Tensor:
-    """Stable rank by the definition, through all singular values: slow, and what tests trust.
-
-    Args:
-        x: ``(N, D)``, float32 or float64, finite.
-
-    Returns:
-        ``()``, as :func:`stable_rank`.
-
-    Example:
-        >>> import torch
-        >>> round(stable_rank_reference(torch.diag(torch.tensor([2.0, 1.0]))).item(), 4)
-        1.25
-
-    """
-    squares = torch.linalg.svdvals(as_matrix(x)).square()
-    return squares.sum() / squares.max() if squares.any() else x.new_zeros(())
 
 
 class _StableRank(torch.autograd.Function):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["log_mean_kernel", "log_mean_kernel_reference"]
+__all__ = ["log_mean_kernel"]
 
 _BLOCK = 512  # rows of the kernel alive at a time
 
@@ -36,24 +36,6 @@ def log_mean_kernel(x: Tensor) -> Tensor:
 
     """
     return _LogMeanKernel.apply(x)
-
-
-def log_mean_kernel_reference(x: Tensor) -> Tensor:
-    """The same by the definition, through all pairs at once: quadratic memory, for tests.
-
-    Args:
-        x: ``(N, D)``, float32 or float64, with two rows or more.
-
-    Returns:
-        ``()``, as :func:`log_mean_kernel`.
-
-    Example:
-        >>> import torch
-        >>> round(log_mean_kernel_reference(torch.eye(3)).item(), 4)
-        -4.0
-
-    """
-    return torch.nn.functional.pdist(x).square().mul(-2).exp().mean().log()
 
 
 class _LogMeanKernel(torch.autograd.Function):

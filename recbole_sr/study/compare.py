@@ -20,7 +20,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.runs.folder import RunFolder, write_whole
 from recbole_sr.study.summary import summarize, to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial
-from recbole_sr.study.tuning import first_point, number_of_trials, tune
+from recbole_sr.study.tuning import check_grid, number_of_trials, tune
 
 __all__ = ["VARIANTS", "compare"]
 
@@ -68,7 +68,7 @@ def compare(
         output: the study's folder.
         resume: continue the study in ``output``: what ended well is kept, what failed is tried
             again.
-        tune_file: a search space in YAML; every variant is tuned in it, by as many trials.
+        tune_file: a grid in YAML; every variant is tuned in it, by as many trials.
         tune_trials: trials for each model, data set and variant.
         jobs: runs at a time, which share the processor's cores. Scores do not depend on it but for
             rounding; seconds do, so with more than one compare epochs.
@@ -114,7 +114,7 @@ class _Study:
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
-        first = {} if self.space is None else first_point(self.space, self.tune_trials)
+        first = {} if self.space is None else check_grid(self.space, self.tune_trials)
         for group in groups:
             parts = empty_parts(self.trial(*group).config(**first)["eval_args"]["split"])
             if parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,9 +63,9 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
         if abs(mean) <= deviation:  # equal scores, but for that noise
             return Paired(n, 0.0, 0.0, 0.0, 1.0, 0.0)
         return Paired(n, mean, mean, mean, None, None)
-    margin = float(stats.t.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
-    p_value = float(stats.ttest_rel(ours, theirs).pvalue)
-    return Paired(n, mean, mean - margin, mean + margin, p_value, mean / deviation)
+    test = stats.ttest_rel(ours, theirs)
+    low, high = map(float, test.confidence_interval(0.95))
+    return Paired(n, mean, low, high, float(test.pvalue), mean / deviation)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

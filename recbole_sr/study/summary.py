@@ -9,6 +9,8 @@ from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import Any
 
+from tabulate import tabulate
+
 from recbole_sr.study.statistics import Paired, holm, paired
 from recbole_sr.study.trial import STOCK
 
@@ -231,9 +233,8 @@ def _all_metrics(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = columns_of(rows)
-    lines = [columns, ["---"] * len(columns)]
-    lines += [[str(row.get(column, "")).replace("|", "\\|") for column in columns] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    cells = [[str(row.get(column, "")).replace("|", "\\|") for column in columns] for row in rows]
+    return tabulate(cells, columns, "github", disable_numparse=True)
 
 
 def columns_of(rows: Sequence[Mapping[str, str]]) -> list[str]:

@@ -13,6 +13,7 @@ from contract import Recording, first_batch, settings_of
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.general_recommender import BPR, LightGCN
 from recbole.utils import KGDataLoaderState, get_model
+from references import stable_rank_reference
 
 from recbole_sr.errors import InputError
 from recbole_sr.fast import propagation
@@ -20,7 +21,6 @@ from recbole_sr.models.inject import inject
 from recbole_sr.models.registry import MODELS as REGISTRY
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.objectives.regularizers import negative_stable_rank
-from recbole_sr.objectives.stable_rank import stable_rank_reference
 
 MODELS = ["BPR", "LightGCN"]  # test_models.py has all of them
 BOTH = ("user", "item")

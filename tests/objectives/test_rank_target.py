@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from references import stable_rank_reference
 
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.objectives.rank_target import MAX_WEIGHT, RankTarget, log_stable_rank
-from recbole_sr.objectives.stable_rank import stable_rank, stable_rank_reference
+from recbole_sr.objectives.stable_rank import stable_rank
 
 LINE = torch.ones(5, 8)  # stable rank 1
 AXES = torch.eye(8)  # stable rank 8

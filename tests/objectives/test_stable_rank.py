@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from references import stable_rank_reference
 
-from recbole_sr.objectives.stable_rank import stable_rank, stable_rank_reference, unit_stable_rank
+from recbole_sr.objectives.stable_rank import stable_rank, unit_stable_rank
 
 sizes = st.integers(1, 12)
 matrices = st.tuples(sizes, sizes).flatmap(

@@ -13,10 +13,10 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.model.general_recommender import BPR
 from recbole.trainer import Trainer
+from references import stable_rank_reference
 
 from recbole_sr.cli import main
 from recbole_sr.errors import InputError
-from recbole_sr.objectives.stable_rank import stable_rank_reference
 from recbole_sr.runs.spectrum import TableSpectrum, singular_values, spectra
 from recbole_sr.runs.tensors import read_tensors
 
