@@ -67,7 +67,7 @@ class Config(recbole.config.Config):
         >>> config.options.sr_warm_epochs, config["sr_warm_regularizers"]
         (2, {'stable_rank': 0.03})
         >>> config.origins["sr_warm_epochs"], config.origins["sr_init"]
-        ('config_dict', 'model/BPR.yaml')
+        ('config_dict', 'warm/spectral.yaml')
 
     """
 

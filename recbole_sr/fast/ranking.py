@@ -18,7 +18,7 @@ from torch import Tensor
 
 from recbole_sr.fast.pairs import Pairs
 
-__all__ = ["FullSortLoader", "TopCollector", "best", "settled"]
+__all__ = ["FullSortLoader", "TopCollector", "best", "order_is_certain"]
 
 # Scores held at once: 4 MiB, so that they stay in a processor's cache between the steps; on a GPU
 # 256 MiB, as there each step has a cost of its own. Products of a number of users that is no
@@ -127,7 +127,7 @@ class TopCollector(Collector):
 
     _loader: FullSortLoader | None = None
 
-    def attend(self, eval_data: Any, score: Callable[[Batch], tuple[Any, ...]]) -> None:
+    def begin_evaluation(self, eval_data: Any, score: Callable[[Batch], tuple[Any, ...]]) -> None:
         """Say what is evaluated next.
 
         Args:
@@ -174,7 +174,7 @@ class TopCollector(Collector):
             return scores.topk(k, dim=-1).indices
         items, apart = best(scores, k)
         by_items = self.register.need("rec.items")
-        clear = apart.all(-1) if by_items else settled(apart, _hits(items, sought))
+        clear = apart.all(-1) if by_items else order_is_certain(apart, _hits(items, sought))
         positions = loader.positions(users)
         for row in (~clear).nonzero().squeeze(1).tolist():
             batch, place = loader.recboles_batch(int(positions[row]))
@@ -218,7 +218,7 @@ def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return items[:, :k], apart
 
 
-def settled(apart: Tensor, hits: Tensor) -> Tensor:
+def order_is_certain(apart: Tensor, hits: Tensor) -> Tensor:
     """The rows in which rounding cannot change which places hold a hit.
 
     Neighbours that rounding could exchange are both hits, or neither; the last place's neighbour is
@@ -234,7 +234,7 @@ def settled(apart: Tensor, hits: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> apart = torch.tensor([[False, True, True], [True, True, False]])
-        >>> settled(apart, torch.tensor([[False, False, True], [False, False, False]]))
+        >>> order_is_certain(apart, torch.tensor([[False, False, True], [False, False, False]]))
         tensor([ True, False])
 
     """

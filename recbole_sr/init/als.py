@@ -4,7 +4,7 @@ r"""Alternating least squares on a graph: its pairs shall score 1, and all pairs
           \Big( \sum_u (d_u + w M)^{1/2} \|x_u\|^2 + \sum_i (d_i + w N)^{1/2} \|y_i\|^2 \Big)
 
 :math:`d` are the degrees of the ``N`` users and ``M`` items. Nothing is left to tune: :math:`w` is
-the root of the graph's density, and :math:`\lambda` a fixed share of the rows' mean square length.
+the root of the graph's density, and :math:`\lambda` a fixed share of the rows' mean square norm.
 
 Source: Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008;
 the penalty by degree of Rendle et al., "Revisiting the performance of iALS on item recommendation
@@ -27,12 +27,12 @@ from recbole_sr.init.svd import Factors, above_rounding
 
 __all__ = ["refine", "solve_rows"]
 
-_SHRINKAGE = 0.15  # of the rows' mean square length; results/sweeps.md has how much it matters
+_SHRINKAGE = 0.15  # of the rows' mean square norm; results/sweeps.md has how much it matters
 _CHUNK = 1 << 20  # numbers at a time: 4 MB, which a processor's cache holds
 
 
 def refine(factors: Factors, graph: Any, sweeps: int) -> Factors:
-    """Factors of a graph after sweeps of least squares, each of all users, then of all items.
+    """Factors of a graph after ALS iterations, each of all users, then of all items.
 
     A sweep takes at most O(nnz D^2 + (N + M) D^3) time and little memory beside the factors.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.als import refine
-from recbole_sr.init.svd import Factors, factorize, normalized_graph, row_length
+from recbole_sr.init.svd import Factors, factorize, normalized_graph, row_norm
 from recbole_sr.init.tables import Interactions, Tables
 
 __all__ = ["spectral", "spectral_table"]
@@ -67,13 +67,13 @@ def spectral(
             norm = norms[table.shape[1]]
             table.copy_(spectral_table(table.cpu(), vectors, values, power, norm))
     for layer in tables.layers:
-        _pass_on(layer, tables.user[0].shape[1])
+        _set_identity(layer, tables.user[0].shape[1])
     if tables.propagated is not None:
         _undo_propagation(tables.propagated, {side: found[0] for side, found in sides.items()})
 
 
 def _norm(factors: Factors, graph: Any, width: int, power: float, margin: float) -> float:
-    norm = row_length(factors, graph, width, power, margin)
+    norm = row_norm(factors, graph, width, power, margin)
     if math.isinf(norm):
         raise InputError(
             "sr_init: expected training data in which users have some items and not others, got "
@@ -82,7 +82,7 @@ def _norm(factors: Factors, graph: Any, width: int, power: float, margin: float)
     return norm
 
 
-def _pass_on(layer: Tensor, width: int) -> None:
+def _set_identity(layer: Tensor, width: int) -> None:
     """Let a layer ``(1, M)`` add up its first columns, one ``(M, M)`` change nothing."""
     passing = torch.ones(1, width) if len(layer) == 1 else torch.eye(width)
     layer[:, :width].copy_(passing)

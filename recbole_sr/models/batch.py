@@ -60,9 +60,8 @@ class ModelBatch:
 
     def pairs(self) -> tuple[Tensor, Tensor]:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
-        return self._only(self._id_field("user"), "user"), self._only(
-            self._id_field("item"), "item"
-        )
+        user, item = (self._only(self._id_field(side), side) for side in ("user", "item"))
+        return user, item
 
     def negatives(self) -> Tensor:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""

@@ -92,7 +92,7 @@ class PhasedTrainer(_Trainer):
     def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
         """RecBole's evaluation, by blocks of users where the loader gives them."""
         if self.options.sr_fast:
-            self.eval_collector.attend(eval_data, self._full_sort_batch_eval)
+            self.eval_collector.begin_evaluation(eval_data, self._full_sort_batch_eval)
         return super().evaluate(eval_data, *args, **kwargs)
 
     def _build_optimizer(self, **kwargs: Any) -> Any:

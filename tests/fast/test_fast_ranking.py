@@ -12,7 +12,7 @@ from recbole.trainer import Trainer
 from recbole.utils.case_study import full_sort_topk
 
 from recbole_sr.fast import ranking
-from recbole_sr.fast.ranking import FullSortLoader, best, settled
+from recbole_sr.fast.ranking import FullSortLoader, best, order_is_certain
 from recbole_sr.training.trainer import inject_trainer
 
 METRICS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP"]
@@ -210,7 +210,7 @@ def test_where_settled_rounding_leaves_hits_in_their_places(seed, k, items, leve
     noise = torch.rand(2, 20, items, generator=generator) - 0.5
     one, other = scores + noise * 2.0**-16 * scores.amax(-1, keepdim=True)
     found, apart = best(one, k)
-    rows = settled(apart, hit.gather(1, found))
+    rows = order_is_certain(apart, hit.gather(1, found))
     places = hit.gather(1, found)[rows]
     assert torch.equal(places, hit.gather(1, other.topk(k).indices)[rows])
 

@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.spectral import spectral, spectral_table
-from recbole_sr.init.svd import factorize, mean_margin, normalized_graph, row_length
+from recbole_sr.init.svd import factorize, mean_margin, normalized_graph, row_norm
 from recbole_sr.init.tables import Interactions, Tables
 from recbole_sr.models.registry import SUPPORTED, named
 from recbole_sr.models.sources import parameter
@@ -127,7 +127,7 @@ def test_rows_of_that_length_have_the_margin_asked_for(width, power, wanted):
     pairs = edges(90, 70, 900)
     graph = normalized_graph(*pairs, (90, 70), power=0.25)
     factors = factorize(graph, 16, seed=1)
-    scale = row_length(factors, graph, width, power, wanted)
+    scale = row_norm(factors, graph, width, power, wanted)
     values = torch.from_numpy(factors.values)
     user, item = (
         spectral_table(own(len(vectors), width), torch.from_numpy(vectors), values, power, scale)
@@ -139,12 +139,12 @@ def test_rows_of_that_length_have_the_margin_asked_for(width, power, wanted):
 
 def test_where_every_user_has_every_item_no_length_has_a_margin():
     graph = normalized_graph([0, 0, 1, 1], [0, 1, 0, 1], (2, 2))
-    assert row_length(factorize(graph, 2, seed=0), graph, 2, power=1.0, margin=2.0) == np.inf
+    assert row_norm(factorize(graph, 2, seed=0), graph, 2, power=1.0, margin=2.0) == np.inf
 
 
 def test_data_without_a_margin_are_refused(tiny, experiment, monkeypatch):
     # RecBole itself refuses such data wherever it samples negatives.
-    monkeypatch.setattr("recbole_sr.init.spectral.row_length", lambda *_: np.inf)
+    monkeypatch.setattr("recbole_sr.init.spectral.row_norm", lambda *_: np.inf)
     with pytest.raises(InputError, match="sr_init: expected training data in which users have"):
         experiment("BPR", "tiny", **tiny, **SPECTRAL)
 
