@@ -78,9 +78,7 @@ Regularizers = Annotated[
 ]
 Sides = Annotated[list[Literal["user", "item"]], AfterValidator(_distinct)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-TargetRank = Annotated[
-    Any, AfterValidator(_rank_target), Field(json_schema_extra={"type": "number"})
-]
+TargetRank = Annotated[Any, AfterValidator(_rank_target)]
 
 
 def _key(default: Any, *needs: str, **bounds: Any) -> Any:

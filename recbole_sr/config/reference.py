@@ -61,7 +61,8 @@ def _keys() -> Iterator[tuple[str, str, str, str]]:
     """Each key's name, default, type and description."""
     for key, schema in Options.model_json_schema()["properties"].items():
         kinds = [schema, *schema.get("anyOf", [])]
-        type_ = next(kind["type"] for kind in kinds if kind.get("type", "null") != "null")
+        types = (kind["type"] for kind in kinds if kind.get("type", "null") != "null")
+        type_ = next(types, "number")  # a target rank is that or a mapping, which no schema says
         meaning = " ".join(schema["description"].split())
         for choices in (kind["enum"] for kind in kinds if "enum" in kind):
             meaning += f" One of: {', '.join(choices)}."
