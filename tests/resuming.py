@@ -7,23 +7,24 @@ import torch
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.folder import RunFolder
 
+FEWER = {"train_batch_size": 64}  # batches, where each takes long; an epoch keeps several
 # Each family of trainers, and each kind of state that a model keeps.
 CASES = {
     "RecVAE": {"n_enc_epochs": 2, "n_dec_epochs": 1},  # two optimisers
-    "NCL": {"warm_up_step": 2},  # a fit of its own, centroids
-    "KGAT": {},  # attention, two loaders
-    "MKR": {"kge_interval": 2},
-    "KTUP": {"train_rec_step": 1, "train_kg_step": 1},
-    "CKE": {},
+    "NCL": {"warm_up_step": 2, **FEWER},  # a fit of its own, centroids
+    "KGAT": FEWER,  # attention, two loaders
+    "MKR": {"kge_interval": 2, **FEWER},
+    "KTUP": {"train_rec_step": 1, "train_kg_step": 1, **FEWER},
+    "CKE": FEWER,
     "RaCT": {"pretrain_epochs": 5},
-    "S3Rec": {"pretrain_epochs": 5},
+    "S3Rec": {"pretrain_epochs": 5, "train_batch_size": 128},
     "MultiVAE": {},  # annealing counters
     "MacridVAE": {},
     "DiffRec": {},  # a history of losses
     "LDiffRec": {},
     "LINE": {},  # an order drawn in the model
-    "SGL": {},  # graphs drawn each epoch
-    "SASRec": {},
+    "SGL": FEWER,  # graphs drawn each epoch
+    "SASRec": FEWER,
     "FM": {},
 }
 # ``kill -9`` so many times: each trainer, and models whose state is of another kind.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -79,25 +80,20 @@ def test_a_failed_run_is_a_row_and_is_tried_again(brief, tmp_path):
 def test_killed_and_resumed_gives_the_same_table(brief, tmp_path):
     (tmp_path / "all.yaml").write_text(yaml.safe_dump(brief))
 
-    def command(output, *more):
-        words = ["compare", "-m", "BPR", "-d", "tiny", "--seeds", "1", "--variants", "default"]
-        words += ["--config_files", "all.yaml", "-o", output, *more]
-        return [sys.executable, "-m", "recbole_sr", *words]
-
-    subprocess.run(command("whole"), check=True, capture_output=True)
-    study = subprocess.Popen(command("cut"), stderr=subprocess.DEVNULL)
+    words = ["compare", "-m", "BPR", "-d", "tiny", "--seeds", "1", "--variants", "default"]
+    words += ["--config_files", "all.yaml", "-o", "cut"]
+    command = [sys.executable, "-m", "recbole_sr", *words]
+    whole = compare(["BPR"], ["tiny"], seeds=1, config_file_list=["all.yaml"], output="whole")
+    study = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     first = tmp_path / "cut/runs/BPR-tiny-stock-2020/result.json"
     while not (first.is_file() and "split" in first.read_text()):
         time.sleep(0.05)
     study.send_signal(signal.SIGKILL)
     study.wait()
     written = first.stat().st_mtime_ns
-    subprocess.run(command("cut", "--resume"), check=True, capture_output=True)
+    subprocess.run([*command, "--resume"], check=True, capture_output=True)
     assert first.stat().st_mtime_ns == written  # what was finished is not run again
-    whole, cut = (
-        json.loads((tmp_path / name / "comparison.json").read_text()) for name in ("whole", "cut")
-    )
-    assert scores(cut) == scores(whole)
+    assert scores(json.loads((tmp_path / "cut/comparison.json").read_text())) == scores(whole)
 
 
 @pytest.mark.slow
@@ -119,37 +115,62 @@ def test_a_run_ends_with_its_study(brief, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_tuned_study_is_the_same_however_many_run_at_a_time(brief, tmp_path, monkeypatch):
+def test_runs_at_a_time_give_the_same_table(brief, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "grid.yaml").write_text("choice: {embedding_size: [4, 8]}\n")
-    settings = {"seeds": 2, "config_dict": brief, "tune_file": "grid.yaml"}
-    one, three = (
+    settings = {"seeds": 1, "config_dict": brief, "tune_file": "grid.yaml"}
+    one, two = (
         compare(["BPR"], ["tiny"], variants=["default"], output=f"by {jobs}", jobs=jobs, **settings)
-        for jobs in (1, 3)
+        for jobs in (1, 2)
     )
-    assert not three["failed"]
-    assert scores(three) == scores(one)
-    assert [row["runs"] for row in one["rows"]] == [2, 2]
-    for study in (tmp_path / "by 1", tmp_path / "by 3"):
-        assert_both_search_the_grid_and_the_best_is_not_run_again(study)
+    assert not two["failed"]
+    assert scores(two) == scores(one)
 
 
-def assert_both_search_the_grid_and_the_best_is_not_run_again(study):
-    """The first seed's run of each variant is the best of its trials, which are the grid's."""
-    for variant in (STOCK, "default"):
-        folder = study / "tuning" / f"BPR-tiny-{variant}-2020"
+@pytest.fixture
+def instead_of_runs(monkeypatch):
+    """The trials that were asked for: each gives at once a score drawn from its settings."""
+    asked = []
+
+    def run(trial, folder, *_):
+        asked.append(trial)
+        score = {"mrr@10": random.Random(repr(trial.request())).random()}  # noqa: S311
+        outcome = {"best_valid_score": score["mrr@10"], "valid_score_bigger": True}
+        outcome |= {"best_valid_result": score, "test_result": score, "metric": "mrr@10"}
+        outcome |= {"epochs": 2, "seconds": {"total": 1.0}, "split": [trial.seed], "error": None}
+        folder.mkdir(parents=True)
+        RunFolder(folder).write("request.json", trial.request())
+        RunFolder(folder).write("result.json", {**trial.request(), **outcome})
+        return {**trial.request(), **outcome}
+
+    monkeypatch.setattr(Trial, "run", run)
+    monkeypatch.setattr(_Study, "write", lambda *_: None)  # the page is of real runs
+    return asked
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_the_best_of_a_search_serves_all_seeds_and_is_the_first_seeds_run(
+    jobs, instead_of_runs, brief, tmp_path
+):
+    (tmp_path / "grid.yaml").write_text("choice: {embedding_size: [4, 8, 16]}\n")
+    settings = {"seeds": 3, "config_dict": brief, "tune_file": "grid.yaml", "jobs": jobs}
+    settings |= {"variants": ["none", "default"], "output": "study"}
+    comparison = compare(["BPR"], ["tiny"], **settings)
+    assert [row["runs"] for row in comparison["rows"]] == [3, 3, 3]
+    assert len(instead_of_runs) == 3 * (3 + 2)  # the first seed's are not run again
+    for variant in (STOCK, "none", "default"):
+        folder = tmp_path / "study" / "tuning" / f"BPR-tiny-{variant}-2020"
         trials = json.loads((folder / "trials.json").read_text())
-        assert [one["settings"] for one in trials] == [{"embedding_size": n} for n in (4, 8)]
-        best = max(range(2), key=lambda i: trials[i]["score"])
-        searched = [(folder / str(i) / "result.json").read_text() for i in range(2)]
-        runs = {
-            seed: (study / "runs" / f"BPR-tiny-{variant}-{seed}" / "result.json").read_text()
-            for seed in (2020, 2021)
-        }
-        assert runs[2020] == searched[best]
-        assert runs[2021] not in searched
-        tuned = json.loads(runs[2021])["settings"]["embedding_size"]
-        assert tuned == trials[best]["settings"]["embedding_size"]
+        assert [one["settings"]["embedding_size"] for one in trials] == [4, 8, 16]
+        best = max(range(3), key=lambda i: trials[i]["score"])
+        runs = [
+            RunFolder(tmp_path / "study" / "runs" / f"BPR-tiny-{variant}-{seed}")
+            for seed in (2020, 2021, 2022)
+        ]
+        assert runs[0].read("result.json") == RunFolder(folder / str(best)).read("result.json")
+        for run in runs:
+            tuned = run.read("request.json")["settings"]
+            assert tuned["embedding_size"] == trials[best]["settings"]["embedding_size"]
 
 
 @pytest.mark.slow

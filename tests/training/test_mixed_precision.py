@@ -65,6 +65,7 @@ def test_what_is_refused_would_fail(name, experiment, tiny, monkeypatch):
     + [(name, False) for name in STOCK],
 )
 def test_every_other_model_trains_in_mixed_precision(name, fast, experiment, tiny):
-    made = experiment(name, "tiny", **{**settings_of(name, tiny), **MIXED, "sr_fast": fast})
+    settings = {**settings_of(name, tiny), **MIXED, "train_batch_size": 256, "sr_fast": fast}
+    made = experiment(name, "tiny", **settings)
     made.train(saved=False, verbose=False)
     assert all(weight.isfinite().all() for weight in made.model.parameters())
