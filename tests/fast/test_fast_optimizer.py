@@ -59,9 +59,9 @@ def made_trainer(made):
 class Twice(nn.Module):
     """Looks its table up twice, and may also use it whole."""
 
-    def __init__(self, whole, **options):
+    def __init__(self, whole, rows=9, **options):
         super().__init__()
-        self.table = nn.Embedding(9, 3, **options)
+        self.table = nn.Embedding(rows, 3, **options)
         self.whole = whole
 
     def forward(self, first, second):
@@ -117,8 +117,9 @@ def test_rows_that_are_changed_in_place_or_shared_by_two_modules_have_their_grad
     assert model.first.weight.grad[0].any()  # padding's of the module that does not know of it
 
 
-def test_row_gradients_add_up_where_they_are_not_cleared():
-    model = Twice(False)
+@pytest.mark.parametrize("rows", [9, 999])  # the whole table is cleared, and the rows alone
+def test_row_gradients_add_up_where_they_are_not_cleared(rows):
+    model = Twice(False, rows)
     first, second, third = torch.randint(0, 9, (3, 2, 5))
     model(*first).backward()
     model(*second).backward()
@@ -155,7 +156,7 @@ def test_row_gradients_keep_their_memory_and_leave_nothing_on_the_model():
 
 
 def test_only_the_rows_of_the_step_before_are_cleared():
-    model = Twice(False)
+    model = Twice(False, rows=99)
     ids = torch.tensor([[1, 2], [3, 4]])
     with row_gradients(model):
         model(*ids).backward()
