@@ -25,13 +25,15 @@ RecBole's own imports.
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_sr.errors import InputError
 from recbole_sr.recbole_compat.versions import refuse_unsupported_packages
 
 if TYPE_CHECKING:
     from recbole_sr.config.config import Config
-    from recbole_sr.errors import InputError
     from recbole_sr.models.entry import ModelEntry as Representations
     from recbole_sr.models.inject import inject
     from recbole_sr.models.sources import Encoded, Missing, Propagated, Table
@@ -78,7 +80,6 @@ _HOME = {
     "compare": "study.compare",
     "report": "study.report.page",
     "Config": "config.config",
-    "InputError": "errors",
     "inject": "models.inject",
     "inject_trainer": "training.trainer",
     "stable_rank": "objectives.stable_rank",
@@ -90,7 +91,14 @@ _HOME = {
 }
 _NAMED_OTHERWISE = {"Representations": "ModelEntry"}
 
-refuse_unsupported_packages()
+try:
+    refuse_unsupported_packages()
+except InputError as refusal:
+    # The command line, which cannot catch what its own import raises, says one sentence.
+    if Path(sys.argv[0]).name not in ("recbole-sr", "recbole-sr.exe", "run_recbole_sr.py", "-m"):
+        raise
+    print(f"recbole-sr: {refusal}", file=sys.stderr)
+    sys.exit(2)
 
 
 def __getattr__(name: str) -> Any:

@@ -16,11 +16,14 @@ from tiny_data import write_tiny
 
 from recbole_sr.config.config import Config
 from recbole_sr.models.inject import repaired
+from recbole_sr.recbole_compat.mends import mend
 from recbole_sr.training.experiment import prepare
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
     torch.set_num_threads(1)
+
+mend()  # tests compare with RecBole's own, which has to run here, too
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from recbole_sr.models import registry
 from recbole_sr.models.registry import SUPPORTED, replaceable_loss
 from recbole_sr.objectives.regularizers import REGULARIZERS
 from recbole_sr.recbole_compat.classes import is_recboles
+from recbole_sr.recbole_compat.mends import mend
 
 __all__ = ["Config", "without_sr"]
 
@@ -78,6 +79,7 @@ class Config(recbole.config.Config):
         config_file_list: list[str] | None = None,
         config_dict: Mapping[str, Any] | None = None,
     ):
+        mend()
         self._recipe_origins: dict[str, str] = {}
         self._file_origins: dict[str, str] = {}
         given_by = "command line" if isinstance(config_dict, CommandLine) else "config_dict"
@@ -104,6 +106,7 @@ class Config(recbole.config.Config):
             InputError: RecBole has no model of that name, and no class was given.
 
         """
+        mend()
         config = cls.__new__(cls)
         config._init_parameters_category()
         config.yaml_loader = config._build_yaml_loader()  # reads where data are to be had

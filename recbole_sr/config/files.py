@@ -134,7 +134,7 @@ def _included(name: str, by: Path) -> Path:
 
 
 def _shipped(name: str) -> Path:
-    return Path(str(properties_folder())) / name
+    return properties_folder() / name
 
 
 def _read_mapping(file: Path) -> dict[str, Any]:

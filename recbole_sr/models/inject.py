@@ -19,6 +19,7 @@ from recbole_sr.models.sources import Call
 from recbole_sr.models.tables import columns, stable_ranks, whole_tables
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.recbole_compat.classes import subclass
+from recbole_sr.recbole_compat.mends import mend_model
 
 if TYPE_CHECKING:
     from recbole.model.abstract_recommender import AbstractRecommender as _Model
@@ -64,6 +65,7 @@ def repaired(model_class: type) -> Any:
         True
 
     """
+    mend_model(model_class)
     return reduce(
         lambda made, mixin: subclass(mixin, made), entry_of(model_class).repairs, model_class
     )

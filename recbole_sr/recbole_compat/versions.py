@@ -1,8 +1,4 @@
-"""What RecBole 1.2.1 needs on today's packages and no pin alone can give.
-
-One function for each incompatibility, named after it, a no-op where it is not needed, with a test
-that fails once it can be deleted. Nothing here changes another package at import.
-"""
+"""The packages that must be there, in the versions this package was tested with."""
 
 from __future__ import annotations
 
@@ -10,36 +6,39 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from importlib.util import find_spec
 
 from packaging.requirements import Requirement
 
 from recbole_sr.errors import InputError
 
-_WHY = {
-    "numpy": "RecBole reads numpy.float_, which numpy 2 removed",
-    "pandas": "with pandas 3 RecBole silently leaves missing values unfilled",
-    "scipy": "RecBole's graph models use dok_matrix._update, which scipy 1.13 removed",
-    "torch": "older releases run code found in a checkpoint unless told not to",
-}
+__all__ = ["own_checkpoint_trusted", "refuse_unsupported_packages"]
+
+# RecBole's metadata ask for ray <= 2.6.3, which Python 3.12 and later cannot install.
+_INSTALL = {"recbole": "pip install --no-deps"}
+_WHY = {"torch": "older releases run code found in a checkpoint unless told not to"}
 
 
 def refuse_unsupported_packages() -> None:
-    """Stop where an installed package is outside the range this package was tested with.
+    """Stop where RecBole is missing, or a package is outside the range this one was tested with.
 
-    pip honours the ranges when it installs, but a later ``pip install pandas`` does not, and
-    RecBole on pandas 3 trains on wrong features without a word (``dataset.py:648``). The ranges
+    pip honours the ranges when it installs, but a later ``pip install --upgrade`` does not. They
     are read from the installed metadata, so ``setup.cfg`` is the only place that states them.
 
     Raises:
         InputError: names the package, the range, the version found and the command that mends it.
 
     """
+    if find_spec("recbole") is None:
+        raise InputError("recbole_sr needs RecBole; run: pip install --no-deps recbole==1.2.1")
     try:
         requirements = metadata.requires("recbole_sr") or []
     except metadata.PackageNotFoundError:
         return  # a source tree that was never installed states no ranges
     for requirement in map(Requirement, requirements):
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        if requirement.marker is None or any(
+            requirement.marker.evaluate({"extra": extra}) for extra in ("", "recbole")
+        ):
             _check(requirement)
 
 
@@ -48,9 +47,10 @@ def _check(requirement: Requirement) -> None:
     if requirement.specifier.contains(found, prereleases=True):
         return
     why = _WHY.get(requirement.name)
+    install = _INSTALL.get(requirement.name, "pip install")
     raise InputError(
         f"recbole_sr needs {requirement.name} {requirement.specifier} but found {found}"
-        f"{f' ({why})' if why else ''}; run: pip install '{requirement}'"
+        f"{f' ({why})' if why else ''}; run: {install} '{requirement.name}{requirement.specifier}'"
     )
 
 

@@ -12,8 +12,16 @@ from recbole_sr.errors import InputError
 from recbole_sr.runs import checkpoint
 
 STOCK = """
-import sys, torch
+import sys, types
+import numpy, torch
+sys.modules["ray"] = types.ModuleType("ray")  # imported by quick_start, for searches alone
+sys.modules["ray"].tune = None
 from recbole.quick_start import load_data_and_model
+if numpy.lib.NumpyVersion(numpy.__version__) >= "2.0.0":  # where RecBole does not run by itself
+    from recbole.model.general_recommender import LightGCN
+    from recbole_sr.recbole_compat.mends import mend, mend_model
+    mend()
+    mend_model(LightGCN)
 config, model, _, train, _, _ = load_data_and_model(sys.argv[1])
 assert {type(config).__module__.split(".")[0], type(model).__module__.split(".")[0]} == {"recbole"}
 assert not [key for key in config.final_config_dict if key.startswith("sr_")]

@@ -1,0 +1,193 @@
+"""What RecBole 1.2.1 needs on numpy 2, scipy 1.13, pandas 3 and later.
+
+One function for each break, named after what it mends, with the version from which it is needed.
+All act on RecBole's own modules, none on another package, and change no number on older packages.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import warnings
+from collections import OrderedDict
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from recbole.config import Config
+from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
+from recbole.evaluator import Evaluator
+from recbole.utils import FeatureType
+
+__all__ = ["mend", "mend_model"]
+
+
+@cache
+def mend() -> None:
+    """Have RecBole's settings, data sets and evaluation work on today's packages.
+
+    Called before RecBole reads anything; the second call does nothing.
+    """
+    name_numpys_types()
+    plain_metrics()
+    fill_missing_values()
+    fill_missing_sequences()
+    lengths_of_sequences()
+    writable_columns()
+
+
+def mend_model(model_class: type) -> None:
+    """Have the graph of a model, or of the model that it is derived from, built by any scipy."""
+    for ancestor in model_class.__mro__:
+        if ancestor.__module__.startswith("recbole.model."):
+            update_sparse_dictionaries(sys.modules[ancestor.__module__])
+
+
+class _With:
+    """A module with some of its names replaced, for one of RecBole's modules.
+
+    Args:
+        module: what is imported there.
+        names: what takes the place of its own.
+
+    """
+
+    def __init__(self, module: Any, **names: Any):
+        self._module = module
+        vars(self).update(names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def name_numpys_types() -> None:
+    """Numpy 2.0: ``np.float_``, ``np.complex_`` and ``np.unicode_`` are gone.
+
+    RecBole adds to numpy the names that numpy 1.24 removed (``configurator.py:625``).
+    """
+    types = {
+        "bool": np.bool_,
+        "int": np.int_,
+        "float": np.float64,
+        "complex": np.complex128,
+        "object": np.object_,
+        "str": np.str_,
+        "long": np.int_,
+        "unicode": np.str_,
+    }
+
+    def compatibility_settings(_: Any) -> None:
+        for name, scalar_type in types.items():
+            vars(np).setdefault(name, scalar_type)
+
+    Config.compatibility_settings = compatibility_settings
+
+
+def plain_metrics() -> None:
+    """Numpy 2.0: a result prints as ``np.float64(0.2847)``."""
+    evaluate = Evaluator.evaluate
+
+    def plain(self: Any, collected: Any) -> OrderedDict[str, float]:
+        return OrderedDict(
+            (name, float(score)) for name, score in evaluate(self, collected).items()
+        )
+
+    Evaluator.evaluate = plain
+
+
+def update_sparse_dictionaries(module: Any) -> None:
+    """Scipy 1.13: ``dok_matrix._update``, by which graph models fill a matrix, is gone.
+
+    (``lightgcn.py:111`` and the like in GCMC, KGIN, MCCLK, NCL, NGCF and SpectralCF)
+    """
+    if vars(module).get("sp") is sp and not hasattr(sp.dok_matrix, "_update"):
+        module.sp = _With(sp, dok_matrix=_DictionaryMatrix)
+
+
+class _DictionaryMatrix(sp.dok_matrix):
+    """Takes entries by ``_update`` as before."""
+
+    def _update(self, entries: dict[tuple[int, int], float]) -> None:
+        self._dict.update(entries)
+
+
+def fill_missing_values() -> None:
+    """Pandas 3.0: ``frame[field].fillna(inplace=True)`` fills a copy, without a word.
+
+    Missing tokens would become the smallest integer, and missing numbers stay NaN
+    (``dataset.py:648``).
+    """
+
+    def fill(self: Any) -> None:
+        for feat in (getattr(self, name) for name in self.feat_name_list):
+            for field in feat:
+                kind, column = self.field2type[field], feat[field]
+                if kind == FeatureType.TOKEN:
+                    feat[field] = column.fillna(0)
+                elif kind == FeatureType.FLOAT:
+                    feat[field] = column.fillna(column.mean())
+                else:
+                    dtype = np.int64 if kind == FeatureType.TOKEN_SEQ else np.float64
+                    empty = np.array([], dtype=dtype)
+                    feat[field] = [empty if isinstance(x, float) else x for x in column]
+
+    Dataset._fill_nan = fill
+
+
+def fill_missing_sequences() -> None:
+    """Pandas 3.0: a missing cell of a ``*_seq`` column stays NaN (``dataset.py:501``).
+
+    Text comes as objects, as it did before pandas had a type for it. What RecBole then fills in
+    vain is filled already, so that pandas' warnings about it go.
+    """
+    load = Dataset._load_feat
+
+    def read_csv(*args: Any, **kwargs: Any) -> pd.DataFrame:
+        frame = pd.read_csv(*args, **kwargs)
+        for column in frame.select_dtypes(exclude="number"):
+            frame[column] = frame[column].astype(object)
+            if column.endswith("_seq"):
+                frame[column] = frame[column].fillna("")
+        return frame
+
+    def quietly(self: Any, *args: Any) -> pd.DataFrame | None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A value is (being|trying to be) set on a copy")
+            return load(self, *args)
+
+    Dataset._load_feat = quietly
+    dataset.pd = _With(pd, read_csv=read_csv)
+
+
+def lengths_of_sequences() -> None:
+    """Pandas 3.0: ``column.agg(len)`` is the number of rows, where it was each sequence's length.
+
+    In ``sequential_dataset.py:165`` that is the length of every user's history, without a word;
+    elsewhere (``dataset.py:712``, ``kg_dataset.py:316`` and others) an error.
+    """
+
+    def length(value: Any) -> Any:
+        return value.map(builtins.len) if isinstance(value, pd.Series) else builtins.len(value)
+
+    for module in (dataset, kg_dataset, sequential_dataset):
+        module.len = length
+
+
+def writable_columns() -> None:
+    """Pandas 3.0: a column's array is read-only, and tensors share it (``dataset.py:2202``)."""
+    convert = Dataset._dataframe_to_interaction
+
+    def from_writable(self: Any, data: pd.DataFrame) -> Any:
+        arrays = {field: np.asarray(data[field].values) for field in data}
+        return convert(
+            self,
+            {
+                field: SimpleNamespace(values=array if array.flags.writeable else array.copy())
+                for field, array in arrays.items()
+            },
+        )
+
+    Dataset._dataframe_to_interaction = from_writable
