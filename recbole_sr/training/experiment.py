@@ -19,14 +19,14 @@ from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
 from recbole_sr.models.entry import ModelEntry
-from recbole_sr.models.initialize import check_tables, initialize, reset_embeddings
+from recbole_sr.models.initialize import initialize, reset_embeddings
 from recbole_sr.models.inject import inject, with_representations
 from recbole_sr.models.registry import entry_of
 from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.epochs import describe_ranks, summarize
 from recbole_sr.runs.folder import RunFolder
-from recbole_sr.training.mixed_precision import check_mixed_precision
+from recbole_sr.training.checks import check_settings
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -254,7 +254,7 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
 
     """
     entry = entry_of(config.model_class)
-    _check(config, entry)
+    check_settings(config, entry)
     fast = config.options.sr_fast
     model_class = config.model_class
     if fast:
@@ -280,24 +280,6 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
     return Experiment(config, dataset, train_data, valid_data, test_data, model)
-
-
-def _check(config: Config, entry: ModelEntry) -> None:
-    """Refuse settings that this model, or this package, cannot follow."""
-    if not config["single_spec"] or (config["nproc"] or 1) > 1:
-        raise InputError(
-            f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
-            "start without --nproc"
-        )
-    name, options = config["model"], config.options
-    entry.check(config, options.sr_tables)
-    entry.check_target(name, options.sr_target_rank)
-    if options.initialization is not None:
-        check_tables(name, entry, options.sr_init)
-        entry.check_initialization(name, config, f"sr_init: {options.sr_init}")
-    if options.sr_published:
-        entry.check_initialization(name, config, "sr_published: True")
-    check_mixed_precision(config, entry)
 
 
 def _initialize(model: Any, entry: ModelEntry, config: Config, training: Any) -> None:
