@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 
 from recbole_sr.config.sentences import sentence
 from recbole_sr.errors import InputError, nearest
-from recbole_sr.init.initialization import INITIALIZATIONS
+from recbole_sr.init.initialization import INITIALIZATIONS, parameters
 from recbole_sr.objectives.losses import LOSSES, Loss
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.objectives.rank_target import RankTarget
@@ -247,10 +247,10 @@ class Options(BaseModel):
     @property
     def initialization(self) -> Any:
         """Fills tables, given the interactions and a seed; None leaves them to the model."""
-        found = INITIALIZATIONS.get(self.sr_init)
-        if found is None:
+        if self.sr_init not in INITIALIZATIONS:
             return None
-        return found.bind(**{name: getattr(self, f"sr_init_{name}") for name in found.parameters})
+        values = {name: getattr(self, f"sr_init_{name}") for name in parameters(self.sr_init)}
+        return partial(INITIALIZATIONS[self.sr_init], **values)
 
     def schedule(self, bigger: bool = True) -> Schedule:
         """The state machine these options describe.

@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_sr.config.options import Options
 from recbole_sr.errors import InputError
-from recbole_sr.init.initialization import INITIALIZATIONS
+from recbole_sr.init.initialization import parameters
 from recbole_sr.objectives.losses import LOSSES
 from recbole_sr.objectives.regularizers import REGULARIZERS
 
@@ -89,22 +89,15 @@ def idle_keys(options: Options, origins: Mapping[str, str]) -> list[str]:
 
 def _idle(options: Options) -> Iterator[tuple[str, list[str]]]:
     """The keys that are not at their default and have no effect, and what they need."""
-    parameters = _parameters(options)
+    loss = LOSSES.get(options.sr_loss)
+    used = {f"sr_{name}" for name in (loss.parameters if loss else ())}
+    used |= {f"sr_init_{name}" for name in parameters(options.sr_init)}
     for key, field in Options.model_fields.items():
         more: Any = field.json_schema_extra
         needs: list[str] = more["needs"]
-        idle = needs and key not in parameters and not any(_holds(options, n) for n in needs)
+        idle = needs and key not in used and not any(_holds(options, n) for n in needs)
         if idle and getattr(options, key) != field.default:
             yield key, needs
-
-
-def _parameters(options: Options) -> set[str]:
-    """The keys that set parameters of the loss and of the initialisation in force."""
-    loss, fill = LOSSES.get(options.sr_loss), INITIALIZATIONS.get(options.sr_init)
-    return {
-        *(f"sr_{name}" for name in (loss.parameters if loss else ())),
-        *(f"sr_init_{name}" for name in (fill.parameters if fill else ())),
-    }
 
 
 def _holds(options: Options, need: str) -> bool:
