@@ -17,6 +17,8 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
+from recbole_sr.errors import InputError
+
 __all__ = [
     "Factors",
     "above_rounding",
@@ -164,8 +166,10 @@ def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: flo
         margin: to have, positive.
 
     Returns:
-        Root mean square norm of the rows with edges; infinite where no norm has the margin, as
-        where every user has every item.
+        Root mean square norm of the rows with edges.
+
+    Raises:
+        InputError: no norm has the margin, as where every user has every item.
 
     Example:
         >>> graph = normalized_graph([0, 1], [0, 1], (2, 2))
@@ -178,7 +182,12 @@ def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: flo
         _at_norm_one(vectors[:, :width] * weights) for vectors in (factors.user, factors.item)
     )
     found = mean_margin(graph, user, item)
-    return math.sqrt(margin / found) if found > _NO_MARGIN else math.inf
+    if not found > _NO_MARGIN:
+        raise InputError(
+            "sr_init: expected training data in which users have some items and not others, got "
+            "data from which no pair can be told from the others; set sr_init: model"
+        )
+    return math.sqrt(margin / found)
 
 
 def _at_norm_one(rows: NDArray[Any]) -> NDArray[Any]:

@@ -139,12 +139,13 @@ def test_rows_of_that_length_have_the_margin_asked_for(width, power, wanted):
 
 def test_where_every_user_has_every_item_no_length_has_a_margin():
     graph = normalized_graph([0, 0, 1, 1], [0, 1, 0, 1], (2, 2))
-    assert row_norm(factorize(graph, 2, seed=0), graph, 2, power=1.0, margin=2.0) == np.inf
+    with pytest.raises(InputError, match="sr_init: expected training data in which users have"):
+        row_norm(factorize(graph, 2, seed=0), graph, 2, power=1.0, margin=2.0)
 
 
 def test_data_without_a_margin_are_refused(tiny, experiment, monkeypatch):
     # RecBole itself refuses such data wherever it samples negatives.
-    monkeypatch.setattr("recbole_sr.init.spectral.row_norm", lambda *_: np.inf)
+    monkeypatch.setattr("recbole_sr.init.svd.mean_margin", lambda *_: 0.0)
     with pytest.raises(InputError, match="sr_init: expected training data in which users have"):
         experiment("BPR", "tiny", **tiny, **SPECTRAL)
 
