@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import core_schema
 
-from recbole_sr.config.sentences import sentence
+from recbole_sr.config.validation import NotNegative, Positive, validated
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.init.initialization import INITIALIZATIONS, parameters
 from recbole_sr.objectives.losses import LOSSES, Loss
@@ -72,12 +72,10 @@ def _default_weights(weights: dict[str, float | None]) -> dict[str, float]:
     }
 
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Regularizers = Annotated[
-    dict[Annotated[str, _OneOf(REGULARIZERS)], Weight | None], AfterValidator(_default_weights)
+    dict[Annotated[str, _OneOf(REGULARIZERS)], NotNegative | None], AfterValidator(_default_weights)
 ]
 Sides = Annotated[list[Literal["user", "item"]], AfterValidator(_distinct)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TargetRank = Annotated[Any, AfterValidator(_rank_target)]
 
 
@@ -165,13 +163,13 @@ class Options(BaseModel):
     sr_init: Annotated[str, _OneOf(INITIALIZATIONS, "model")] = _key("model")
     """How the tables are initialised; model is the model's own way."""
 
-    sr_init_degree_power: Weight = _key(0.25, "sr_init: spectral")
+    sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral")
     """Power of the degrees that divide interactions: 0 keeps popularity, 0.5 is LightGCN's."""
 
     sr_init_sweeps: int = _key(0, "sr_init: spectral", ge=0)
     """Iterations of alternating least squares (ALS) that refine the singular vectors."""
 
-    sr_init_power: Weight = _key(1.0, "sr_init: spectral")
+    sr_init_power: NotNegative = _key(1.0, "sr_init: spectral")
     """Power of the singular values that weights the singular vectors; 0 weights all alike."""
 
     sr_init_margin: Positive = _key(2.0, "sr_init: spectral")
@@ -206,10 +204,7 @@ class Options(BaseModel):
             raise InputError(
                 f"unknown key {key!r}; did you mean {nearest(key, cls.model_fields)!r}?"
             )
-        try:
-            options = cls.model_validate(given)
-        except ValidationError as error:
-            raise InputError(sentence(error)) from None
+        options = validated(cls, given)
         options._check_combinations(settings)
         return options
 
