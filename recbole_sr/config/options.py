@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import core_schema
 
 from recbole_sr.config.validation import NotNegative, Positive, validated
@@ -65,15 +65,14 @@ def _is_rank(value: Any) -> bool:
     return type(value) in (int, float) and 1 < value < math.inf
 
 
-def _default_weights(weights: dict[str, float | None]) -> dict[str, float]:
-    return {
-        name: REGULARIZERS[name].weight if weight is None else weight
-        for name, weight in weights.items()
-    }
+def _default_weights(weights: Any) -> Any:
+    known = REGULARIZERS if isinstance(weights, dict) else {}
+    own = {name: known[name].weight for name in known if weights.get(name, 0) is None}
+    return {**weights, **own} if own else weights
 
 
 Regularizers = Annotated[
-    dict[Annotated[str, _OneOf(REGULARIZERS)], NotNegative | None], AfterValidator(_default_weights)
+    dict[Annotated[str, _OneOf(REGULARIZERS)], NotNegative], BeforeValidator(_default_weights)
 ]
 Sides = Annotated[list[Literal["user", "item"]], AfterValidator(_distinct)]
 TargetRank = Annotated[Any, AfterValidator(_rank_target)]
@@ -211,17 +210,11 @@ class Options(BaseModel):
     @property
     def warm_regularizers(self) -> dict[str, float]:
         """The weights of the warm phase, where null stands for the default."""
-        if self.sr_warm_regularizers is None:
-            loss = LOSSES.get(self.sr_loss)
-            own = REGULARIZERS[WARM_REGULARIZER].weight
-            weight = loss.warm_weights.get(WARM_REGULARIZER, own) if loss else own
-            return {WARM_REGULARIZER: weight}
-        return cast("dict[str, float]", self.sr_warm_regularizers)
-
-    @property
-    def main_regularizers(self) -> dict[str, float]:
-        """The weights of the main phase."""
-        return cast("dict[str, float]", self.sr_main_regularizers)
+        if self.sr_warm_regularizers is not None:
+            return self.sr_warm_regularizers
+        loss = LOSSES.get(self.sr_loss)
+        own = loss.warm_weights if loss else {}
+        return {WARM_REGULARIZER: own.get(WARM_REGULARIZER, REGULARIZERS[WARM_REGULARIZER].weight)}
 
     @property
     def target_ranks(self) -> dict[str, float]:
@@ -264,7 +257,7 @@ class Options(BaseModel):
         )
         return Schedule(
             phase("warm", self.warm_regularizers),
-            phase("main", self.main_regularizers),
+            phase("main", self.sr_main_regularizers),
             switch=self.sr_switch,
             # The authors' 5 warm epochs are six, by their `epoch > 5`.
             warm_epochs=self.sr_warm_epochs + (self.sr_published and self.sr_warm_epochs > 0),

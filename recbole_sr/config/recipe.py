@@ -123,7 +123,7 @@ def _phases(options: Options) -> Iterator[str]:
         yield f"warm phase: {loss}{_weights(options.warm_regularizers)}{target}, {end}"
     else:
         yield "no warm phase"
-    yield f"main phase: {loss}{_weights(options.main_regularizers)}{target}"
+    yield f"main phase: {loss}{_weights(options.sr_main_regularizers)}{target}"
 
 
 def _weights(regularizers: Mapping[str, float]) -> str:
