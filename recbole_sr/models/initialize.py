@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recbole_sr.init.tables import Interactions, Tables
 from recbole_sr.models.entry import ModelEntry
-from recbole_sr.models.sources import PADDING, Column, Propagated, parameter
+from recbole_sr.models.sources import PADDING, Column, parameter
 from recbole_sr.models.tables import whole_tables
 
 __all__ = ["initialize", "reset_embeddings"]
@@ -40,12 +40,13 @@ def initialize(model: Any, entry: ModelEntry, dataset: Any, fill: Fill, seed: in
         ]
         for side in ("user", "item")
     )
-    tables = Tables(
-        user,
-        item,
-        [parameter(model, path) for path in entry.layers],
-        (lambda: _only(whole_tables(model, columns))) if _linear(entry) else None,
-    )
+
+    def propagated() -> dict[str, Tensor]:
+        return {side: table for side, (table,) in whole_tables(model, columns).items()}
+
+    layers = [parameter(model, path) for path in entry.layers]
+    linear = entry.user.linear and entry.item.linear
+    tables = Tables(user, item, layers, propagated if linear else None)
     fill(tables, _interactions(dataset, columns), seed)
 
 
@@ -54,15 +55,6 @@ def reset_embeddings(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.reset_parameters()
-
-
-def _linear(entry: ModelEntry) -> bool:
-    sources = (entry.user, entry.item)
-    return all(isinstance(source, Propagated) and source.linear for source in sources)
-
-
-def _only(tables: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
-    return {side: table for side, (table,) in tables.items()}
 
 
 def _interactions(dataset: Any, columns: Mapping[str, Column]) -> Interactions:

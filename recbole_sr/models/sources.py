@@ -84,6 +84,7 @@ class Source:
             loss.
         always: whether every epoch that trains recommendations must have given rows.
         initialized: paths of the tables that ``sr_init`` can fill; none where there are none.
+        linear: whether what is read is a mean over linear layers, the tables being the first.
 
     """
 
@@ -92,6 +93,7 @@ class Source:
     computed = False
     always = True
     initialized: tuple[str, ...] = ()
+    linear: bool = False
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
         """The representations of these ids, still attached to the graph.
@@ -220,7 +222,7 @@ class Propagated(Source):
         about: in words.
         initialized: paths of the tables that are propagated, where a row is a user or an
             item.
-        linear: whether it is a mean over linear layers, the tables themselves being the first.
+        linear: see :class:`Source`.
 
     """
 

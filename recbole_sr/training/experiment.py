@@ -274,36 +274,25 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         train_data, valid_data, test_data = prepare_data(config, dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = inject(model_class)(config, train_data._dataset).to(config["device"])
-    if not has_weights:
-        _initialize(model, entry, config, train_data._dataset)
+    if config.options.sr_published and not has_weights:
+        reset_embeddings(model)  # the authors' tables are N(0, 1), where RecBole has Xavier's
+    if (fill := config.options.initialization) and not has_weights:
+        initialize(model, entry, train_data._dataset, fill, config["seed"])
     logger.info(model)
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
     return Experiment(config, dataset, train_data, valid_data, test_data, model)
 
 
-def _initialize(model: Any, entry: ModelEntry, config: Config, training: Any) -> None:
-    if config.options.sr_published:  # the authors' tables are N(0, 1), where RecBole has Xavier's
-        reset_embeddings(model)
-    fill = config.options.initialization
-    if fill is not None:
-        initialize(model, entry, training, fill, config["seed"])
-
-
 def _closing_lines(result: dict[str, Any]) -> list[str]:
-    report = result["sr"]
-    switch = report["switch_epoch"]
-    phases = report["phases"]
-    lines = [
-        set_color("best valid ", "yellow") + f": {result['best_valid_result']}",
-        set_color("test result", "yellow") + f": {result['test_result']}",
-        set_color("switch epoch", "yellow") + f": {'none' if switch is None else switch}",
-    ]
+    switch, phases = result["sr"]["switch_epoch"], result["sr"]["phases"]
     moments = [("start", phases[0]["stable_rank"]["start"])]
     moments += [("switch", phase["stable_rank"]["start"]) for phase in phases[1:]]
     moments += [("end", phases[-1]["stable_rank"]["end"])]
-    return lines + [
-        set_color(f"at {moment}", "yellow") + f": {describe_ranks(ranks)}"
-        for moment, ranks in moments
-        if ranks
-    ]
+    lines = {
+        "best valid ": result["best_valid_result"],
+        "test result": result["test_result"],
+        "switch epoch": "none" if switch is None else switch,
+        **{f"at {moment}": describe_ranks(ranks) for moment, ranks in moments if ranks},
+    }
+    return [set_color(name, "yellow") + f": {value}" for name, value in lines.items()]
