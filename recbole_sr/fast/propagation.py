@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,14 +94,6 @@ class SymmetricAdjacency:
                 )
         return self._csr
 
-    def mean_of_powers(self, x: Tensor, layers: int) -> Tensor:
-        """The mean of ``x``, ``A x``, ... by Horner's rule, without gradients."""
-        share = x / (layers + 1)
-        total = share
-        for _ in range(layers):
-            total = self.times(total).add_(share)
-        return total
-
     @classmethod
     def __torch_function__(
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -150,8 +141,15 @@ def mean_propagation(adjacency: SymmetricAdjacency, x: Tensor, layers: int) -> T
                 [3.5000]])
 
     """
-    mean: Tensor = _SelfAdjoint.apply(x, partial(adjacency.mean_of_powers, layers=layers))
-    return mean
+
+    def horner(x: Tensor) -> Tensor:
+        share = x / (layers + 1)
+        total = share
+        for _ in range(layers):
+            total = adjacency.times(total).add_(share)
+        return total
+
+    return _SelfAdjoint.apply(x, horner)
 
 
 def _propagated(model: Any, adjacency: SymmetricAdjacency) -> tuple[Tensor, ...]:
@@ -197,8 +195,7 @@ class _SampledGraphs:
     def forward(self, graph: Any) -> tuple[Tensor, ...]:
         if isinstance(graph, list):  # one for each layer: random walks
             base: Any = super()
-            propagated: tuple[Tensor, ...] = base.forward(graph)
-            return propagated
+            return base.forward(graph)
         return _propagated(self, graph)
 
     def csr2tensor(self, matrix: sparse.csr_matrix) -> SymmetricAdjacency:

@@ -85,19 +85,12 @@ class FullSortLoader(FullSortEvalDataLoader):
     @cached_property
     def uid2history_item(self) -> np.ndarray[Any, Any]:
         """Items left out, by user id; RecBole's case study reads it."""
-        return self._by_user(self._history)
-
-    @cached_property
-    def uid2positive_item(self) -> np.ndarray[Any, Any]:
-        """Items to be found, by user id."""
-        return self._by_user(self._positive)
-
-    @cached_property
-    def uid2items_num(self) -> np.ndarray[Any, Any]:
-        """Number of items to be found, by user id."""
-        numbers = np.zeros(self._dataset.user_num, dtype=np.int64)
-        numbers[self.uid_list.numpy()] = self._positive.counts(self.sample_size).numpy()
-        return numbers
+        counts = self._history.counts(self.sample_size).tolist()
+        items = (self._history.keys % self._history.n_items).split(counts)
+        table = np.full(self._dataset.user_num, None, dtype=object)
+        for user, own in zip(self.uid_list.tolist(), items, strict=True):
+            table[user] = own
+        return table
 
     def _pairs(self, parts: Sequence[Any]) -> Pairs:
         """Pairs of the parts' interactions; a row is a position in ``uid_list``."""
@@ -107,13 +100,6 @@ class FullSortLoader(FullSortEvalDataLoader):
         nobody = self.uid_list.new_full((1,), -1)  # where ids beyond the last one stand
         known = torch.cat([self.uid_list, nobody])[rows] == users
         return Pairs(rows[known], items[known], parts[0].item_num)
-
-    def _by_user(self, pairs: Pairs) -> np.ndarray[Any, Any]:
-        items = (pairs.keys % pairs.n_items).split(pairs.counts(self.sample_size).tolist())
-        table = np.full(self._dataset.user_num, None, dtype=object)
-        for user, own in zip(self.uid_list.tolist(), items, strict=True):
-            table[user] = own
-        return table
 
 
 class TopCollector(Collector):
