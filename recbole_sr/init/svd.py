@@ -23,7 +23,6 @@ __all__ = [
     "Factors",
     "above_rounding",
     "factorize",
-    "mean_margin",
     "normalized_graph",
     "row_norm",
 ]
@@ -130,37 +129,16 @@ def above_rounding(
     return Factors(user[:, kept], values[kept], item[:, kept])
 
 
-def mean_margin(graph: Any, user: NDArray[Any], item: NDArray[Any]) -> float:
-    r"""By how much a pair of the graph scores above its user with an item at random, on average.
+def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: float) -> float:
+    r"""The norm of rows, the same on both sides, at which the factors have that mean margin.
+
+    That is by how much a pair of the graph scores above its user with an item at random,
 
     .. math:: \frac{1}{|E|} \sum_{(u, i) \in E} x_u \cdot \Big(y_i - \frac{1}{M} \sum_j y_j\Big)
 
     Args:
-        graph: sparse ``(N, M)``; its positive entries are the pairs ``E``.
-        user: ``(N, D)``, rows ``x``.
-        item: ``(M, D)``, rows ``y``.
-
-    Returns:
-        The margin, in units of the score.
-
-    Example:
-        >>> graph = normalized_graph([0, 1], [0, 1], (2, 2))
-        >>> mean_margin(graph, 2 * np.eye(2), np.eye(2))
-        1.0
-
-    """
-    pairs = graph.sign()
-    degrees = np.asarray(pairs.sum(1))
-    leads = pairs @ item - degrees * item.mean(0)
-    return float((user * leads).sum() / pairs.nnz)
-
-
-def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: float) -> float:
-    """The norm of rows, the same on both sides, at which the factors have that mean margin.
-
-    Args:
         factors: of the graph.
-        graph: sparse ``(N, M)``, as :func:`mean_margin` takes it.
+        graph: sparse ``(N, M)``; its positive entries are the pairs ``E``.
         width: how many of the leading factors count.
         power: of the singular values, by which the vectors are weighted.
         margin: to have, positive.
@@ -181,7 +159,9 @@ def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: flo
     user, item = (
         _at_norm_one(vectors[:, :width] * weights) for vectors in (factors.user, factors.item)
     )
-    found = mean_margin(graph, user, item)
+    pairs = graph.sign()
+    leads = pairs @ item - np.asarray(pairs.sum(1)) * item.mean(0)
+    found = float((user * leads).sum() / pairs.nnz)
     if not found > _NO_MARGIN:
         raise InputError(
             "sr_init: expected training data in which users have some items and not others, got "
