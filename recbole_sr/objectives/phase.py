@@ -152,10 +152,10 @@ class Phase:
 
     def _replacement(self, batch: Batch) -> Tensor:
         loss: Any = self.loss
-        found: Tensor = loss.function(
-            *batch.pairs(), *([batch.negatives()] if loss.needs_negatives else [])
-        )
-        return found
+        vectors = list(batch.pairs())
+        if loss.needs_negatives:
+            vectors.append(batch.negatives())
+        return loss.function(*vectors)
 
     def _reading(self, what: Literal["rows", "pairs"]) -> dict[str, float]:
         """The regularisers with a weight that read rows, or pairs."""

@@ -60,14 +60,17 @@ class Schedule:
 
     def begin_epoch(self, epoch: int) -> Phase:
         """Decide the phase of an epoch that is about to be trained; epochs count from 0."""
-        if self.warming and self._warm_enough(epoch):
+        by_epoch = self.switch == "epochs"
+        enough = epoch >= self.warm_epochs if by_epoch else self._misses >= self.patience
+        if self.warming and enough:
             self.warming = False
             self.switch_epoch = epoch
         return self.phase
 
     def observe(self, score: float) -> None:
         """Take note of a validation score of the epoch just trained; NaN is never better."""
-        if self._best_score is None or self._better(score, self._best_score):
+        best = self._best_score
+        if best is None or (score > best if self.bigger else score < best):
             self._best_score = score
             self._misses = 0
         else:
@@ -92,11 +95,3 @@ class Schedule:
         self._misses = state["misses"]
         if self.main.rank_target:
             self.main.rank_target.load_state_dict(state["rank_weights"])
-
-    def _warm_enough(self, epoch: int) -> bool:
-        if self.switch == "epochs":
-            return epoch >= self.warm_epochs
-        return self._misses >= self.patience
-
-    def _better(self, score: float, best: float) -> bool:
-        return score > best if self.bigger else score < best

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from logging import getLogger
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_environment, get_trainer, init_logger, init_seed, set_color
@@ -39,16 +38,15 @@ __all__ = [
 ]
 
 
-@dataclass
-class Experiment:
+class Experiment(NamedTuple):
     """Everything a run is made of."""
 
     config: Config
+    model: Any
     dataset: Any
     train_data: Any
     valid_data: Any
     test_data: Any
-    model: Any
 
     def train(
         self,
@@ -232,14 +230,7 @@ def load_data_and_model(
     experiment = prepare(Config.from_plain(state["config"], model_class), has_weights=True)
     checkpoint.load_weights(experiment.model, state["state_dict"], model_file)
     experiment.model.load_other_parameter(state["other_parameter"])
-    return (
-        experiment.config,
-        experiment.model,
-        experiment.dataset,
-        experiment.train_data,
-        experiment.valid_data,
-        experiment.test_data,
-    )
+    return (*experiment,)
 
 
 def prepare(config: Config, has_weights: bool = False) -> Experiment:
@@ -255,8 +246,7 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     """
     entry = entry_of(config.model_class)
     check_settings(config, entry)
-    fast = config.options.sr_fast
-    model_class = config.model_class
+    fast, model_class = config.options.sr_fast, config.model_class
     if fast:
         model_class = accelerate(model_class, entry.propagation)
     init_seed(config["seed"], config["reproducibility"])
@@ -281,7 +271,7 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     logger.info(model)
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
-    return Experiment(config, dataset, train_data, valid_data, test_data, model)
+    return Experiment(config, model, dataset, train_data, valid_data, test_data)
 
 
 def _closing_lines(result: dict[str, Any]) -> list[str]:
