@@ -241,12 +241,7 @@ class Options(BaseModel):
         return partial(INITIALIZATIONS[self.sr_init], **values)
 
     def schedule(self, bigger: bool = True) -> Schedule:
-        """The state machine these options describe.
-
-        Args:
-            bigger: whether a bigger validation score is a better one.
-
-        """
+        """The state machine these options describe; ``bigger`` as in :class:`Schedule`."""
         targets = self.target_ranks
         phase = partial(
             Phase,

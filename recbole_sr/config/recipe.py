@@ -20,14 +20,7 @@ _LINES = 6
 def describe(
     options: Options, settings: Mapping[str, Any], origins: Mapping[str, str]
 ) -> list[str]:
-    """The recipe in at most six lines: model and data, phases, and who set which keys.
-
-    Args:
-        options: the method's keys.
-        settings: all keys.
-        origins: who set each key that is not a default.
-
-    """
+    """The recipe in at most six lines: model and data, phases, and who set which keys."""
     lines = [
         f"{settings['model']} on {settings['dataset']}; initialisation: {options.sr_init}",
         "; ".join(_phases(options)),
@@ -51,12 +44,10 @@ def table(
 
 
 def refuse_idle_keys(options: Options, given: Mapping[str, Any]) -> None:
-    """Refuse a key of the user's that has no effect, where nothing says that this is meant.
+    """Refuse a key ``given`` by the user that has no effect, where nothing says that this is meant.
 
-    Args:
-        options: the method's keys.
-        given: the keys that the user has set. One that is set together with a value that switches
-            it off is not refused, as files that are put together do that.
+    One that is set together with a value that switches it off is not refused, as files that are put
+    together do that.
 
     Raises:
         InputError: names the key and what it needs.
