@@ -32,14 +32,6 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     """RecBole's ``data_preparation``, with the same split and faster loaders.
 
     Where one of our loaders cannot serve, RecBole's is taken and the log says why.
-
-    Args:
-        config: RecBole's configuration.
-        dataset: a RecBole data set, not yet split.
-
-    Returns:
-        The training, validation and test loaders.
-
     """
     whole = _whole(config)
     whys = {

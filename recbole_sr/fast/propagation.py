@@ -19,15 +19,10 @@ __all__ = ["PROPAGATIONS", "SymmetricAdjacency", "accelerate", "mean_propagation
 
 
 def accelerate(model_class: type, propagation: str | None) -> Any:
-    """The model class, propagating by :class:`SymmetricAdjacency`.
+    """A subclass that propagates by :class:`SymmetricAdjacency`, of a class of RecBole's.
 
-    Args:
-        model_class: a RecBole model.
-        propagation: how it propagates, a key of :data:`PROPAGATIONS`; None for another way.
-
-    Returns:
-        A subclass of the same name, or the class itself.
-
+    ``propagation`` is how the class does, a key of :data:`PROPAGATIONS`; one that does otherwise,
+    None, is returned as it is.
     """
     return subclass(PROPAGATIONS[propagation], model_class) if propagation else model_class
 

@@ -27,7 +27,7 @@ def initialize(model: Any, entry: ModelEntry, dataset: Any, fill: Fill, seed: in
     Args:
         model: just built, with the method.
         entry: the model's, with tables on both sides.
-        dataset: RecBole's data set of the training interactions.
+        dataset: RecBole's, of the training interactions.
         fill: an initialisation, its parameters bound.
         seed: of its random numbers.
 

@@ -15,10 +15,6 @@ __all__ = ["check_settings"]
 def check_settings(config: Config, entry: ModelEntry) -> None:
     """Refuse settings that the model cannot follow, or that leave nothing to regularise.
 
-    Args:
-        config: the run's.
-        entry: the model's.
-
     Raises:
         InputError: names the key, and what the model has or needs instead.
 
