@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from recbole_sr.objectives.phase import Phase
@@ -9,6 +10,7 @@ from recbole_sr.objectives.phase import Phase
 __all__ = ["Schedule"]
 
 
+@dataclass(eq=False)
 class Schedule:
     """Which phase it is: epochs and validation scores in, phase out.
 
@@ -32,26 +34,19 @@ class Schedule:
 
     """
 
-    def __init__(
-        self,
-        warm: Phase,
-        main: Phase,
-        *,
-        switch: Literal["epochs", "metric"] = "epochs",
-        warm_epochs: int = 5,
-        patience: int = 5,
-        bigger: bool = True,
-    ):
-        self.warm = warm
-        self.main = main
-        self.switch = switch
-        self.warm_epochs = warm_epochs
-        self.patience = patience
-        self.bigger = bigger
-        self.warming = warm_epochs > 0
-        self.switch_epoch: int | None = None
-        self._best_score: float | None = None
-        self._misses = 0
+    warm: Phase
+    main: Phase
+    _: KW_ONLY
+    switch: Literal["epochs", "metric"] = "epochs"
+    warm_epochs: int = 5
+    patience: int = 5
+    bigger: bool = True
+    switch_epoch: int | None = field(default=None, init=False)
+    _best_score: float | None = field(default=None, init=False)
+    _misses: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.warming = self.warm_epochs > 0
 
     @property
     def phase(self) -> Phase:
