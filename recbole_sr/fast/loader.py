@@ -68,7 +68,7 @@ class TrainLoader(TrainDataLoader):
             fields[self.uid_field].repeat(self.neg_sample_num), self.generator
         )
         if self.times > 1:
-            fields = {name: _repeat(values, self.times) for name, values in fields.items()}
+            fields = {name: torch.cat([values] * self.times) for name, values in fields.items()}
         if self.dl_format is InputType.PAIRWISE:
             negatives = self._join({self.iid_field: drawn})
             prefixed = {self.neg_prefix + name: values for name, values in negatives.items()}
@@ -89,7 +89,3 @@ class TrainLoader(TrainDataLoader):
 
 def _on(device: torch.device, features: Interaction) -> Fields:
     return {name: values.to(device) for name, values in features.interaction.items()}
-
-
-def _repeat(values: Tensor, times: int) -> Tensor:
-    return values.repeat(times, *[1] * (values.ndim - 1))

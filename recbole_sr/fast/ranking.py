@@ -73,15 +73,6 @@ class FullSortLoader(FullSortEvalDataLoader):
         users = self.user_df[slice(start, stop)]
         return users, self._history.between(start, stop), *self._positive.between(start, stop)
 
-    def recboles_batch(self, position: int) -> tuple[Batch, int]:
-        """The batch RecBole would evaluate the user at a position in, and its place there."""
-        start = position // self.step * self.step
-        return self.batch(start, start + self.step), position - start
-
-    def positions(self, users: Interaction) -> Tensor:
-        """Where the users of a batch are among all."""
-        return torch.searchsorted(self.uid_list, users[self.uid_field].cpu())
-
     @cached_property
     def uid2history_item(self) -> np.ndarray[Any, Any]:
         """Items left out, by user id; RecBole's case study reads it."""
@@ -161,10 +152,12 @@ class TopCollector(Collector):
         items, apart = best(scores, k)
         by_items = self.register.need("rec.items")
         clear = apart.all(-1) if by_items else order_is_certain(apart, _hits(items, sought))
-        positions = loader.positions(users)
+        positions = torch.searchsorted(loader.uid_list, users[loader.uid_field].cpu())
         for row in (~clear).nonzero().squeeze(1).tolist():
-            batch, place = loader.recboles_batch(int(positions[row]))
-            items[row] = self._score(batch)[1][place].topk(k).indices
+            place = int(positions[row]) % loader.step  # in RecBole's batch
+            start = int(positions[row]) - place
+            scores = self._score(loader.batch(start, start + loader.step))[1]
+            items[row] = scores[place].topk(k).indices
         return items
 
 
