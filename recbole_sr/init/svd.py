@@ -19,13 +19,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from recbole_sr.errors import InputError
 
-__all__ = [
-    "Factors",
-    "above_rounding",
-    "factorize",
-    "normalized_graph",
-    "row_norm",
-]
+__all__ = ["Factors", "factorize", "normalized_graph", "row_norm"]
 
 # Measured on Yelp2018 at rank 64: with these, 99.5 % of the energy that the exact solver finds.
 _POWER_ITERATIONS = 7
@@ -47,6 +41,17 @@ class Factors(NamedTuple):
     user: NDArray[np.float32]
     values: NDArray[np.float32]
     item: NDArray[np.float32]
+
+    def above_rounding(self) -> Factors:
+        """Those whose values, which descend, rounding alone could not make.
+
+        Example:
+            >>> Factors(np.eye(2), np.array([1.0, 1e-7]), np.eye(2)).above_rounding().values
+            array([1.])
+
+        """
+        kept = self.values > _RANK_TOLERANCE * self.values[0]
+        return Factors(self.user[:, kept], self.values[kept], self.item[:, kept])
 
 
 def normalized_graph(users: Any, items: Any, shape: tuple[int, int], power: float = 0.5) -> Any:
@@ -107,26 +112,7 @@ def factorize(graph: Any, rank: int, seed: int) -> Factors:
         power_iteration_normalizer="QR",
         random_state=seed,
     )
-    return above_rounding(user, values, item.T)
-
-
-def above_rounding(
-    user: NDArray[np.float32], values: NDArray[np.float32], item: NDArray[np.float32]
-) -> Factors:
-    """Singular triplets as factors, without those whose values rounding alone could make.
-
-    Args:
-        user: ``(N, K)``.
-        values: ``(K,)``, descending.
-        item: ``(M, K)``.
-
-    Example:
-        >>> above_rounding(np.eye(2), np.array([1.0, 1e-7]), np.eye(2)).values
-        array([1.])
-
-    """
-    kept = values > _RANK_TOLERANCE * values[0]
-    return Factors(user[:, kept], values[kept], item[:, kept])
+    return Factors(user, values, item.T).above_rounding()
 
 
 def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: float) -> float:
