@@ -156,8 +156,8 @@ class TopCollector(Collector):
         for row in (~clear).nonzero().squeeze(1).tolist():
             place = int(positions[row]) % loader.step  # in RecBole's batch
             start = int(positions[row]) - place
-            scores = self._score(loader.batch(start, start + loader.step))[1]
-            items[row] = scores[place].topk(k).indices
+            again = self._score(loader.batch(start, start + loader.step))[1]
+            items[row] = again[place].topk(k).indices
         return items
 
 
