@@ -52,9 +52,7 @@ def spectral(
     """
     sides = {"user": tables.user, "item": tables.item}
     widths = {table.shape[1] for found in sides.values() for table in found}
-    graph = normalized_graph(
-        interactions.users, interactions.items, interactions.shape, degree_power
-    )
+    graph = normalized_graph(*interactions, degree_power)
     factors = factorize(graph, max(widths), seed)
     if sweeps:
         factors = refine(factors, graph, sweeps)
