@@ -119,7 +119,12 @@ class Config(recbole.config.Config):
         config.options = Options.from_mapping(config.final_config_dict)
         config.origins = {}
         config.model, config.dataset = config["model"], config["dataset"]
-        config.model_class = model_class or _recboles_class(config.model)
+        if model_class is None and config.model not in SUPPORTED:
+            raise InputError(
+                f"model: expected its class with it, as RecBole has no {config.model}, got none; "
+                "give it in Python, as model_class to load_data_and_model or resume"
+            )
+        config.model_class = model_class or get_model(config.model)
         config.compatibility_settings()
         for key in ("local_rank", "single_spec", "device"):  # of the machine that it was saved on
             config.final_config_dict.pop(key, None)
@@ -222,10 +227,10 @@ class Config(recbole.config.Config):
         check_values(settings)
         if _VISIBLE_GPUS is not None and "gpu_id" not in self.external_config_dict:
             settings["gpu_id"] = _VISIBLE_GPUS
-        if _refuses_negatives(self.model_class, settings):
-            settings["train_neg_sample_args"] = self.external_config_dict.get(
-                "train_neg_sample_args"
-            )
+        key, sequential = "train_neg_sample_args", settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        by_loss = not hasattr(self.model_class, "input_type")
+        if sequential and by_loss and settings.get("loss_type") == "CE":  # refuses negatives
+            settings[key] = self.external_config_dict.get(key)
         return settings
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
@@ -257,23 +262,6 @@ class Config(recbole.config.Config):
         return literals(config_dict)
 
 
-def _refuses_negatives(model_class: Any, settings: Mapping[str, Any]) -> bool:
-    return (
-        settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        and settings.get("loss_type") == "CE"
-        and not hasattr(model_class, "input_type")
-    )
-
-
 def without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are RecBole's own."""
     return {key: value for key, value in settings.items() if not key.startswith("sr_")}
-
-
-def _recboles_class(name: str) -> Any:
-    if name not in SUPPORTED:
-        raise InputError(
-            f"model: expected its class with it, as RecBole has no {name}, got none; give it in "
-            "Python, as model_class to load_data_and_model or resume"
-        )
-    return get_model(name)

@@ -37,15 +37,13 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
         if file.is_file():
             _check_file(file, encoding, settings["field_separator"], wanted)
     for suffix in settings["additional_feat_suffix"] or ():
-        _check_there(folder / f"{name}.{suffix}")
-
-
-def _check_there(file: Path) -> None:
-    if file.parent.is_dir() and not file.is_file():
-        raise InputError(
-            f"{file}: expected the features that additional_feat_suffix asks for, got no such "
-            "file; write it in RecBole's form of atomic files, or choose a model that needs none"
-        )
+        file = folder / f"{name}.{suffix}"
+        if folder.is_dir() and not file.is_file():
+            raise InputError(
+                f"{file}: expected the features that additional_feat_suffix asks for, got no such "
+                "file; write it in RecBole's form of atomic files, or choose a model that needs "
+                "none"
+            )
 
 
 def _check_file(file: Path, encoding: str, separator: str, wanted: set[str]) -> None:

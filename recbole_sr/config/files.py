@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -72,47 +72,43 @@ def read_files(files: Sequence[str]) -> tuple[dict[str, Any], Origins]:
         InputError: a file is not there, holds no YAML mapping, or includes itself.
 
     """
-    settings: dict[str, Any] = {}
-    origins: Origins = {}
-    for name in files:
-        found, where = _read(find_file(name), name)
-        settings.update(found)
-        origins.update(where)
-    return settings, origins
+    return _merged(layer for name in files for layer in _layers(find_file(name), name))
 
 
-def _read(file: Path, name: str, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Origins]:
-    """The property values of a YAML file and of those it includes, and which file set each.
+def read_shipped(name: str) -> tuple[dict[str, Any], Origins]:
+    """A file of ``properties/`` and those it includes; nothing where there is none."""
+    file = _shipped(name)
+    return _merged(_layers(file, name) if file.is_file() else ())
 
-    A file's ``config_files`` are read first, and its own keys override theirs.
+
+def _layers(
+    file: Path, name: str, above: tuple[Path, ...] = ()
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The names and property values of the files that a YAML file includes, and its own above.
 
     Args:
         file: the file.
         name: what it is called, as the origin of its keys.
         above: the files that include it.
 
-    Raises:
-        InputError: as :func:`read_files`.
-
     """
     if file in above:
         raise InputError(f"{file}: expected files that do not include each other; drop {INCLUDES}")
     own = _read_mapping(file)
     included = own.pop(INCLUDES, None) or []
-    included = included.split() if isinstance(included, str) else included
+    for part in included.split() if isinstance(included, str) else included:
+        yield from _layers(_included(part, file), part, (*above, file))
+    yield name, own
+
+
+def _merged(layers: Iterable[tuple[str, dict[str, Any]]]) -> tuple[dict[str, Any], Origins]:
+    """Property values, later layers above earlier ones, and the name of each one's layer."""
     settings: dict[str, Any] = {}
     origins: Origins = {}
-    for part in included:
-        found, where = _read(_included(part, file), part, (*above, file))
-        settings.update(found)
-        origins.update(where)
-    return {**settings, **own}, {**origins, **dict.fromkeys(own, name)}
-
-
-def read_shipped(name: str) -> tuple[dict[str, Any], Origins]:
-    """A file of ``properties/`` and those it includes; nothing where there is none."""
-    file = _shipped(name)
-    return _read(file, name) if file.is_file() else ({}, {})
+    for name, own in layers:
+        settings |= own
+        origins |= dict.fromkeys(own, name)
+    return settings, origins
 
 
 def find_file(name: str) -> Path:
@@ -160,19 +156,15 @@ def _read_yaml(text: str) -> Any:
 
 
 def _value(given: Any) -> Any:
-    if isinstance(given, np.generic):
-        return given.item()
-    return _literal(given) if isinstance(given, str) else given
-
-
-def _literal(text: str) -> Any:
     """A Python literal as RecBole reads it, else a YAML list, mapping, null or boolean."""
+    if not isinstance(given, str):
+        return given.item() if isinstance(given, np.generic) else given
     with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        return ast.literal_eval(text)
-    if text.lower() in ("true", "false", "null", "~") or text[:1] in ("[", "{"):
+        return ast.literal_eval(given)
+    if given.lower() in ("true", "false", "null", "~") or given[:1] in ("[", "{"):
         with suppress(yaml.YAMLError):  # RecBole's intervals look like a list: "[5,inf)"
-            return _read_yaml(text)
-    return text
+            return _read_yaml(given)
+    return given
 
 
 def _size(value: Any, known: dict[int, int]) -> int:

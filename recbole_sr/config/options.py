@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import core_schema
 
-from recbole_sr.config.sentences import sentence
+from recbole_sr.config.validation import NotNegative, Positive, validated
 from recbole_sr.errors import InputError, nearest
-from recbole_sr.init.initialization import INITIALIZATIONS
+from recbole_sr.init.initialization import INITIALIZATIONS, parameters
 from recbole_sr.objectives.losses import LOSSES, Loss
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.objectives.rank_target import RankTarget
@@ -65,19 +65,16 @@ def _is_rank(value: Any) -> bool:
     return type(value) in (int, float) and 1 < value < math.inf
 
 
-def _default_weights(weights: dict[str, float | None]) -> dict[str, float]:
-    return {
-        name: REGULARIZERS[name].weight if weight is None else weight
-        for name, weight in weights.items()
-    }
+def _default_weights(weights: Any) -> Any:
+    known = REGULARIZERS if isinstance(weights, dict) else {}
+    own = {name: known[name].weight for name in known if weights.get(name, 0) is None}
+    return {**weights, **own} if own else weights
 
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Regularizers = Annotated[
-    dict[Annotated[str, _OneOf(REGULARIZERS)], Weight | None], AfterValidator(_default_weights)
+    dict[Annotated[str, _OneOf(REGULARIZERS)], NotNegative], BeforeValidator(_default_weights)
 ]
 Sides = Annotated[list[Literal["user", "item"]], AfterValidator(_distinct)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TargetRank = Annotated[Any, AfterValidator(_rank_target)]
 
 
@@ -165,13 +162,13 @@ class Options(BaseModel):
     sr_init: Annotated[str, _OneOf(INITIALIZATIONS, "model")] = _key("model")
     """How the tables are initialised; model is the model's own way."""
 
-    sr_init_degree_power: Weight = _key(0.25, "sr_init: spectral")
+    sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral")
     """Power of the degrees that divide interactions: 0 keeps popularity, 0.5 is LightGCN's."""
 
     sr_init_sweeps: int = _key(0, "sr_init: spectral", ge=0)
     """Iterations of alternating least squares (ALS) that refine the singular vectors."""
 
-    sr_init_power: Weight = _key(1.0, "sr_init: spectral")
+    sr_init_power: NotNegative = _key(1.0, "sr_init: spectral")
     """Power of the singular values that weights the singular vectors; 0 weights all alike."""
 
     sr_init_margin: Positive = _key(2.0, "sr_init: spectral")
@@ -206,27 +203,18 @@ class Options(BaseModel):
             raise InputError(
                 f"unknown key {key!r}; did you mean {nearest(key, cls.model_fields)!r}?"
             )
-        try:
-            options = cls.model_validate(given)
-        except ValidationError as error:
-            raise InputError(sentence(error)) from None
+        options = validated(cls, given)
         options._check_combinations(settings)
         return options
 
     @property
     def warm_regularizers(self) -> dict[str, float]:
         """The weights of the warm phase, where null stands for the default."""
-        if self.sr_warm_regularizers is None:
-            loss = LOSSES.get(self.sr_loss)
-            own = REGULARIZERS[WARM_REGULARIZER].weight
-            weight = loss.warm_weights.get(WARM_REGULARIZER, own) if loss else own
-            return {WARM_REGULARIZER: weight}
-        return cast("dict[str, float]", self.sr_warm_regularizers)
-
-    @property
-    def main_regularizers(self) -> dict[str, float]:
-        """The weights of the main phase."""
-        return cast("dict[str, float]", self.sr_main_regularizers)
+        if self.sr_warm_regularizers is not None:
+            return self.sr_warm_regularizers
+        loss = LOSSES.get(self.sr_loss)
+        own = loss.warm_weights if loss else {}
+        return {WARM_REGULARIZER: own.get(WARM_REGULARIZER, REGULARIZERS[WARM_REGULARIZER].weight)}
 
     @property
     def target_ranks(self) -> dict[str, float]:
@@ -247,18 +235,13 @@ class Options(BaseModel):
     @property
     def initialization(self) -> Any:
         """Fills tables, given the interactions and a seed; None leaves them to the model."""
-        found = INITIALIZATIONS.get(self.sr_init)
-        if found is None:
+        if self.sr_init not in INITIALIZATIONS:
             return None
-        return found.bind(**{name: getattr(self, f"sr_init_{name}") for name in found.parameters})
+        values = {name: getattr(self, f"sr_init_{name}") for name in parameters(self.sr_init)}
+        return partial(INITIALIZATIONS[self.sr_init], **values)
 
     def schedule(self, bigger: bool = True) -> Schedule:
-        """The state machine these options describe.
-
-        Args:
-            bigger: whether a bigger validation score is a better one.
-
-        """
+        """The state machine these options describe; ``bigger`` as in :class:`Schedule`."""
         targets = self.target_ranks
         phase = partial(
             Phase,
@@ -269,7 +252,7 @@ class Options(BaseModel):
         )
         return Schedule(
             phase("warm", self.warm_regularizers),
-            phase("main", self.main_regularizers),
+            phase("main", self.sr_main_regularizers),
             switch=self.sr_switch,
             # The authors' 5 warm epochs are six, by their `epoch > 5`.
             warm_epochs=self.sr_warm_epochs + (self.sr_published and self.sr_warm_epochs > 0),

@@ -16,19 +16,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
-from recbole_sr.config.sentences import sentence
+from recbole_sr.config.validation import NotNegative, Positive, validated
 from recbole_sr.errors import InputError, nearest
 
 __all__ = ["check_unread", "check_values", "empty_parts"]
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Learner = Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"]
 
@@ -122,10 +119,7 @@ def check_values(settings: Mapping[str, Any]) -> None:
     Raises:
         InputError: a key of the wrong type or out of range, or keys that contradict each other.
     """
-    try:
-        keys = _Keys.model_validate(settings)
-    except ValidationError as error:
-        raise InputError(sentence(error)) from None
+    keys = validated(_Keys, settings)
     evaluated = [
         name
         for metric in keys.metrics
@@ -136,24 +130,16 @@ def check_values(settings: Mapping[str, Any]) -> None:
             f"valid_metric: expected one of those evaluated, {', '.join(evaluated)}, got "
             f"{keys.valid_metric!r}; add it to metrics and topk"
         )
-    _check_pretraining(keys)
-    _check_sparse_adam(keys)
-
-
-def _check_pretraining(keys: _Keys) -> None:
     if "pretrain" in keys.train_stage and keys.save_step > keys.pretrain_epochs:
         raise InputError(
             f"save_step: expected at most pretrain_epochs, {keys.pretrain_epochs}, as otherwise no "
             f"pretrained model is saved, got {keys.save_step}; lower it"
         )
-
-
-def _check_sparse_adam(keys: _Keys) -> None:
-    for key in ("clip_grad_norm", "weight_decay"):
-        if keys.learner == "sparse_adam" and getattr(keys, key):
+    for key in ("clip_grad_norm", "weight_decay") if keys.learner == "sparse_adam" else ():
+        if given := getattr(keys, key):
             raise InputError(
                 f"{key}: expected none with learner: sparse_adam, which has no means to apply it, "
-                f"got {getattr(keys, key)}; drop it, or set learner: adam"
+                f"got {given}; drop it, or set learner: adam"
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_sr.config.options import Options
 from recbole_sr.errors import InputError
-from recbole_sr.init.initialization import INITIALIZATIONS
+from recbole_sr.init.initialization import parameters
 from recbole_sr.objectives.losses import LOSSES
 from recbole_sr.objectives.regularizers import REGULARIZERS
 
@@ -20,14 +20,7 @@ _LINES = 6
 def describe(
     options: Options, settings: Mapping[str, Any], origins: Mapping[str, str]
 ) -> list[str]:
-    """The recipe in at most six lines: model and data, phases, and who set which keys.
-
-    Args:
-        options: the method's keys.
-        settings: all keys.
-        origins: who set each key that is not a default.
-
-    """
+    """The recipe in at most six lines: model and data, phases, and who set which keys."""
     lines = [
         f"{settings['model']} on {settings['dataset']}; initialisation: {options.sr_init}",
         "; ".join(_phases(options)),
@@ -51,12 +44,10 @@ def table(
 
 
 def refuse_idle_keys(options: Options, given: Mapping[str, Any]) -> None:
-    """Refuse a key of the user's that has no effect, where nothing says that this is meant.
+    """Refuse a key ``given`` by the user that has no effect, where nothing says that this is meant.
 
-    Args:
-        options: the method's keys.
-        given: the keys that the user has set. One that is set together with a value that switches
-            it off is not refused, as files that are put together do that.
+    One that is set together with a value that switches it off is not refused, as files that are put
+    together do that.
 
     Raises:
         InputError: names the key and what it needs.
@@ -89,22 +80,15 @@ def idle_keys(options: Options, origins: Mapping[str, str]) -> list[str]:
 
 def _idle(options: Options) -> Iterator[tuple[str, list[str]]]:
     """The keys that are not at their default and have no effect, and what they need."""
-    parameters = _parameters(options)
+    loss = LOSSES.get(options.sr_loss)
+    used = {f"sr_{name}" for name in (loss.parameters if loss else ())}
+    used |= {f"sr_init_{name}" for name in parameters(options.sr_init)}
     for key, field in Options.model_fields.items():
         more: Any = field.json_schema_extra
         needs: list[str] = more["needs"]
-        idle = needs and key not in parameters and not any(_holds(options, n) for n in needs)
+        idle = needs and key not in used and not any(_holds(options, n) for n in needs)
         if idle and getattr(options, key) != field.default:
             yield key, needs
-
-
-def _parameters(options: Options) -> set[str]:
-    """The keys that set parameters of the loss and of the initialisation in force."""
-    loss, fill = LOSSES.get(options.sr_loss), INITIALIZATIONS.get(options.sr_init)
-    return {
-        *(f"sr_{name}" for name in (loss.parameters if loss else ())),
-        *(f"sr_init_{name}" for name in (fill.parameters if fill else ())),
-    }
 
 
 def _holds(options: Options, need: str) -> bool:
@@ -130,7 +114,7 @@ def _phases(options: Options) -> Iterator[str]:
         yield f"warm phase: {loss}{_weights(options.warm_regularizers)}{target}, {end}"
     else:
         yield "no warm phase"
-    yield f"main phase: {loss}{_weights(options.main_regularizers)}{target}"
+    yield f"main phase: {loss}{_weights(options.sr_main_regularizers)}{target}"
 
 
 def _weights(regularizers: Mapping[str, float]) -> str:

@@ -64,20 +64,19 @@ class TrainLoader(TrainDataLoader):
         fields = {name: values.index_select(0, rows) for name, values in self._fields.items()}
         if self.negatives is None:
             return self._join(fields)
-        drawn = self.negatives.draw(fields[self.uid_field].repeat(self._drawn), self.generator)
+        drawn = self.negatives.draw(
+            fields[self.uid_field].repeat(self.neg_sample_num), self.generator
+        )
         if self.times > 1:
-            fields = {name: _repeat(values, self.times) for name, values in fields.items()}
+            fields = {name: torch.cat([values] * self.times) for name, values in fields.items()}
         if self.dl_format is InputType.PAIRWISE:
-            return self._join(fields) | self._prefixed(self._join({self.iid_field: drawn}))
+            negatives = self._join({self.iid_field: drawn})
+            prefixed = {self.neg_prefix + name: values for name, values in negatives.items()}
+            return self._join(fields) | prefixed
         fields[self.iid_field][len(rows) :] = drawn
         label = torch.zeros(len(rows) * self.times, device=rows.device)
         label[: len(rows)] = 1
         return self._join(fields) | {self.label_field: label}
-
-    @property
-    def _drawn(self) -> int:
-        """Negatives for each interaction."""
-        return int(self.neg_sample_num)
 
     def _join(self, fields: Fields) -> Fields:
         """RecBole's ``Dataset.join``: the features of the users and items."""
@@ -87,13 +86,6 @@ class TrainLoader(TrainDataLoader):
                 fields |= {name: values.index_select(0, ids) for name, values in features.items()}
         return fields
 
-    def _prefixed(self, fields: Fields) -> Fields:
-        return {self.neg_prefix + name: values for name, values in fields.items()}
-
 
 def _on(device: torch.device, features: Interaction) -> Fields:
     return {name: values.to(device) for name, values in features.interaction.items()}
-
-
-def _repeat(values: Tensor, times: int) -> Tensor:
-    return values.repeat(times, *[1] * (values.ndim - 1))

@@ -32,14 +32,6 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     """RecBole's ``data_preparation``, with the same split and faster loaders.
 
     Where one of our loaders cannot serve, RecBole's is taken and the log says why.
-
-    Args:
-        config: RecBole's configuration.
-        dataset: a RecBole data set, not yet split.
-
-    Returns:
-        The training, validation and test loaders.
-
     """
     whole = _whole(config)
     whys = {
@@ -67,20 +59,16 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
 
 def _whole(config: Any) -> str | None:
     """Why RecBole must prepare everything; None where it need not."""
-    given = config["save_dataloaders"] or config["dataloaders_save_path"]
-    if given or os.path.exists(pickled_loaders(config)):
-        return "saved data loaders"
-    if config["MODEL_TYPE"] is not ModelType.GENERAL:
-        return f"a model of type {config['MODEL_TYPE'].name}"
-    if not config["single_spec"]:
-        return "distributed training"
-    if config["repeatable"]:
-        return "repeatable recommendation"
-    if config["worker"]:
-        return "worker processes"
-    if config["transform"]:
-        return "a transform"
-    return None
+    saved = config["save_dataloaders"] or config["dataloaders_save_path"]
+    reasons = {
+        "saved data loaders": saved or os.path.exists(pickled_loaders(config)),
+        f"a model of type {config['MODEL_TYPE'].name}": config["MODEL_TYPE"] != ModelType.GENERAL,
+        "distributed training": not config["single_spec"],
+        "repeatable recommendation": config["repeatable"],
+        "worker processes": config["worker"],
+        "a transform": config["transform"],
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _training(config: Any) -> str | None:

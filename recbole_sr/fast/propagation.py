@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,10 @@ __all__ = ["PROPAGATIONS", "SymmetricAdjacency", "accelerate", "mean_propagation
 
 
 def accelerate(model_class: type, propagation: str | None) -> Any:
-    """The model class, propagating by :class:`SymmetricAdjacency`.
+    """A subclass that propagates by :class:`SymmetricAdjacency`, of a class of RecBole's.
 
-    Args:
-        model_class: a RecBole model.
-        propagation: how it propagates, a key of :data:`PROPAGATIONS`; None for another way.
-
-    Returns:
-        A subclass of the same name, or the class itself.
-
+    ``propagation`` is how the class does, a key of :data:`PROPAGATIONS`; one that does otherwise,
+    None, is returned as it is.
     """
     return subclass(PROPAGATIONS[propagation], model_class) if propagation else model_class
 
@@ -95,14 +89,6 @@ class SymmetricAdjacency:
                 )
         return self._csr
 
-    def mean_of_powers(self, x: Tensor, layers: int) -> Tensor:
-        """The mean of ``x``, ``A x``, ... by Horner's rule, without gradients."""
-        share = x / (layers + 1)
-        total = share
-        for _ in range(layers):
-            total = self.times(total).add_(share)
-        return total
-
     @classmethod
     def __torch_function__(
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -150,8 +136,15 @@ def mean_propagation(adjacency: SymmetricAdjacency, x: Tensor, layers: int) -> T
                 [3.5000]])
 
     """
-    mean: Tensor = _SelfAdjoint.apply(x, partial(adjacency.mean_of_powers, layers=layers))
-    return mean
+
+    def horner(x: Tensor) -> Tensor:
+        share = x / (layers + 1)
+        total = share
+        for _ in range(layers):
+            total = adjacency.times(total).add_(share)
+        return total
+
+    return _SelfAdjoint.apply(x, horner)
 
 
 def _propagated(model: Any, adjacency: SymmetricAdjacency) -> tuple[Tensor, ...]:
@@ -197,8 +190,7 @@ class _SampledGraphs:
     def forward(self, graph: Any) -> tuple[Tensor, ...]:
         if isinstance(graph, list):  # one for each layer: random walks
             base: Any = super()
-            propagated: tuple[Tensor, ...] = base.forward(graph)
-            return propagated
+            return base.forward(graph)
         return _propagated(self, graph)
 
     def csr2tensor(self, matrix: sparse.csr_matrix) -> SymmetricAdjacency:

@@ -73,31 +73,15 @@ class FullSortLoader(FullSortEvalDataLoader):
         users = self.user_df[slice(start, stop)]
         return users, self._history.between(start, stop), *self._positive.between(start, stop)
 
-    def recboles_batch(self, position: int) -> tuple[Batch, int]:
-        """The batch RecBole would evaluate the user at a position in, and its place there."""
-        start = position // self.step * self.step
-        return self.batch(start, start + self.step), position - start
-
-    def positions(self, users: Interaction) -> Tensor:
-        """Where the users of a batch are among all."""
-        return torch.searchsorted(self.uid_list, users[self.uid_field].cpu())
-
     @cached_property
     def uid2history_item(self) -> np.ndarray[Any, Any]:
         """Items left out, by user id; RecBole's case study reads it."""
-        return self._by_user(self._history)
-
-    @cached_property
-    def uid2positive_item(self) -> np.ndarray[Any, Any]:
-        """Items to be found, by user id."""
-        return self._by_user(self._positive)
-
-    @cached_property
-    def uid2items_num(self) -> np.ndarray[Any, Any]:
-        """Number of items to be found, by user id."""
-        numbers = np.zeros(self._dataset.user_num, dtype=np.int64)
-        numbers[self.uid_list.numpy()] = self._positive.counts(self.sample_size).numpy()
-        return numbers
+        counts = self._history.counts(self.sample_size).tolist()
+        items = (self._history.keys % self._history.n_items).split(counts)
+        table = np.full(self._dataset.user_num, None, dtype=object)
+        for user, own in zip(self.uid_list.tolist(), items, strict=True):
+            table[user] = own
+        return table
 
     def _pairs(self, parts: Sequence[Any]) -> Pairs:
         """Pairs of the parts' interactions; a row is a position in ``uid_list``."""
@@ -107,13 +91,6 @@ class FullSortLoader(FullSortEvalDataLoader):
         nobody = self.uid_list.new_full((1,), -1)  # where ids beyond the last one stand
         known = torch.cat([self.uid_list, nobody])[rows] == users
         return Pairs(rows[known], items[known], parts[0].item_num)
-
-    def _by_user(self, pairs: Pairs) -> np.ndarray[Any, Any]:
-        items = (pairs.keys % pairs.n_items).split(pairs.counts(self.sample_size).tolist())
-        table = np.full(self._dataset.user_num, None, dtype=object)
-        for user, own in zip(self.uid_list.tolist(), items, strict=True):
-            table[user] = own
-        return table
 
 
 class TopCollector(Collector):
@@ -175,10 +152,12 @@ class TopCollector(Collector):
         items, apart = best(scores, k)
         by_items = self.register.need("rec.items")
         clear = apart.all(-1) if by_items else order_is_certain(apart, _hits(items, sought))
-        positions = loader.positions(users)
+        positions = torch.searchsorted(loader.uid_list, users[loader.uid_field].cpu())
         for row in (~clear).nonzero().squeeze(1).tolist():
-            batch, place = loader.recboles_batch(int(positions[row]))
-            items[row] = self._score(batch)[1][place].topk(k).indices
+            place = int(positions[row]) % loader.step  # in RecBole's batch
+            start = int(positions[row]) - place
+            again = self._score(loader.batch(start, start + loader.step))[1]
+            items[row] = again[place].topk(k).indices
         return items
 
 

@@ -46,13 +46,7 @@ class NegativeSampler:
         refuse_without_negatives(positives, n_users, available)
 
     def draw(self, users: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One item for each user id: ``(N,)``, int64.
-
-        Args:
-            users: ``(N,)``, int64.
-            generator: source of randomness, on the same device.
-
-        """
+        """One item for each user id, ``(N,)``, int64, by a generator on the same device."""
         items = self._propose(len(users), generator)
         rejected = self.positives.contains(users, items).nonzero().squeeze(1)
         while len(rejected):

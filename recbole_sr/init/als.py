@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from recbole_sr.init.svd import Factors, above_rounding
+from recbole_sr.init.svd import Factors
 
 __all__ = ["refine", "solve_rows"]
 
@@ -146,7 +146,7 @@ def _triplets(user: NDArray[np.float32], item: NDArray[np.float32]) -> Factors:
     user_basis, user_rest = np.linalg.qr(user)
     item_basis, item_rest = np.linalg.qr(item)
     left, values, right = np.linalg.svd(user_rest @ item_rest.T)
-    product = above_rounding(user_basis @ left, values, item_basis @ right.T)
+    product = Factors(user_basis @ left, values, item_basis @ right.T).above_rounding()
     return Factors(
         # Rounding leaves something where a row is zero.
         product.user * user.any(1, keepdims=True),

@@ -1,42 +1,32 @@
 """The initialisations there are: functions that fill tables, each with its specification.
 
 To add one, write the function and its entry in :data:`INITIALIZATIONS`; ``sr_init`` then accepts
-its name.
+its name. It is given :class:`~recbole_sr.init.tables.Tables`, the training interactions and a seed;
+its keyword-only arguments are what the user may set: the property key of ``power`` is
+``sr_init_power``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from inspect import signature
 
 from recbole_sr.init.spectral import spectral
-from recbole_sr.init.tables import Interactions, Tables
 
-__all__ = ["INITIALIZATIONS", "Initialization"]
+__all__ = ["INITIALIZATIONS", "parameters"]
+
+INITIALIZATIONS: dict[str, Callable[..., None]] = {"spectral": spectral}
 
 
-@dataclass(frozen=True)
-class Initialization:
-    """An initialisation and what it needs.
+def parameters(name: str) -> list[str]:
+    """What the user may set of an initialisation; nothing of a name that is none.
 
-    Attributes:
-        function: fills :class:`~recbole_sr.init.tables.Tables`, given the training interactions
-            and a seed.
-        parameters: names of keyword arguments of ``function`` that the user may set; the property
-            key of ``power`` is ``sr_init_power``.
+    Example:
+        >>> parameters("spectral")
+        ['degree_power', 'sweeps', 'power', 'margin']
 
     """
-
-    function: Callable[..., None]
-    parameters: tuple[str, ...] = ()
-
-    def bind(self, **values: Any) -> Callable[[Tables, Interactions, int], None]:
-        """The function with its parameters set."""
-        return partial(self.function, **values)
-
-
-INITIALIZATIONS: dict[str, Initialization] = {
-    "spectral": Initialization(spectral, ("degree_power", "sweeps", "power", "margin")),
-}
+    if name not in INITIALIZATIONS:
+        return []
+    taken = signature(INITIALIZATIONS[name]).parameters.values()
+    return [parameter.name for parameter in taken if parameter.kind is parameter.KEYWORD_ONLY]

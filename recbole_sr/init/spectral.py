@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_sr.errors import InputError
 from recbole_sr.init.als import refine
-from recbole_sr.init.svd import Factors, factorize, normalized_graph, row_norm
+from recbole_sr.init.svd import factorize, normalized_graph, row_norm
 from recbole_sr.init.tables import Interactions, Tables
 
 __all__ = ["spectral", "spectral_table"]
@@ -53,13 +52,11 @@ def spectral(
     """
     sides = {"user": tables.user, "item": tables.item}
     widths = {table.shape[1] for found in sides.values() for table in found}
-    graph = normalized_graph(
-        interactions.users, interactions.items, interactions.shape, degree_power
-    )
+    graph = normalized_graph(*interactions, degree_power)
     factors = factorize(graph, max(widths), seed)
     if sweeps:
         factors = refine(factors, graph, sweeps)
-    norms = {width: _norm(factors, graph, width, power, margin) for width in widths}
+    norms = {width: row_norm(factors, graph, width, power, margin) for width in widths}
     values = torch.from_numpy(factors.values)
     for side, found in sides.items():
         vectors = torch.from_numpy(getattr(factors, side))
@@ -70,16 +67,6 @@ def spectral(
         _set_identity(layer, tables.user[0].shape[1])
     if tables.propagated is not None:
         _undo_propagation(tables.propagated, {side: found[0] for side, found in sides.items()})
-
-
-def _norm(factors: Factors, graph: Any, width: int, power: float, margin: float) -> float:
-    norm = row_norm(factors, graph, width, power, margin)
-    if math.isinf(norm):
-        raise InputError(
-            "sr_init: expected training data in which users have some items and not others, got "
-            "data from which no pair can be told from the others; set sr_init: model"
-        )
-    return norm
 
 
 def _set_identity(layer: Tensor, width: int) -> None:

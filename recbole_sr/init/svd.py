@@ -17,14 +17,9 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
-__all__ = [
-    "Factors",
-    "above_rounding",
-    "factorize",
-    "mean_margin",
-    "normalized_graph",
-    "row_norm",
-]
+from recbole_sr.errors import InputError
+
+__all__ = ["Factors", "factorize", "normalized_graph", "row_norm"]
 
 # Measured on Yelp2018 at rank 64: with these, 99.5 % of the energy that the exact solver finds.
 _POWER_ITERATIONS = 7
@@ -46,6 +41,17 @@ class Factors(NamedTuple):
     user: NDArray[np.float32]
     values: NDArray[np.float32]
     item: NDArray[np.float32]
+
+    def above_rounding(self) -> Factors:
+        """Those whose values, which descend, rounding alone could not make.
+
+        Example:
+            >>> Factors(np.eye(2), np.array([1.0, 1e-7]), np.eye(2)).above_rounding().values
+            array([1.])
+
+        """
+        kept = self.values > _RANK_TOLERANCE * self.values[0]
+        return Factors(self.user[:, kept], self.values[kept], self.item[:, kept])
 
 
 def normalized_graph(users: Any, items: Any, shape: tuple[int, int], power: float = 0.5) -> Any:
@@ -106,66 +112,28 @@ def factorize(graph: Any, rank: int, seed: int) -> Factors:
         power_iteration_normalizer="QR",
         random_state=seed,
     )
-    return above_rounding(user, values, item.T)
+    return Factors(user, values, item.T).above_rounding()
 
 
-def above_rounding(
-    user: NDArray[np.float32], values: NDArray[np.float32], item: NDArray[np.float32]
-) -> Factors:
-    """Singular triplets as factors, without those whose values rounding alone could make.
+def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: float) -> float:
+    r"""The norm of rows, the same on both sides, at which the factors have that mean margin.
 
-    Args:
-        user: ``(N, K)``.
-        values: ``(K,)``, descending.
-        item: ``(M, K)``.
-
-    Example:
-        >>> above_rounding(np.eye(2), np.array([1.0, 1e-7]), np.eye(2)).values
-        array([1.])
-
-    """
-    kept = values > _RANK_TOLERANCE * values[0]
-    return Factors(user[:, kept], values[kept], item[:, kept])
-
-
-def mean_margin(graph: Any, user: NDArray[Any], item: NDArray[Any]) -> float:
-    r"""By how much a pair of the graph scores above its user with an item at random, on average.
+    That is by how much a pair of the graph scores above its user with an item at random,
 
     .. math:: \frac{1}{|E|} \sum_{(u, i) \in E} x_u \cdot \Big(y_i - \frac{1}{M} \sum_j y_j\Big)
 
     Args:
-        graph: sparse ``(N, M)``; its positive entries are the pairs ``E``.
-        user: ``(N, D)``, rows ``x``.
-        item: ``(M, D)``, rows ``y``.
-
-    Returns:
-        The margin, in units of the score.
-
-    Example:
-        >>> graph = normalized_graph([0, 1], [0, 1], (2, 2))
-        >>> mean_margin(graph, 2 * np.eye(2), np.eye(2))
-        1.0
-
-    """
-    pairs = graph.sign()
-    degrees = np.asarray(pairs.sum(1))
-    leads = pairs @ item - degrees * item.mean(0)
-    return float((user * leads).sum() / pairs.nnz)
-
-
-def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: float) -> float:
-    """The norm of rows, the same on both sides, at which the factors have that mean margin.
-
-    Args:
         factors: of the graph.
-        graph: sparse ``(N, M)``, as :func:`mean_margin` takes it.
+        graph: sparse ``(N, M)``; its positive entries are the pairs ``E``.
         width: how many of the leading factors count.
         power: of the singular values, by which the vectors are weighted.
         margin: to have, positive.
 
     Returns:
-        Root mean square norm of the rows with edges; infinite where no norm has the margin, as
-        where every user has every item.
+        Root mean square norm of the rows with edges.
+
+    Raises:
+        InputError: no norm has the margin, as where every user has every item.
 
     Example:
         >>> graph = normalized_graph([0, 1], [0, 1], (2, 2))
@@ -177,8 +145,15 @@ def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: flo
     user, item = (
         _at_norm_one(vectors[:, :width] * weights) for vectors in (factors.user, factors.item)
     )
-    found = mean_margin(graph, user, item)
-    return math.sqrt(margin / found) if found > _NO_MARGIN else math.inf
+    pairs = graph.sign()
+    leads = pairs @ item - np.asarray(pairs.sum(1)) * item.mean(0)
+    found = float((user * leads).sum() / pairs.nnz)
+    if not found > _NO_MARGIN:
+        raise InputError(
+            "sr_init: expected training data in which users have some items and not others, got "
+            "data from which no pair can be told from the others; set sr_init: model"
+        )
+    return math.sqrt(margin / found)
 
 
 def _at_norm_one(rows: NDArray[Any]) -> NDArray[Any]:

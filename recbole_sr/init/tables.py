@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ from torch import Tensor
 __all__ = ["Interactions", "Tables"]
 
 
-@dataclass(frozen=True)
-class Interactions:
+class Interactions(NamedTuple):
     """The training interactions.
 
     Attributes:
@@ -28,8 +27,7 @@ class Interactions:
     shape: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Tables:
+class Tables(NamedTuple):
     """The parameters to fill, in place.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_sr.models.entry import ModelEntry
-from recbole_sr.models.sources import PADDING, Call, Column, Step, resolve
+from recbole_sr.models.sources import PADDING, Call, Step, resolve
 
 __all__ = ["ModelBatch"]
 
@@ -41,7 +42,8 @@ class ModelBatch:
         self._interaction = interaction
         self._own_loss = own_loss
         self._vectors: dict[str, list[Tensor]] = {}
-        self.calls: dict[str, list[Call]] = {path: [] for path in self._watched()}
+        watched = {*entry.user.watched, *entry.item.watched}
+        self.calls: dict[str, list[Call]] = {path: [] for path in watched}
         self.regularized: list[str] = []
 
     @property
@@ -84,11 +86,8 @@ class ModelBatch:
             for path, calls in self.calls.items():
                 module = resolve(self._model, path) if path else None
                 if isinstance(module, nn.Module):  # a parameter is not called
-                    hooks.callback(module.register_forward_hook(_keep(calls)).remove)
+                    hooks.enter_context(module.register_forward_hook(partial(_keep, calls)))
             yield
-
-    def _watched(self) -> set[str]:
-        return {*self._entry.user.watched, *self._entry.item.watched}
 
     def _only(self, field: str, side: str) -> Tensor:
         """The vectors of a field's ids, ``(B, D)``, of a side that has one table."""
@@ -124,16 +123,14 @@ class ModelBatch:
 
     def _id_field(self, side: str) -> str:
         """The main field of a side; a context-aware model of RecBole has no ``USER_ID``."""
-        name: str = self._model.sr_columns[side].fields[0]
-        return name
+        return self._model.sr_columns[side].fields[0]
 
     def _side(self, side: str, choose: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """The trainable rows of a side that the phase chooses."""
-        step = self._step(side)
-        fields = self._fields(step.column)
-        if fields is None:
+        if self._id_field("user") not in self._interaction:
             return []
-        source = self._entry.side(side)
+        step, source = self._step(side), self._entry.side(side)
+        fields = [name for name in step.column.fields if name in self._interaction]
         if not fields:  # users alone: the loss ranges over all items
             device = self._interaction[self._id_field("user")].device
             everything = torch.arange(PADDING + 1, step.column.total, device=device)
@@ -148,12 +145,6 @@ class ModelBatch:
             else:
                 found = source.vectors(step, ids[chosen])
         return [matrix for matrix in found if matrix.requires_grad]
-
-    def _fields(self, column: Column) -> list[str] | None:
-        """The fields with ids of a side; None for a batch without users."""
-        if self._id_field("user") not in self._interaction:
-            return None
-        return [name for name in column.fields if name in self._interaction]
 
     def _step(self, side: str) -> Step:
         return Step(self._model, self._interaction, self.calls, self._model.sr_columns[side])
@@ -200,8 +191,5 @@ def _distinct(ids: Tensor) -> Tensor:
     return order[first & (values != PADDING)]
 
 
-def _keep(calls: list[Call]) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        calls.append(Call(inputs, output))
-
-    return hook
+def _keep(calls: list[Call], module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    calls.append(Call(inputs, output))

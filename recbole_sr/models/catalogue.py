@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from recbole.utils import get_model, get_trainer
 from tabulate import tabulate
 
@@ -37,20 +35,13 @@ def page() -> str:
 
 def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
     kind = get_model(name).type
+    extra = entry.extra and f"needs the extra `{entry.extra}`"
+    needs = [f"`{key}: {value}` only" for key, value in entry.needs.items()]
     return (
         name,
         kind.name.lower(),
         entry.user.about,
         entry.item.about,
         get_trainer(kind, name).__name__,
-        "; ".join(_status(entry)),
+        "; ".join(filter(None, ["supported", entry.note, extra, *needs])),
     )
-
-
-def _status(entry: ModelEntry) -> Iterator[str]:
-    yield "supported"
-    if entry.note:
-        yield entry.note
-    if entry.extra:
-        yield f"needs the extra `{entry.extra}`"
-    yield from (f"`{key}: {value}` only" for key, value in entry.needs.items())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import nn
 
 from recbole_sr.errors import InputError
-from recbole_sr.models.sources import Missing, Source
+from recbole_sr.models.sources import Source
 
 __all__ = ["ModelEntry"]
 
@@ -86,64 +86,3 @@ class ModelEntry:
         """How many terms of a batch the model's loss adds up; 1 where it is their mean."""
         summed = self.summed(model) if callable(self.summed) else self.summed
         return len(batch) if summed else 1
-
-    def check(self, settings: Any, sides: Sequence[str]) -> None:
-        """Refuse settings that leave nothing to regularise.
-
-        Args:
-            settings: RecBole's ``Config`` or a dictionary of it.
-            sides: the value of ``sr_tables``.
-
-        Raises:
-            InputError: every named side is missing, or a setting is not the one needed.
-
-        """
-        if all(isinstance(self.side(name), Missing) for name in sides):
-            (other,) = {"user", "item"} - set(sides)
-            raise InputError(
-                f"sr_tables: expected a side that {settings['model']} has, got {list(sides)} "
-                f"({self.side(sides[0]).about}); set sr_tables: [{other}]"
-            )
-        for key, value in self.needs.items():
-            if settings[key] != value:
-                raise InputError(
-                    f"{key}: expected {value!r}, for which the representations of "
-                    f"{settings['model']} are known, got {settings[key]!r}; set {key}: {value}"
-                )
-
-    def check_target(self, model: str, target: Any) -> None:
-        """Refuse a rank to hold on a side that the model does not have.
-
-        Args:
-            model: its name.
-            target: the value of ``sr_target_rank``; a number is for the sides that there are.
-
-        Raises:
-            InputError: names the side.
-
-        """
-        for side in target if isinstance(target, Mapping) else ():
-            if isinstance(self.side(side), Missing):
-                raise InputError(
-                    f"sr_target_rank: expected a side that {model} has, got {side!r} "
-                    f"({self.side(side).about}); drop it"
-                )
-
-    def check_initialization(self, model: str, settings: Any, change: str) -> None:
-        """Refuse to fill the tables of a model that is to begin with those of another run.
-
-        Args:
-            model: its name.
-            settings: RecBole's ``Config`` or a dictionary of it.
-            change: the setting that fills the tables, as ``key: value``.
-
-        Raises:
-            InputError: names the setting by which the model reads pretrained tables.
-
-        """
-        key, pretrained = self.pretrained or ("", None)
-        if key and settings[key] == pretrained:
-            raise InputError(
-                f"{key}: expected no pretrained tables with {change}, which fills them anew, got "
-                f"{pretrained!r}; drop one of the two"
-            )

@@ -8,35 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_sr.errors import InputError
 from recbole_sr.init.tables import Interactions, Tables
 from recbole_sr.models.entry import ModelEntry
-from recbole_sr.models.sources import PADDING, Column, Propagated, parameter
+from recbole_sr.models.sources import PADDING, Column, parameter
 from recbole_sr.models.tables import whole_tables
 
-__all__ = ["check_tables", "initialize", "reset_embeddings"]
+__all__ = ["initialize", "reset_embeddings"]
 
 Fill = Callable[[Tables, Interactions, int], None]
-
-
-def check_tables(name: str, entry: ModelEntry, initialization: str) -> None:
-    """Refuse to initialise a model that has no tables of its own for both sides.
-
-    Args:
-        name: of the model.
-        entry: the model's.
-        initialization: the value of ``sr_init``.
-
-    Raises:
-        InputError: the side, and what the model has there instead.
-
-    """
-    for side in ("user", "item"):
-        if not entry.side(side).initialized:
-            raise InputError(
-                f"sr_init: expected 'model' for {name}, which has no {side} table of its own "
-                f"to initialise ({entry.side(side).about}), got {initialization!r}; drop the key"
-            )
 
 
 @torch.no_grad()
@@ -47,8 +26,8 @@ def initialize(model: Any, entry: ModelEntry, dataset: Any, fill: Fill, seed: in
 
     Args:
         model: just built, with the method.
-        entry: the model's, checked by :func:`check_tables`.
-        dataset: RecBole's data set of the training interactions.
+        entry: the model's, with tables on both sides.
+        dataset: RecBole's, of the training interactions.
         fill: an initialisation, its parameters bound.
         seed: of its random numbers.
 
@@ -61,12 +40,13 @@ def initialize(model: Any, entry: ModelEntry, dataset: Any, fill: Fill, seed: in
         ]
         for side in ("user", "item")
     )
-    tables = Tables(
-        user,
-        item,
-        [parameter(model, path) for path in entry.layers],
-        (lambda: _only(whole_tables(model, columns))) if _linear(entry) else None,
-    )
+
+    def propagated() -> dict[str, Tensor]:
+        return {side: table for side, (table,) in whole_tables(model, columns).items()}
+
+    layers = [parameter(model, path) for path in entry.layers]
+    linear = entry.user.linear and entry.item.linear
+    tables = Tables(user, item, layers, propagated if linear else None)
     fill(tables, _interactions(dataset, columns), seed)
 
 
@@ -75,15 +55,6 @@ def reset_embeddings(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.reset_parameters()
-
-
-def _linear(entry: ModelEntry) -> bool:
-    sources = (entry.user, entry.item)
-    return all(isinstance(source, Propagated) and source.linear for source in sources)
-
-
-def _only(tables: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
-    return {side: table for side, (table,) in tables.items()}
 
 
 def _interactions(dataset: Any, columns: Mapping[str, Column]) -> Interactions:

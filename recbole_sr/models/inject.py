@@ -72,13 +72,9 @@ def repaired(model_class: type) -> Any:
 
 
 def with_representations(model_class: type, representations: ModelEntry) -> Any:
-    """A subclass of a model, with an entry that is given where the model is used.
+    """A subclass of a model, also of one whose code cannot be changed, with another entry.
 
     The class does not pickle; one that declares ``sr_representations`` itself does.
-
-    Args:
-        model_class: also one whose code cannot be changed.
-        representations: takes the place of what the class or the registry says.
 
     Example:
         >>> from recbole.model.general_recommender import BPR

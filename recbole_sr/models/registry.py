@@ -66,7 +66,12 @@ def entry_of(model_class: type) -> ModelEntry:
         if is_recboles(parent) and parent.__name__ in MODELS:
             # A subclass may calculate more than the model that it extends.
             return replace(named(parent.__name__), sole_loss=False, propagation=None)
-    raise InputError(_how_to_declare(model_class.__name__))
+    raise InputError(
+        f"model: expected {model_class.__name__} to say where its representations are, got a class "
+        "without sr_representations; add to it, with your own attribute names: @classmethod "
+        "def sr_representations(cls): return recbole_sr.Representations("
+        'user=recbole_sr.Table("user_embedding"), item=recbole_sr.Table("item_embedding"))'
+    )
 
 
 def named(model_name: str) -> ModelEntry:
@@ -118,15 +123,6 @@ def replaceable_loss(model_class: type, expected: str = "sr_loss: expected 'mode
     return path
 
 
-def _how_to_declare(name: str) -> str:
-    return (
-        f"model: expected {name} to say where its representations are, got a class without "
-        "sr_representations; add to it, with your own attribute names: @classmethod "
-        "def sr_representations(cls): return recbole_sr.Representations("
-        'user=recbole_sr.Table("user_embedding"), item=recbole_sr.Table("item_embedding"))'
-    )
-
-
 def _input(call: Call, step: Step) -> Any:
     return call.inputs[0]
 
@@ -158,6 +154,16 @@ def _sequences(item: str) -> ModelEntry:
     return ModelEntry(user, Table(item))
 
 
+def _graph(items: str, **how: Any) -> ModelEntry:
+    """Models that propagate a table of users and one of items."""
+    user, item = (
+        Propagated(itemgetter(place), initialized=(path,), **how)
+        for place, path in enumerate(("user_embedding", items))
+    )
+    # torch multiplies, or differentiates, sparse matrices of coordinates in single precision alone
+    return ModelEntry(user, item, loss="mf_loss", mixed_precision="no")
+
+
 def _gcmc(model: Any) -> Any:
     return model.GcEncoder(model.user_features, model.item_features)
 
@@ -178,19 +184,9 @@ _RUN_STOCK = "run it with RecBole's run_recbole"
 _NO_GRADIENT = f"it learns no representations by gradients; {_RUN_STOCK}, or choose BPR"
 _TABLES = ModelEntry(Table("user_embedding"), Table("item_embedding"))
 _ENTITIES = ModelEntry(Table("user_embedding"), Table("entity_embedding"))
-_GRAPH = ModelEntry(
-    Propagated(itemgetter(0), initialized=("user_embedding",)),
-    Propagated(itemgetter(1), initialized=("item_embedding",)),
-    loss="mf_loss",
-    # torch multiplies, or differentiates, sparse matrices of coordinates in single precision alone
-    mixed_precision="no",
-)
-_LINEAR_GRAPH = replace(
-    _GRAPH,
-    user=Propagated(itemgetter(0), initialized=("user_embedding",), linear=True),
-    item=Propagated(itemgetter(1), initialized=("item_embedding",), linear=True),
-)
-_ENTITY_GRAPH = replace(_GRAPH, item=Propagated(itemgetter(1), initialized=("entity_embedding",)))
+_GRAPH = _graph("item_embedding")
+_LINEAR_GRAPH = _graph("item_embedding", linear=True)
+_ENTITY_GRAPH = _graph("entity_embedding")
 _FIELDS = ModelEntry(Field("user field's rows"), Field("item field's rows"))
 _ITEM_BASED = ModelEntry(
     Missing("a user is the items of the history"),
@@ -243,9 +239,9 @@ MODELS: dict[str, ModelEntry | str] = {
         repairs=(NamesItsFile,),
     ),
     "RecVAE": _output_layer("decoder"),
-    "SGL": ModelEntry(
-        Propagated(itemgetter(0), run=_sgl, initialized=("user_embedding",), linear=True),
-        Propagated(itemgetter(1), run=_sgl, initialized=("item_embedding",), linear=True),
+    "SGL": replace(
+        _graph("item_embedding", run=_sgl, linear=True),
+        loss=None,
         summed=True,
         propagation="sampled graphs",
         mixed_precision="fast path",

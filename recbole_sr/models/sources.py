@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import torch
@@ -83,6 +84,7 @@ class Source:
             loss.
         always: whether every epoch that trains recommendations must have given rows.
         initialized: paths of the tables that ``sr_init`` can fill; none where there are none.
+        linear: whether what is read is a mean over linear layers, the tables being the first.
 
     """
 
@@ -91,6 +93,7 @@ class Source:
     computed = False
     always = True
     initialized: tuple[str, ...] = ()
+    linear: bool = False
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
         """The representations of these ids, still attached to the graph.
@@ -142,25 +145,29 @@ class Table(Source):
 
     """
 
-    _joint = ", "
+    _sign = ", "
 
     def __init__(self, *paths: str):
         self.paths = self.watched = self.initialized = paths
-        self.about = f"rows of {self._joint.join(paths)}"
+        self.about = f"rows of {self._sign.join(paths)}"
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
-        return [_look_up(resolve(step.model, path), ids) for path in self.paths]
+        return self._joined([_look_up(resolve(step.model, path), ids) for path in self.paths])
 
     def looked_up(self, step: Step, ids: Tensor) -> list[Tensor] | None:
         """See :class:`Source`."""
         found = [_output_of(step.calls.get(path, ()), ids) for path in self.paths]
         known = [matrix for matrix in found if matrix is not None]
-        return known if len(known) == len(found) else None
+        return self._joined(known) if len(known) == len(found) else None
 
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """See :class:`Source`."""
-        return [parameter(model, path)[PADDING + 1 : column.total] for path in self.paths]
+        rows = [parameter(model, path)[PADDING + 1 : column.total] for path in self.paths]
+        return self._joined(rows)
+
+    def _joined(self, matrices: list[Tensor]) -> list[Tensor]:
+        return matrices
 
 
 class Sum(Table):
@@ -172,24 +179,14 @@ class Sum(Table):
 
     """
 
-    _joint = " + "
+    _sign = " + "
 
     def __init__(self, *paths: str):
         super().__init__(*paths)
         self.initialized = paths[:1]  # the others stay small beside the sum
 
-    def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
-        """See :class:`Source`."""
-        return [reduce(torch.add, super().vectors(step, ids))]
-
-    def looked_up(self, step: Step, ids: Tensor) -> list[Tensor] | None:
-        """See :class:`Source`."""
-        found = super().looked_up(step, ids)
-        return [reduce(torch.add, found)] if found else None
-
-    def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
-        """See :class:`Source`."""
-        return [reduce(torch.add, super().tables(model, column))]
+    def _joined(self, matrices: list[Tensor]) -> list[Tensor]:
+        return [reduce(torch.add, matrices)]
 
 
 @dataclass(frozen=True)
@@ -214,10 +211,6 @@ class Field(Source):
         return int(model.token_embedding_table.offsets[position])
 
 
-def _forward(model: Any) -> Any:
-    return model.forward()
-
-
 @dataclass(frozen=True)
 class Propagated(Source):
     """The representations of all ids that a step computes anyway, by propagation over a graph.
@@ -229,13 +222,13 @@ class Propagated(Source):
         about: in words.
         initialized: paths of the tables that are propagated, where a row is a user or an
             item.
-        linear: whether it is a mean over linear layers, the tables themselves being the first.
+        linear: see :class:`Source`.
 
     """
 
     pick: Callable[[Any], Tensor]
     module: str = ""
-    run: Callable[[Any], Any] = _forward
+    run: Callable[[Any], Any] = methodcaller("forward")
     about: str = "propagated"
     initialized: tuple[str, ...] = ()
     linear: bool = False
@@ -321,8 +314,7 @@ def _look_up(part: Any, ids: Tensor) -> Tensor:
     the fast path does, serves these too.
     """
     if isinstance(part, nn.Embedding):
-        found: Tensor = part(ids)
-        return found
+        return part(ids)
     return embedding(ids, part if isinstance(part, Tensor) else part.weight)
 
 

@@ -30,12 +30,7 @@ def whole_tables(model: Any, columns: Mapping[str, Column]) -> dict[str, list[Te
     """Each side's whole tables, padding row left out, ``(N, D)``.
 
     A side that only a batch has, as the users of an auto-encoder, is left out. The random state is
-    left as it was.
-
-    Args:
-        model: of the registry, with the method or RecBole's own.
-        columns: as :func:`columns` gives them.
-
+    left as it was. The model may have the method or be RecBole's own.
     """
     kind: Any = type(model)
     entry = entry_of(kind)

@@ -13,6 +13,7 @@ from torch import Tensor
 from recbole_sr.objectives.losses import Loss
 from recbole_sr.objectives.rank_target import RankTarget
 from recbole_sr.objectives.regularizers import REGULARIZERS
+from recbole_sr.objectives.rows import widened
 
 __all__ = ["Batch", "Phase"]
 
@@ -141,7 +142,7 @@ class Phase:
         """
         some = next(iter(rows.values()))[0]
         with torch.autocast(some.device.type, enabled=False):
-            rows = {side: [_single(x) for x in matrices] for side, matrices in rows.items()}
+            rows = {side: [widened(x) for x in matrices] for side, matrices in rows.items()}
             penalty = self._regularize(rows)
             if self.rank_target is not None:
                 log_ranks = self.rank_target.log_ranks(rows)
@@ -151,10 +152,10 @@ class Phase:
 
     def _replacement(self, batch: Batch) -> Tensor:
         loss: Any = self.loss
-        found: Tensor = loss.function(
-            *batch.pairs(), *([batch.negatives()] if loss.needs_negatives else [])
-        )
-        return found
+        vectors = list(batch.pairs())
+        if loss.needs_negatives:
+            vectors.append(batch.negatives())
+        return loss.function(*vectors)
 
     def _reading(self, what: Literal["rows", "pairs"]) -> dict[str, float]:
         """The regularisers with a weight that read rows, or pairs."""
@@ -182,10 +183,6 @@ class Phase:
         if limit is None or limit >= len(x):
             return x
         return x[torch.randperm(len(x), device=x.device)[:limit]]
-
-
-def _single(x: Tensor) -> Tensor:
-    return x.float() if x.dtype.itemsize < 4 else x
 
 
 def _add(loss: Any, penalty: Tensor) -> Any:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from typing import Literal
 
-from torch import Tensor, autocast
+from torch import Tensor
 
 from recbole_sr.objectives.losses import alignment
-from recbole_sr.objectives.rows import as_matrix, unit_rows
+from recbole_sr.objectives.rows import of_matrix, unit_rows
 from recbole_sr.objectives.stable_rank import unit_stable_rank
 from recbole_sr.objectives.uniformity import log_mean_kernel
 
@@ -51,24 +50,6 @@ class Regularizer:
     sampled: bool = False
 
 
-def _of_unit_rows(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Hand ``function`` unit rows, in float32 or wider, outside autocast."""
-
-    @wraps(function)
-    def of_rows(x: Tensor) -> Tensor:
-        x = as_matrix(x)
-        with autocast(x.device.type, enabled=False):
-            return function(unit_rows(x.float() if x.dtype.itemsize < 4 else x))
-
-    return of_rows
-
-
-def _gram(x: Tensor) -> tuple[Tensor, Tensor]:
-    """``D x D`` Gram matrix of unit rows and their number, zero rows not counted, at least 1."""
-    gram = x.mT @ x
-    return gram, gram.trace().clamp_min(1)
-
-
 def negative_stable_rank(x: Tensor) -> Tensor:
     r"""Stable rank of the unit rows as a penalty, :math:`-\operatorname{srank}(\hat X) / D`.
 
@@ -94,7 +75,7 @@ def negative_stable_rank(x: Tensor) -> Tensor:
     return -unit_stable_rank(x) / x.shape[-1]
 
 
-@_of_unit_rows
+@of_matrix
 def effective_rank(x: Tensor) -> Tensor:
     r"""Logarithm of the mean squared inner product of the unit rows.
 
@@ -123,11 +104,13 @@ def effective_rank(x: Tensor) -> Tensor:
         0.0
 
     """
-    gram, rows = _gram(x)
+    unit = unit_rows(x)
+    gram = unit.mT @ unit
+    rows = gram.trace().clamp_min(1)  # zero rows not counted
     return gram.square().sum().clamp_min(1).log() - 2 * rows.log()
 
 
-@_of_unit_rows
+@of_matrix
 def uniformity(x: Tensor) -> Tensor:
     r"""How uniformly the unit rows cover the sphere.
 
@@ -152,7 +135,7 @@ def uniformity(x: Tensor) -> Tensor:
         0.0
 
     """
-    return log_mean_kernel(x)
+    return log_mean_kernel(unit_rows(x))
 
 
 REGULARIZERS: dict[str, Regularizer] = {

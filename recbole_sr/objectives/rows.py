@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
+from functools import wraps
 
-__all__ = ["as_matrix", "lengths", "unit_rows"]
+from torch import Tensor, autocast
+
+__all__ = ["lengths", "of_matrix", "unit_rows", "widened"]
 
 
-def as_matrix(x: Tensor) -> Tensor:
-    """The same tensor, which must be a floating-point matrix ``(N, D)``.
+def of_matrix(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Hand ``function`` a floating-point matrix ``(N, D)`` as float32 or wider, outside autocast.
 
-    Raises:
-        ValueError: it is not a matrix.
-        TypeError: it is not floating point.
-
+    What is made of it raises ``ValueError`` for what is no matrix, and ``TypeError`` for what is
+    not floating point.
     """
-    if x.ndim != 2:
-        raise ValueError(f"expected a matrix (N, D), got shape {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise TypeError(f"expected a floating-point matrix, got {x.dtype}")
-    return x
+
+    @wraps(function)
+    def checked(x: Tensor) -> Tensor:
+        if x.ndim != 2:
+            raise ValueError(f"expected a matrix (N, D), got shape {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise TypeError(f"expected a floating-point matrix, got {x.dtype}")
+        with autocast(x.device.type, enabled=False):
+            return function(widened(x))
+
+    return checked
+
+
+def widened(x: Tensor) -> Tensor:
+    """Half precision as float32, everything else as it is."""
+    return x.float() if x.dtype.itemsize < 4 else x
 
 
 def lengths(x: Tensor) -> Tensor:

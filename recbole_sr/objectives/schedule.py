@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from recbole_sr.objectives.phase import Phase
@@ -9,6 +10,7 @@ from recbole_sr.objectives.phase import Phase
 __all__ = ["Schedule"]
 
 
+@dataclass(eq=False)
 class Schedule:
     """Which phase it is: epochs and validation scores in, phase out.
 
@@ -32,26 +34,19 @@ class Schedule:
 
     """
 
-    def __init__(
-        self,
-        warm: Phase,
-        main: Phase,
-        *,
-        switch: Literal["epochs", "metric"] = "epochs",
-        warm_epochs: int = 5,
-        patience: int = 5,
-        bigger: bool = True,
-    ):
-        self.warm = warm
-        self.main = main
-        self.switch = switch
-        self.warm_epochs = warm_epochs
-        self.patience = patience
-        self.bigger = bigger
-        self.warming = warm_epochs > 0
-        self.switch_epoch: int | None = None
-        self._best_score: float | None = None
-        self._misses = 0
+    warm: Phase
+    main: Phase
+    _: KW_ONLY
+    switch: Literal["epochs", "metric"] = "epochs"
+    warm_epochs: int = 5
+    patience: int = 5
+    bigger: bool = True
+    switch_epoch: int | None = field(default=None, init=False)
+    _best_score: float | None = field(default=None, init=False)
+    _misses: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.warming = self.warm_epochs > 0
 
     @property
     def phase(self) -> Phase:
@@ -60,14 +55,17 @@ class Schedule:
 
     def begin_epoch(self, epoch: int) -> Phase:
         """Decide the phase of an epoch that is about to be trained; epochs count from 0."""
-        if self.warming and self._warm_enough(epoch):
+        by_epoch = self.switch == "epochs"
+        enough = epoch >= self.warm_epochs if by_epoch else self._misses >= self.patience
+        if self.warming and enough:
             self.warming = False
             self.switch_epoch = epoch
         return self.phase
 
     def observe(self, score: float) -> None:
         """Take note of a validation score of the epoch just trained; NaN is never better."""
-        if self._best_score is None or self._better(score, self._best_score):
+        best = self._best_score
+        if best is None or (score > best if self.bigger else score < best):
             self._best_score = score
             self._misses = 0
         else:
@@ -92,11 +90,3 @@ class Schedule:
         self._misses = state["misses"]
         if self.main.rank_target:
             self.main.rank_target.load_state_dict(state["rank_weights"])
-
-    def _warm_enough(self, epoch: int) -> bool:
-        if self.switch == "epochs":
-            return epoch >= self.warm_epochs
-        return self._misses >= self.patience
-
-    def _better(self, score: float, best: float) -> bool:
-        return score > best if self.bigger else score < best

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from recbole_sr.objectives.rows import as_matrix, lengths
+from recbole_sr.objectives.rows import lengths, of_matrix
 
 __all__ = ["stable_rank", "unit_stable_rank"]
 
@@ -23,6 +23,7 @@ __all__ = ["stable_rank", "unit_stable_rank"]
 _SAFE = 1e-12
 
 
+@of_matrix
 def stable_rank(x: Tensor) -> Tensor:
     r"""Stable rank :math:`\|X\|_F^2 / \|X\|_2^2` of a matrix, differentiable.
 
@@ -52,11 +53,10 @@ def stable_rank(x: Tensor) -> Tensor:
         1.0
 
     """
-    x = as_matrix(x)
-    with torch.autocast(x.device.type, enabled=False):
-        return _StableRank.apply(x.float() if x.dtype.itemsize < 4 else x)
+    return _StableRank.apply(x)
 
 
+@of_matrix
 def unit_stable_rank(x: Tensor) -> Tensor:
     r"""Stable rank of the unit rows of a matrix, differentiable with respect to the rows given.
 
@@ -81,9 +81,7 @@ def unit_stable_rank(x: Tensor) -> Tensor:
         3.0
 
     """
-    x = as_matrix(x)
-    with torch.autocast(x.device.type, enabled=False):
-        return _UnitStableRank.apply(x.float() if x.dtype.itemsize < 4 else x)
+    return _UnitStableRank.apply(x)
 
 
 class _StableRank(torch.autograd.Function):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from logging import getLogger
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_environment, get_trainer, init_logger, init_seed, set_color
@@ -19,14 +18,14 @@ from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
 from recbole_sr.models.entry import ModelEntry
-from recbole_sr.models.initialize import check_tables, initialize, reset_embeddings
+from recbole_sr.models.initialize import initialize, reset_embeddings
 from recbole_sr.models.inject import inject, with_representations
 from recbole_sr.models.registry import entry_of
 from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.epochs import describe_ranks, summarize
 from recbole_sr.runs.folder import RunFolder
-from recbole_sr.training.mixed_precision import check_mixed_precision
+from recbole_sr.training.checks import check_settings
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -39,16 +38,15 @@ __all__ = [
 ]
 
 
-@dataclass
-class Experiment:
+class Experiment(NamedTuple):
     """Everything a run is made of."""
 
     config: Config
+    model: Any
     dataset: Any
     train_data: Any
     valid_data: Any
     test_data: Any
-    model: Any
 
     def train(
         self,
@@ -232,14 +230,7 @@ def load_data_and_model(
     experiment = prepare(Config.from_plain(state["config"], model_class), has_weights=True)
     checkpoint.load_weights(experiment.model, state["state_dict"], model_file)
     experiment.model.load_other_parameter(state["other_parameter"])
-    return (
-        experiment.config,
-        experiment.model,
-        experiment.dataset,
-        experiment.train_data,
-        experiment.valid_data,
-        experiment.test_data,
-    )
+    return (*experiment,)
 
 
 def prepare(config: Config, has_weights: bool = False) -> Experiment:
@@ -254,9 +245,8 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
 
     """
     entry = entry_of(config.model_class)
-    _check(config, entry)
-    fast = config.options.sr_fast
-    model_class = config.model_class
+    check_settings(config, entry)
+    fast, model_class = config.options.sr_fast, config.model_class
     if fast:
         model_class = accelerate(model_class, entry.propagation)
     init_seed(config["seed"], config["reproducibility"])
@@ -274,54 +264,25 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         train_data, valid_data, test_data = prepare_data(config, dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     model = inject(model_class)(config, train_data._dataset).to(config["device"])
-    if not has_weights:
-        _initialize(model, entry, config, train_data._dataset)
+    if config.options.sr_published and not has_weights:
+        reset_embeddings(model)  # the authors' tables are N(0, 1), where RecBole has Xavier's
+    if (fill := config.options.initialization) and not has_weights:
+        initialize(model, entry, train_data._dataset, fill, config["seed"])
     logger.info(model)
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
-    return Experiment(config, dataset, train_data, valid_data, test_data, model)
-
-
-def _check(config: Config, entry: ModelEntry) -> None:
-    """Refuse settings that this model, or this package, cannot follow."""
-    if not config["single_spec"] or (config["nproc"] or 1) > 1:
-        raise InputError(
-            f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
-            "start without --nproc"
-        )
-    name, options = config["model"], config.options
-    entry.check(config, options.sr_tables)
-    entry.check_target(name, options.sr_target_rank)
-    if options.initialization is not None:
-        check_tables(name, entry, options.sr_init)
-        entry.check_initialization(name, config, f"sr_init: {options.sr_init}")
-    if options.sr_published:
-        entry.check_initialization(name, config, "sr_published: True")
-    check_mixed_precision(config, entry)
-
-
-def _initialize(model: Any, entry: ModelEntry, config: Config, training: Any) -> None:
-    if config.options.sr_published:  # the authors' tables are N(0, 1), where RecBole has Xavier's
-        reset_embeddings(model)
-    fill = config.options.initialization
-    if fill is not None:
-        initialize(model, entry, training, fill, config["seed"])
+    return Experiment(config, model, dataset, train_data, valid_data, test_data)
 
 
 def _closing_lines(result: dict[str, Any]) -> list[str]:
-    report = result["sr"]
-    switch = report["switch_epoch"]
-    phases = report["phases"]
-    lines = [
-        set_color("best valid ", "yellow") + f": {result['best_valid_result']}",
-        set_color("test result", "yellow") + f": {result['test_result']}",
-        set_color("switch epoch", "yellow") + f": {'none' if switch is None else switch}",
-    ]
+    switch, phases = result["sr"]["switch_epoch"], result["sr"]["phases"]
     moments = [("start", phases[0]["stable_rank"]["start"])]
     moments += [("switch", phase["stable_rank"]["start"]) for phase in phases[1:]]
     moments += [("end", phases[-1]["stable_rank"]["end"])]
-    return lines + [
-        set_color(f"at {moment}", "yellow") + f": {describe_ranks(ranks)}"
-        for moment, ranks in moments
-        if ranks
-    ]
+    lines = {
+        "best valid ": result["best_valid_result"],
+        "test result": result["test_result"],
+        "switch epoch": "none" if switch is None else switch,
+        **{f"at {moment}": describe_ranks(ranks) for moment, ranks in moments if ranks},
+    }
+    return [set_color(name, "yellow") + f": {value}" for name, value in lines.items()]

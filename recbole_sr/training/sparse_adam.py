@@ -19,10 +19,6 @@ def refuse_dense_gradients(optimizer: SparseAdam, model: nn.Module) -> None:
     decides: a product with a whole table gives a whole gradient. So other parameters are refused at
     once, and tables when the first step has their gradients.
 
-    Args:
-        optimizer: fresh, of parameters of the model.
-        model: the recommender.
-
     Raises:
         InputError: a parameter to be trained is no table; the optimiser's steps raise it too, where
             the gradient of a table is dense.

@@ -101,13 +101,7 @@ class PhasedTrainer(_Trainer):
             refuse_dense_gradients(optimizer, self.model)
         return fused(optimizer) if self.config["sr_fast"] else optimizer
 
-    def _train_epoch(
-        self,
-        train_data: Any,
-        epoch_idx: int,
-        loss_func: Any = None,
-        show_progress: bool = False,
-    ) -> Any:
+    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         """One epoch of RecBole's training inside the phase it belongs to."""
         self.run_state.begin_epoch(epoch_idx, train_data)
         self._epoch, self._batch = epoch_idx, 0
@@ -122,16 +116,12 @@ class PhasedTrainer(_Trainer):
         fast = self.options.sr_fast
         gradients = row_gradients(self.model, self.optimizer) if fast else nullcontext()
         with self.model.sr_regularized(phase), gradients:
-            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+            loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
         seconds = perf_counter() - start
         total = sum(loss) if isinstance(loss, tuple) else loss
-        ranks = self._stable_rank()
-        weights = phase.rank_target.weights if phase.rank_target else None
-        self._record(
-            EpochRecord(
-                epoch_idx, phase.name, total, seconds, stable_rank=ranks, rank_weight=weights
-            )
-        )
+        record = EpochRecord(epoch_idx, phase.name, total, seconds, stable_rank=self._stable_rank())
+        record.rank_weight = phase.rank_target.weights if phase.rank_target else None
+        self._record(record)
         return loss
 
     def _check_nan(self, loss: Tensor) -> None:
@@ -144,10 +134,10 @@ class PhasedTrainer(_Trainer):
                 f"the regularisers' weights (the best model so far stays in the checkpoint)"
             )
 
-    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
+    def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
         """RecBole's validation, its score noted by the schedule."""
         start = perf_counter()
-        score, result = super()._valid_epoch(valid_data, show_progress)
+        score, result = super()._valid_epoch(*args, **kwargs)
         self.epoch_records[-1].valid_seconds = perf_counter() - start
         self.schedule.observe(float(score))
         self.epoch_records[-1].valid_score = float(score)
@@ -221,8 +211,7 @@ class PhasedTrainer(_Trainer):
     def _record(self, record: EpochRecord) -> None:
         self.epoch_records.append(record)
         numbers = {"stable_rank": record.stable_rank, "rank_weight": record.rank_weight}
-        seen = {name: values for name, values in numbers.items() if values}
-        if not seen:
+        if not (seen := {name: values for name, values in numbers.items() if values}):
             return
         scalars = {
             f"{name}/{side}": x for name, values in seen.items() for side, x in values.items()

@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.spectral import spectral, spectral_table
-from recbole_sr.init.svd import factorize, mean_margin, normalized_graph, row_norm
+from recbole_sr.init.svd import factorize, normalized_graph, row_norm
 from recbole_sr.init.tables import Interactions, Tables
 from recbole_sr.models.registry import SUPPORTED, named
 from recbole_sr.models.sources import parameter
@@ -112,14 +112,6 @@ def test_a_table_has_the_directions_of_the_data_at_the_length_asked_for(power, s
         assert expected == pytest.approx(16)
 
 
-def test_the_mean_margin_is_that_of_explicit_loops():
-    shape, pairs = (30, 20), edges(30, 20, 150)
-    draw = np.random.default_rng(1)
-    user, item = draw.normal(size=(30, 5)), draw.normal(size=(20, 5))
-    found = mean_margin(normalized_graph(*pairs, shape, power=0.25), user, item)
-    assert found == pytest.approx(margin(zip(*pairs, strict=True), user, item))
-
-
 @pytest.mark.parametrize("wanted", [0.5, 2.0])
 @pytest.mark.parametrize("power", [0.0, 1.0])
 @pytest.mark.parametrize("width", [4, 16])
@@ -139,12 +131,13 @@ def test_rows_of_that_length_have_the_margin_asked_for(width, power, wanted):
 
 def test_where_every_user_has_every_item_no_length_has_a_margin():
     graph = normalized_graph([0, 0, 1, 1], [0, 1, 0, 1], (2, 2))
-    assert row_norm(factorize(graph, 2, seed=0), graph, 2, power=1.0, margin=2.0) == np.inf
+    with pytest.raises(InputError, match="sr_init: expected training data in which users have"):
+        row_norm(factorize(graph, 2, seed=0), graph, 2, power=1.0, margin=2.0)
 
 
 def test_data_without_a_margin_are_refused(tiny, experiment, monkeypatch):
     # RecBole itself refuses such data wherever it samples negatives.
-    monkeypatch.setattr("recbole_sr.init.spectral.row_norm", lambda *_: np.inf)
+    monkeypatch.setattr("recbole_sr.init.svd._NO_MARGIN", np.inf)
     with pytest.raises(InputError, match="sr_init: expected training data in which users have"):
         experiment("BPR", "tiny", **tiny, **SPECTRAL)
 

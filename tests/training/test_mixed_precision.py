@@ -45,7 +45,7 @@ def test_a_subclass_is_refused_as_it_keeps_recboles_propagation(experiment, tiny
 
 @pytest.mark.parametrize("name", sorted(UNABLE))
 def test_what_is_refused_would_fail(name, experiment, tiny, monkeypatch):
-    monkeypatch.setattr("recbole_sr.training.experiment.check_mixed_precision", lambda *_: None)
+    monkeypatch.setattr("recbole_sr.training.experiment.check_settings", lambda *_: None)
     made = experiment(name, "tiny", **settings_of(name, tiny), **MIXED, sr_fast=False)
     if name == "NCL":  # its trainer asks for mixed precision on GPUs alone
         made.model.e_step()
