@@ -8,13 +8,13 @@ import struct
 import warnings
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
+from recbole_sr.runs.files import replacing
 
 __all__ = ["load_weights", "read", "read_model", "read_run", "write"]
 
@@ -48,19 +48,9 @@ def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the file could not be written; nothing has changed.
     """
-    # One name for all attempts: what a kill leaves behind, the next write replaces.
-    unfinished = Path(f"{path}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            state = {**state, "format": FORMAT}
-            torch.save({**state, "checksum": _checksum(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    os.replace(unfinished, path)
-    _sync(unfinished.parent)
+    state = {**state, "format": FORMAT}
+    with replacing(path) as file:
+        torch.save({**state, "checksum": _checksum(state)}, file)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -163,15 +153,6 @@ def _checksum(value: Any, crc: int = 0) -> int:
         return _checksum([value.indices(), value.values()], crc)
     entries = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return zlib.crc32(entries.numpy().tobytes(), crc)
-
-
-def _sync(folder: Path) -> None:
-    """Make the renaming itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _first_line(error: Exception) -> str:

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from recbole_sr.config.plain import to_plain
 from recbole_sr.errors import InputError
+from recbole_sr.runs.files import write_whole
 from recbole_sr.runs.spectrum import singular_values
 
-__all__ = ["RunFolder", "write_whole"]
+__all__ = ["RunFolder"]
 
 _PACKAGES = ("recbole_sr", "recbole", "torch", "numpy", "scipy", "pandas")
 
@@ -56,9 +57,8 @@ class RunFolder:
         folder.path.mkdir(parents=True, exist_ok=True)
         if resumed:
             folder._spectra = folder.read("spectra.json") or {}
-        drafts = folder.path.glob("*.tmp")  # of a run that was killed
-        for file in (folder.path / "metrics.jsonl", folder.path / "result.json", *drafts):
-            file.unlink(missing_ok=True)
+        for name in ("metrics.jsonl", "result.json"):
+            (folder.path / name).unlink(missing_ok=True)
         folder.write("spectra.json", folder._spectra)
         folder.write("settings.json", to_plain(config.final_config_dict))
         folder.write("environment.json", _environment(config))
@@ -114,16 +114,6 @@ class RunFolder:
         text = file.read_text("utf-8") if file.is_file() else ""
         lines = text[: text.rfind("\n") + 1].splitlines()
         return [_parse(line, file) for line in lines]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a crash, finds the old content or the new."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(draft, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
 
 
 def _json(data: Any, indent: int | None = None) -> str:

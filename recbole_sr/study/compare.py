@@ -17,7 +17,8 @@ from tqdm import tqdm
 from recbole_sr.config.files import read_properties
 from recbole_sr.config.recbole_keys import empty_parts
 from recbole_sr.errors import InputError
-from recbole_sr.runs.folder import RunFolder, write_whole
+from recbole_sr.runs.files import write_whole
+from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.summary import summarize, to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial
 from recbole_sr.study.tuning import check_grid, number_of_trials, tune

@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from recbole_sr.errors import InputError, check_folder
-from recbole_sr.runs.folder import RunFolder, write_whole
+from recbole_sr.runs.files import write_whole
+from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.report.figures import Run, draw
 from recbole_sr.study.summary import cells, columns_of
 from recbole_sr.study.trial import STOCK
