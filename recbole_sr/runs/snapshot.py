@@ -86,9 +86,12 @@ def optimizers(trainer: Any) -> dict[str, torch.optim.Optimizer]:
 
     RecVAE's trainer lets ``optimizer`` stand for one of two others in turn: the last name counts.
     """
-    found = [item for item in sorted(vars(trainer).items()) if _is_optimizer(item[1])]
-    last_name = {id(value): name for name, value in found}
-    return {name: value for name, value in found if last_name[id(value)] == name}
+    names = {
+        value: name
+        for name, value in sorted(vars(trainer).items())
+        if isinstance(value, torch.optim.Optimizer)
+    }
+    return {name: value for value, name in names.items()}
 
 
 class ModelMemory:
@@ -126,10 +129,6 @@ class ModelMemory:
             for name, value in vars(module).items():
                 if not name.startswith("_") and name != "training" and _is_plain(value):
                     yield f"{path}:{name}", value
-
-
-def _is_optimizer(value: Any) -> bool:
-    return isinstance(value, torch.optim.Optimizer)
 
 
 def _is_plain(value: Any) -> bool:
