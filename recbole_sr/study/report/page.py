@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from recbole_sr.errors import InputError, check_folder
 from recbole_sr.runs.files import write_whole
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.report.figures import Run, draw
-from recbole_sr.study.summary import cells, columns_of
+from recbole_sr.study.summary import cells, grouped, tables
 from recbole_sr.study.trial import STOCK
 
 __all__ = ["groups", "read_runs", "report", "section_id"]
@@ -105,10 +107,7 @@ def _read_run(path: Path) -> Run | None:
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
     """The runs of each model and data set."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.model, run.dataset), []).append(run)
-    return list(groups.values())
+    return grouped(runs, attrgetter("model", "dataset"))
 
 
 def section_id(runs: Sequence[Run]) -> str:
@@ -117,14 +116,16 @@ def section_id(runs: Sequence[Run]) -> str:
 
 
 def _section(runs: Sequence[Run]) -> dict[str, Any]:
-    labels = {run.label: run.settings for run in reversed(runs)}
+    settings: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        settings.setdefault(run.label, run.settings)
     return {
         "id": section_id(runs),
         "title": f"{runs[0].model} on {runs[0].dataset}",
         "runs": len(runs),
         "figures": [asdict(figure) for figure in draw(runs)],
-        "labels": list(reversed(labels)),
-        "settings": list(_differing(dict(reversed(labels.items())))),
+        "labels": list(settings),
+        "settings": list(_differing(settings)),
     }
 
 
@@ -138,12 +139,9 @@ def _differing(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str,
 
 
 def _comparison(study: Mapping[str, Any]) -> dict[str, Any]:
-    groups: dict[str, list[dict[str, str]]] = {}
-    for row in study["rows"]:
-        title = f"{row['model']} on {row['dataset']}, {row.get('metric', 'score')}"
-        groups.setdefault(title, []).append(cells(row))
-    tables = [
-        {"title": title, "columns": columns_of(rows), "rows": rows}
-        for title, rows in groups.items()
-    ]
-    return {"method": study["method"], "tables": tables, "failed": study["failed"]}
+    shown = []
+    for title, rows in tables(study):
+        texts = [cells(row) for row in rows]
+        columns = list(dict.fromkeys(chain(*texts)))
+        shown.append({"title": title, "columns": columns, "rows": texts})
+    return {"method": study["method"], "tables": shown, "failed": study["failed"]}
