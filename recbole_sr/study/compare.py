@@ -21,7 +21,7 @@ from recbole_sr.runs.files import write_whole
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.summary import summarize, to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial
-from recbole_sr.study.tuning import check_grid, number_of_trials, tune
+from recbole_sr.study.tuning import grid_points, tune
 
 __all__ = ["VARIANTS", "compare"]
 
@@ -84,8 +84,8 @@ def compare(
     named = _named([baseline, *variants])
     shared = {**read_properties(config_file_list), **(config_dict or {})}
     _check_shared(shared, named)
-    space = read_properties([tune_file]) if tune_file else None
-    study = _Study(Path(output), named, shared, seeds, space, tune_trials, jobs)
+    points = grid_points(read_properties([tune_file]), tune_trials) if tune_file else []
+    study = _Study(Path(output), named, shared, seeds, points, jobs)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
     results = list(study.results(groups))
@@ -100,8 +100,7 @@ class _Study:
     variants: Mapping[str, Mapping[str, Any]]
     shared: Mapping[str, Any]
     seeds: int
-    space: Mapping[str, Any] | None
-    tune_trials: int
+    points: Sequence[Mapping[str, Any]]
     jobs: int
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -115,7 +114,7 @@ class _Study:
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
-        first = {} if self.space is None else check_grid(self.space, self.tune_trials)
+        first = self.points[0] if self.points else {}
         for group in groups:
             parts = empty_parts(self.trial(*group).config(**first)["eval_args"]["split"])
             if parts:
@@ -130,10 +129,9 @@ class _Study:
 
     def results(self, groups: Sequence[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
         """Run what is not there yet, under a bar that shows how long it will take."""
-        tunings = number_of_trials(self.space, self.tune_trials) if self.space else 0
         for model, *_ in groups:  # runs that start together would all make RecBole's folder
             Path("log", model).mkdir(parents=True, exist_ok=True)
-        total = len(groups) * (self.seeds + tunings)
+        total = len(groups) * (self.seeds + len(self.points))
         with tqdm(total=total, unit="run") as bar, _at_once(self.jobs, self.stopped) as each:
             trials = list(each(lambda group: self._tuned(self.trial(*group), bar), groups))
             # A seed's variants follow each other, so that a study cut short has whole pairs.
@@ -142,11 +140,9 @@ class _Study:
             yield from each(lambda trial: self._run(trial, bar), runs)
 
     def _tuned(self, trial: Trial, bar: Any) -> Trial:
-        if not self.space:
+        if not self.points:
             return trial
-        folder = self.folder / _TUNING / trial.name
-        best, run = tune(trial, self.space, self.tune_trials, folder, bar, self._result)
-        tuned = replace(trial, settings={**trial.settings, **best})
+        tuned, run = tune(trial, self.points, self.folder / _TUNING / trial.name, bar, self._result)
         tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
         return tuned
 
