@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -88,7 +87,7 @@ def compare(
     study = _Study(Path(output), named, shared, seeds, points, jobs)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
-    results = list(study.results(groups))
+    results = study.results(groups)
     comparison = summarize(results, study.epochs(results), next(iter(named)))
     study.write(comparison)
     return comparison
@@ -127,17 +126,21 @@ class _Study:
         seed = self.shared.get("seed", _FIRST_SEED)
         return Trial(model, dataset, variant, seed, {**self.shared, **self.variants[variant]})
 
-    def results(self, groups: Sequence[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
+    def results(self, groups: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
         """Run what is not there yet, under a bar that shows how long it will take."""
         for model, *_ in groups:  # runs that start together would all make RecBole's folder
             Path("log", model).mkdir(parents=True, exist_ok=True)
         total = len(groups) * (self.seeds + len(self.points))
-        with tqdm(total=total, unit="run") as bar, _at_once(self.jobs, self.stopped) as each:
-            trials = list(each(lambda group: self._tuned(self.trial(*group), bar), groups))
-            # A seed's variants follow each other, so that a study cut short has whole pairs.
-            pairs = product(range(self.seeds), trials)
-            runs = [replace(trial, seed=trial.seed + offset) for offset, trial in pairs]
-            yield from each(lambda trial: self._run(trial, bar), runs)
+        with tqdm(total=total, unit="run") as bar, ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                trials = list(pool.map(lambda group: self._tuned(self.trial(*group), bar), groups))
+                # A seed's variants follow each other, so that a study cut short has whole pairs.
+                pairs = product(range(self.seeds), trials)
+                runs = [replace(trial, seed=trial.seed + offset) for offset, trial in pairs]
+                return list(pool.map(lambda trial: self._run(trial, bar), runs))
+            except BaseException:  # interrupted, say: the threads wait for processes of their own
+                self.stopped.set()
+                raise
 
     def _tuned(self, trial: Trial, bar: Any) -> Trial:
         if not self.points:
@@ -170,20 +173,6 @@ class _Study:
         write_whole(self.folder / "comparison.md", to_markdown(comparison))
         write_whole(self.folder / "comparison.csv", to_csv(comparison))
         report([str(self.folder)], str(self.folder / "report.html"))
-
-
-@contextmanager
-def _at_once(jobs: int, stopped: threading.Event) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A ``map`` that calls so many functions at a time; each waits for processes of its own."""
-    if jobs == 1:
-        yield map
-        return
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            yield pool.map
-        except BaseException:  # interrupted, say
-            stopped.set()
-            raise
 
 
 def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> None:
