@@ -160,7 +160,7 @@ class _Study:
 
     def _result(self, trial: Trial, folder: Path) -> dict[str, Any]:
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
-        return trial.result(folder, threads, self.stopped)
+        return trial.finished(folder) or trial.run(folder, threads, self.stopped)
 
     def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         names = ["{model}-{dataset}-{variant}-{seed}".format_map(result) for result in results]
