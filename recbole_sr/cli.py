@@ -79,31 +79,25 @@ def _train(arguments: list[str]) -> None:
     parser = _parser("Train a RecBole model with stable-rank regularisation and warm start.")
     parser.epilog = _epilog()
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    given, properties = parse(_of_a_run(parser), arguments)
-    from recbole_sr.config.files import CommandLine
+    given = _of_a_run(parser, arguments)
     from recbole_sr.training.experiment import run_recbole_sr
 
-    files = given.config_files.split()
-    run_recbole_sr(given.model, given.dataset, files, CommandLine(properties))
+    run_recbole_sr(*given)
 
 
 def _config(arguments: list[str]) -> None:
     parser = _parser(
         "Show every key of a run, its value and who set it, without training.", "config"
     )
-    given, properties = parse(_of_a_run(parser), arguments)
+    given = _of_a_run(parser, arguments)
     from tabulate import tabulate
 
     from recbole_sr.config.config import Config
-    from recbole_sr.config.files import CommandLine
     from recbole_sr.config.recipe import idle_keys, table
 
-    files = given.config_files.split()
-    config = Config(given.model, given.dataset, files, CommandLine(properties))
+    config = Config(*given)
     rows = table(config.final_config_dict, config.origins)
-    print(
-        tabulate(rows, headers=("key", "value", "from"), tablefmt="github", disable_numparse=True)
-    )
+    print(tabulate(rows, ("key", "value", "from"), "github", disable_numparse=True))
     for sentence in idle_keys(config.options, config.origins):
         print(sentence)
 
@@ -254,14 +248,16 @@ def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
     )
 
 
-def _of_a_run(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The parser, with what is to be trained on what."""
-    parser.add_argument("-m", "--model", default="BPR", help="RecBole's name of the model")
-    parser.add_argument("-d", "--dataset", default="ml-100k", help="name of the data set")
-    parser.add_argument(
-        "--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"'
-    )
-    return parser
+def _of_a_run(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, ...]:
+    """What is to be trained on what: a model, a data set, property files and properties."""
+    add = parser.add_argument
+    add("-m", "--model", default="BPR", help="RecBole's name of the model")
+    add("-d", "--dataset", default="ml-100k", help="name of the data set")
+    add("--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"')
+    given, properties = parse(parser, arguments)
+    from recbole_sr.config.files import CommandLine
+
+    return given.model, given.dataset, given.config_files.split(), CommandLine(properties)
 
 
 def _epilog() -> str:
