@@ -72,8 +72,9 @@ def read_runs(folder: Path) -> list[Run]:
 
     """
     study = folder / "runs"
-    found = sorted(study.iterdir(), key=_order) if study.is_dir() else [folder]
+    found = sorted(study.iterdir()) if study.is_dir() else [folder]
     runs = [run for one in found if (run := _read_run(one)) is not None]
+    runs.sort(key=lambda run: run.label != STOCK)  # first what the others are seen against
     if not runs:
         raise InputError(
             f"{folder}: expected the folder of a run with metrics.jsonl, or of a study, got "
@@ -82,37 +83,23 @@ def read_runs(folder: Path) -> list[Run]:
     return runs
 
 
-def _order(folder: Path) -> tuple[bool, str]:
-    """Stock first: it is what the others are seen against."""
-    request = RunFolder(folder).read("request.json") or {}
-    return request.get("variant") != STOCK, folder.name
-
-
 def _read_run(path: Path) -> Run | None:
     folder = RunFolder(path)
     settings, epochs = folder.read("settings.json"), folder.epochs()
     if not settings or not epochs:
         return None
-    request = folder.read("request.json") or {}
-    return Run(
-        request.get("variant", path.name),
-        settings["model"],
-        settings["dataset"],
-        settings["seed"],
-        settings,
-        epochs,
-        folder.read("spectra.json") or {},
-    )
+    label = (folder.read("request.json") or {}).get("variant", path.name)
+    return Run(label, settings, epochs, folder.read("spectra.json") or {})
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
     """The runs of each model and data set."""
-    return grouped(runs, attrgetter("model", "dataset"))
+    return grouped(runs, attrgetter("subject"))
 
 
 def section_id(runs: Sequence[Run]) -> str:
     """What the figures of a group of runs are named by."""
-    return f"{runs[0].model}-{runs[0].dataset}"
+    return "-".join(runs[0].subject)
 
 
 def _section(runs: Sequence[Run]) -> dict[str, Any]:
@@ -121,7 +108,7 @@ def _section(runs: Sequence[Run]) -> dict[str, Any]:
         settings.setdefault(run.label, run.settings)
     return {
         "id": section_id(runs),
-        "title": f"{runs[0].model} on {runs[0].dataset}",
+        "title": " on ".join(runs[0].subject),
         "runs": len(runs),
         "figures": [asdict(figure) for figure in draw(runs)],
         "labels": list(settings),
