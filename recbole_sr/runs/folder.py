@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -41,7 +40,6 @@ class RunFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self._written = 0
-        self._spectra: dict[str, dict[str, list[float]]] = {}
 
     @classmethod
     def create(cls, path: str | Path, config: Any, resumed: bool = False) -> RunFolder:
@@ -55,11 +53,10 @@ class RunFolder:
         """
         folder = cls(path)
         folder.path.mkdir(parents=True, exist_ok=True)
-        if resumed:
-            folder._spectra = folder.read("spectra.json") or {}
         for name in ("metrics.jsonl", "result.json"):
             (folder.path / name).unlink(missing_ok=True)
-        folder.write("spectra.json", folder._spectra)
+        if not resumed:
+            folder.write("spectra.json", {})
         folder.write("settings.json", to_plain(config.final_config_dict))
         folder.write("environment.json", _environment(config))
         return folder
@@ -84,10 +81,8 @@ class RunFolder:
             tables: by side, ``(N, D)``.
 
         """
-        self._spectra[moment] = {
-            side: singular_values(table).tolist() for side, table in tables.items()
-        }
-        self.write("spectra.json", self._spectra)
+        values = {side: singular_values(table).tolist() for side, table in tables.items()}
+        self.write("spectra.json", {**(self.read("spectra.json") or {}), moment: values})
 
     def write(self, name: str, data: Any) -> None:
         """Write a JSON file whole."""
@@ -117,20 +112,9 @@ class RunFolder:
 
 
 def _json(data: Any, indent: int | None = None) -> str:
-    return json.dumps(_finite(data), indent=indent, allow_nan=False)
-
-
-def _finite(data: Any) -> Any:
-    """NaN and infinity are no JSON; what is not a number here is null."""
-    if isinstance(data, Mapping):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    if isinstance(data, np.generic):  # RecBole's GAUC
-        return _finite(data.item())
-    if isinstance(data, float):
-        return float(data) if math.isfinite(data) else None
-    return data
+    """Plain data and numpy's numbers as JSON, where NaN and infinity are null."""
+    text = json.dumps(data, default=np.generic.item)  # RecBole's GAUC is of numpy
+    return json.dumps(json.loads(text, parse_constant=lambda _: None), indent=indent)
 
 
 def _parse(text: str, file: Path) -> Any:
