@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -139,15 +140,11 @@ def _is_plain(value: Any) -> bool:
 
 def _mark(value: Any) -> Any:
     """Something to tell by, later, whether the value was replaced or written to."""
-    if isinstance(value, Tensor):
-        return value, value._version
-    return value.copy() if isinstance(value, np.ndarray | list) else value
+    return (value, value._version) if isinstance(value, Tensor) else copy(value)
 
 
 def _changed(mark: Any, value: Any) -> bool:
     if isinstance(value, Tensor):
         kept = isinstance(mark, tuple) and mark[0] is value and mark[1] == value._version
         return not kept  # RaCT's counts begin as a number
-    if isinstance(value, np.ndarray):
-        return not np.array_equal(mark, value)
-    return bool(mark != value)
+    return not np.array_equal(mark, value)
