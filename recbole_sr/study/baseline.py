@@ -31,10 +31,6 @@ class StockConfig(Config):
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         recbole.config.Config._load_internal_config_dict(self, model, model_class, dataset)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """RecBole pickles its settings into each checkpoint; the safe loader's class cannot be."""
-        return {name: value for name, value in vars(self).items() if name != "yaml_loader"}
-
 
 class StockExperiment:
     """Data, plain model and plain trainer of RecBole.
