@@ -33,7 +33,7 @@ class RunState:
             be saved.
 
     Attributes:
-        path: of the run, without suffix; its folder has this name.
+        path: of the run, without suffix; its folder has this name, its state ``.run.pth`` added.
         saving: whether epochs begin by saving.
         finished: whether the run has ended.
 
@@ -48,23 +48,15 @@ class RunState:
         self.saving = False
         self.finished = False
 
-    @property
-    def file(self) -> str:
-        """Where the run is saved."""
-        return self.path + ".run.pth"
-
     def begin_epoch(self, epoch: int, train_data: Any) -> None:
         """Continue the generators of the run that is resumed, or save what resuming would need."""
         self.continue_generators(train_data)
-        step = self._trainer.options.sr_save_step
-        if self.saving and step and epoch % step == 0:
-            self._save(epoch, train_data)
+        self._save(epoch, train_data)
 
     def finish(self, epochs: int, train_data: Any) -> None:
         """Save the run as one that resuming only tests again."""
         self.finished = True
-        if self.saving and self._trainer.options.sr_save_step:
-            self._save(epochs, train_data)
+        self._save(epochs, train_data)
 
     def continue_generators(self, train_data: Any) -> None:
         """Draw on from where the run that is resumed was; nothing where none is."""
@@ -73,8 +65,11 @@ class RunState:
             self._random_states = None
 
     def _save(self, epoch: int, train_data: Any) -> None:
-        """Write all that the epochs from ``epoch`` on depend on."""
+        """Write all that the epochs from ``epoch`` on depend on, where it is time to."""
         trainer = self._trainer
+        step = trainer.options.sr_save_step
+        if not (self.saving and step and (self.finished or epoch % step == 0)):
+            return
         best = trainer.best_valid_result
         state = {
             "config": to_plain(trainer.config.final_config_dict),
@@ -93,7 +88,7 @@ class RunState:
             "data": fingerprint(train_data._dataset),
             "loader": type(train_data).__name__,
         }
-        checkpoint.write(state, self.file)
+        checkpoint.write(state, f"{self.path}.run.pth")
 
     def restore(self, state: dict[str, Any], train_data: Any) -> None:
         """Make the trainer the one that wrote ``state``, at the start of the epoch it says.
