@@ -31,10 +31,6 @@ class RunFolder:
     ``metrics.jsonl`` has one line an epoch, appended and flushed as it ends. ``settings.json``,
     ``environment.json``, ``spectra.json`` (singular values of both tables, largest first, at
     ``start``, ``switch`` and ``end``) and ``result.json`` are each written whole or not at all.
-
-    Args:
-        path: the folder.
-
     """
 
     def __init__(self, path: str | Path):

@@ -46,16 +46,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_tensors(path: str) -> dict[str, Tensor]:
-    """The ``state_dict`` of a checkpoint, on the CPU.
+    """The ``state_dict`` of a checkpoint: tensors by parameter name, on the CPU.
 
     RecBole's own checkpoints hold its ``Config`` as a pickled object, which ``torch.load`` rightly
     refuses to rebuild; here such objects are left out.
-
-    Args:
-        path: of a file that RecBole or this package saved.
-
-    Returns:
-        Tensors by parameter name.
 
     Raises:
         InputError: there is no such file, or it is not a checkpoint.
