@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -213,19 +213,18 @@ def _spectrum(arguments: list[str]) -> None:
         print(json.dumps([asdict(one) for one in found], indent=1))
         return
     head = ("table", "shape", "stable", "effective", "condition", "largest five")
-    print(tabulate(map(_spectrum_row, found), head, "plain", disable_numparse=True))
-
-
-def _spectrum_row(one: Any) -> Iterable[str]:
-    condition = one.condition_number
-    return (
-        one.name,
-        f"{one.shape[0]} x {one.shape[1]}",
-        f"{one.stable_rank:.3f}",
-        f"{one.effective_rank:.3f}",
-        "singular" if condition is None else f"{condition:.4g}",
-        " ".join(f"{value:.4g}" for value in one.singular_values[:5]),
-    )
+    rows = [
+        (
+            one.name,
+            f"{one.shape[0]} x {one.shape[1]}",
+            f"{one.stable_rank:.3f}",
+            f"{one.effective_rank:.3f}",
+            f"{one.condition_number:.4g}" if one.condition_number else "singular",
+            " ".join(f"{value:.4g}" for value in one.singular_values[:5]),
+        )
+        for one in found
+    ]
+    print(tabulate(rows, head, "plain", disable_numparse=True))
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

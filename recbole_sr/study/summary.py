@@ -252,9 +252,8 @@ def _pm(spread: Mapping[str, Any] | None, digits: int = 4) -> str:
 def _interval(test: Mapping[str, Any] | None) -> str:
     if not test:
         return ""
-    if test["low"] is None:
-        return f"{test['difference']:+.4f}"
-    return f"{test['difference']:+.4f} [{test['low']:+.4f}, {test['high']:+.4f}]"
+    interval = "" if test["low"] is None else f" [{test['low']:+.4f}, {test['high']:+.4f}]"
+    return f"{test['difference']:+.4f}{interval}"
 
 
 def _number(value: float | None, digits: int = 4) -> str:

@@ -103,7 +103,9 @@ class Trial:
         code = _start(folder, threads, stopped or threading.Event())
         result = run.read(_RESULT)
         if code or result is None:
-            result = {**self.request(), "error": _last_line(folder / _OUTPUT, code)}
+            said = (folder / _OUTPUT).read_text("utf-8", errors="replace").strip().splitlines()
+            nothing = f"ended with exit code {code} and printed nothing"
+            result = {**self.request(), "error": said[-1] if said else nothing}
             run.write(_RESULT, result)
         return result
 
@@ -157,11 +159,6 @@ def _start(folder: Path, threads: int | None, stopped: threading.Event) -> int:
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(_GLANCE)
         raise KeyboardInterrupt  # stopped or interrupted, the block closes stdin: the run ends
-
-
-def _last_line(output: Path, code: int) -> str:
-    lines = output.read_text("utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"ended with exit code {code} and printed nothing"
 
 
 def _end_with_the_study() -> None:

@@ -118,8 +118,7 @@ def _section(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _differing(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
     """Each setting that is not the same everywhere, with its value by label."""
-    keys = dict.fromkeys(key for one in settings.values() for key in one)
-    for key in keys:
+    for key in dict.fromkeys(chain(*settings.values())):
         values = [str(one.get(key)) for one in settings.values()]
         if key not in _INCIDENTAL and len(set(values)) > 1:
             yield key, values
