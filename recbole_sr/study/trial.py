@@ -210,15 +210,12 @@ def _experiment(trial: Trial, config: Any) -> Any:
 
 def _seconds(records: list[dict[str, Any]], start_up: float, total: float) -> dict[str, float]:
     """Where the time went; ``other`` is the rest: the final test, checkpoints, monitors."""
-    training = sum(record["train_seconds"] for record in records)
-    evaluation = sum(record["valid_seconds"] or 0 for record in records)
-    return {
+    known = {
         "start_up": start_up,
-        "training": training,
-        "evaluation": evaluation,
-        "other": total - start_up - training - evaluation,
-        "total": total,
+        "training": sum(record["train_seconds"] for record in records),
+        "evaluation": sum(record["valid_seconds"] or 0 for record in records),
     }
+    return {**known, "other": total - sum(known.values()), "total": total}
 
 
 if __name__ == "__main__":
