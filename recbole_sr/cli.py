@@ -181,17 +181,15 @@ def _report(arguments: list[str]) -> None:
     parser.add_argument("-o", "--output", default="report.html", help="the page")
     parser.add_argument("--figures", help="also write PNG and SVG figures into this folder")
     given = parser.parse_args(arguments)
-    from recbole_sr.study.report.figures import draw
-    from recbole_sr.study.report.page import groups, report, section_id
+    from recbole_sr.study.report.page import report
 
     runs = report(given.run, given.output)
     print(f"Report: {given.output}")
     if given.figures:
         from recbole_sr.study.report.paper import write_figures
 
-        for group in groups(runs):
-            for file in write_figures(draw(group), given.figures, section_id(group)):
-                print(f"Figure: {file}")
+        for file in write_figures(runs, given.figures):
+            print(f"Figure: {file}")
 
 
 def _spectrum(arguments: list[str]) -> None:

@@ -35,9 +35,9 @@ class Run:
     spectra: dict[str, dict[str, list[float]]]
 
     @property
-    def subject(self) -> tuple[str, str]:
-        """The model and the data set."""
-        return self.settings["model"], self.settings["dataset"]
+    def section(self) -> str:
+        """What the figures of its model and data set are named by."""
+        return f"{self.settings['model']}-{self.settings['dataset']}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from recbole_sr.study.report.figures import Run, draw
 from recbole_sr.study.summary import cells, grouped, tables
 from recbole_sr.study.trial import STOCK
 
-__all__ = ["groups", "read_runs", "report", "section_id"]
+__all__ = ["read_runs", "report"]
 
 # Settings that differ between any two runs and say nothing about either.
 _INCIDENTAL = {"seed", "checkpoint_dir", "show_progress", "state"}
@@ -48,7 +48,7 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
         undefined=StrictUndefined,
     )
     text = page.get_template("page.html").render(
-        sections=[_section(group) for group in groups(runs)],
+        sections=[_section(group) for group in grouped(runs, attrgetter("section"))],
         comparisons=[_comparison(study) for study in studies if study],
         plotly=get_plotlyjs(),
     )
@@ -92,23 +92,13 @@ def _read_run(path: Path) -> Run | None:
     return Run(label, settings, epochs, folder.read("spectra.json") or {})
 
 
-def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs of each model and data set."""
-    return grouped(runs, attrgetter("subject"))
-
-
-def section_id(runs: Sequence[Run]) -> str:
-    """What the figures of a group of runs are named by."""
-    return "-".join(runs[0].subject)
-
-
 def _section(runs: Sequence[Run]) -> dict[str, Any]:
     settings: dict[str, dict[str, Any]] = {}
     for run in runs:
         settings.setdefault(run.label, run.settings)
     return {
-        "id": section_id(runs),
-        "title": " on ".join(runs[0].subject),
+        "id": runs[0].section,
+        "title": "{model} on {dataset}".format_map(runs[0].settings),
         "runs": len(runs),
         "figures": [asdict(figure) for figure in draw(runs)],
         "labels": list(settings),
