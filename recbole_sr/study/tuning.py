@@ -42,11 +42,12 @@ def tune(
         The best trial, and its folder; the first where all failed.
 
     """
+    trials = [replace(trial, settings={**trial.settings, **settings}) for settings in points]
     seen: list[dict[str, Any]] = []
     bigger = True
-    for settings in points:
+    for number, settings in enumerate(points):
         bar.set_description(f"tuning {trial.name}")
-        result = run(_with(trial, settings), folder / str(len(seen)))
+        result = run(trials[number], folder / str(number))
         bar.update()
         bigger = result.get("valid_score_bigger", bigger)
         score = result.get("best_valid_score")
@@ -55,11 +56,7 @@ def tune(
     scored = [number for number, one in enumerate(seen) if one["score"] is not None]
     pick = max if bigger else min
     best = pick(scored, key=lambda number: seen[number]["score"], default=0)
-    return _with(trial, points[best]), folder / str(best)
-
-
-def _with(trial: Trial, settings: Mapping[str, Any]) -> Trial:
-    return replace(trial, settings={**trial.settings, **settings})
+    return trials[best], folder / str(best)
 
 
 def grid_points(space: Mapping[str, Any], trials: int) -> list[dict[str, Any]]:
