@@ -77,7 +77,12 @@ def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
 
 def _train(arguments: list[str]) -> None:
     parser = _parser("Train a RecBole model with stable-rank regularisation and warm start.")
-    parser.epilog = _epilog()
+    keys = (properties_folder() / "stable_rank.yaml").read_text(encoding="utf-8")
+    parser.epilog = (
+        f"Further commands, each with its own --help: {', '.join(COMMANDS)}.\n\n"
+        "Every property of RecBole and of this package can be set as --key=value, above\n"
+        "property files. The keys of this package, with their defaults:\n\n" + keys
+    )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     given = _of_a_run(parser, arguments)
     from recbole_sr.training.experiment import run_recbole_sr
@@ -255,12 +260,3 @@ def _of_a_run(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[An
     from recbole_sr.config.files import CommandLine
 
     return given.model, given.dataset, given.config_files.split(), CommandLine(properties)
-
-
-def _epilog() -> str:
-    keys = (properties_folder() / "stable_rank.yaml").read_text(encoding="utf-8")
-    return (
-        f"Further commands, each with its own --help: {', '.join(COMMANDS)}.\n\n"
-        "Every property of RecBole and of this package can be set as --key=value, above\n"
-        "property files. The keys of this package, with their defaults:\n\n" + keys
-    )
