@@ -151,8 +151,7 @@ class _Study:
 
     def _run(self, trial: Trial, bar: Any) -> dict[str, Any]:
         bar.set_description(trial.name)
-        folder = self.folder / _RUNS / trial.name
-        result = self._result(trial, folder)
+        result = self._result(trial, self.folder / _RUNS / trial.name)
         bar.update()
         if result["error"]:
             bar.write(f"{trial.name} failed: {result['error']}")

@@ -76,8 +76,7 @@ class Trial:
 
     def request(self) -> dict[str, Any]:
         """All of it as plain data, as ``request.json`` has it: a tuple is a list there."""
-        plain: dict[str, Any] = to_plain(asdict(self))
-        return plain
+        return dict(to_plain(asdict(self)))
 
     def run(
         self, folder: Path, threads: int | None = None, stopped: threading.Event | None = None
