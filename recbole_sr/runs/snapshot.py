@@ -19,14 +19,7 @@ from torch import Tensor, nn
 from recbole_sr.errors import InputError
 from recbole_sr.models.inject import cast_like
 
-__all__ = [
-    "ModelMemory",
-    "fingerprint",
-    "generators",
-    "optimizers",
-    "random_states",
-    "restore_random_states",
-]
+__all__ = ["ModelMemory", "fingerprint", "optimizers", "random_states", "restore_random_states"]
 
 
 def random_states(loader: Any) -> dict[str, Any]:
@@ -39,7 +32,7 @@ def random_states(loader: Any) -> dict[str, Any]:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *position],
         "python": [version, list(words), gauss],
-        "loader": [generator.get_state() for generator in generators(loader)],
+        "loader": [generator.get_state() for generator in _generators(loader)],
     }
 
 
@@ -50,7 +43,7 @@ def restore_random_states(states: dict[str, Any], loader: Any) -> None:
         InputError: the loader has other generators than the one that was saved.
 
     """
-    found = list(generators(loader))
+    found = list(_generators(loader))
     if len(found) != len(states["loader"]):
         raise InputError(
             f"save_dataloaders: expected {len(states['loader'])} random generators of the data "
@@ -67,13 +60,13 @@ def restore_random_states(states: dict[str, Any], loader: Any) -> None:
         generator.set_state(state)
 
 
-def generators(loader: Any) -> Iterator[torch.Generator]:
+def _generators(loader: Any) -> Iterator[torch.Generator]:
     """The generators of a data loader and of the loaders it is made of, in a fixed order."""
     for _, value in sorted(vars(loader).items()):
         if isinstance(value, torch.Generator):
             yield value
         elif isinstance(value, torch.utils.data.DataLoader):
-            yield from generators(value)
+            yield from _generators(value)
 
 
 def fingerprint(dataset: Any) -> int:

@@ -14,18 +14,9 @@ from tabulate import tabulate
 from recbole_sr.study.statistics import holm, paired
 from recbole_sr.study.trial import STOCK
 
-__all__ = [
-    "MIN_SEEDS",
-    "best_at",
-    "cells",
-    "grouped",
-    "summarize",
-    "tables",
-    "to_csv",
-    "to_markdown",
-]
+__all__ = ["best_at", "cells", "grouped", "summarize", "tables", "to_csv", "to_markdown"]
 
-MIN_SEEDS = 5
+_MIN_SEEDS = 5
 _LEVEL = 0.05
 _METHOD = (
     "Every variant of a seed has the same split, initial random state and batches as the baseline;"
@@ -180,8 +171,8 @@ def _to_baseline(
 
 
 def _verdict(test: Mapping[str, Any], bigger: bool) -> str:
-    if test["n"] < MIN_SEEDS:
-        return f"no claim: paired seeds {test['n']}, needed {MIN_SEEDS}"
+    if test["n"] < _MIN_SEEDS:
+        return f"no claim: paired seeds {test['n']}, needed {_MIN_SEEDS}"
     if test["p_holm"] is None or test["p_holm"] >= _LEVEL:
         return "no difference shown"
     return "better" if (test["difference"] > 0) == bigger else "worse"
@@ -218,7 +209,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
         texts["runs"] += f", {row['failed']} failed"
     if row["runs"]:
         metric, to, time = row["metric"], row["to_baseline"], row["seconds"]
-        enough = row["test"] and row["test"]["n"] >= MIN_SEEDS
+        enough = row["test"] and row["test"]["n"] >= _MIN_SEEDS
         test = row["test"] if enough else {}
         texts |= {
             "valid": _pm(row["best_valid_result"][metric]),
