@@ -21,7 +21,6 @@ import torch
 
 from benchmarks.harness import Run, data_sets, experiment, report, study_settings
 from recbole_sr.init.svd import normalized_graph
-from recbole_sr.study.tuning import grid_points
 
 WIDTH, FIRST_SEED, SWEEPS = 64, 2020, 15
 
@@ -125,7 +124,7 @@ def runs_of(name: str, peer: Peer) -> list[dict[str, Any]]:
         seed: experiment("BPR", name, True, **shared, embedding_size=peer.width, seed=seed)
         for seed in seeds
     }
-    points = grid_points(peer.grid)
+    points = [dict(zip(peer.grid, point, strict=True)) for point in product(*peer.grid.values())]
     tried = [scores(prepared[FIRST_SEED], peer, FIRST_SEED, point) for point in points]
     best = max(tried, key=lambda one: one["valid"]["ndcg@20"])
     return [best, *(scores(prepared[seed], peer, seed, best["settings"]) for seed in seeds[1:])]

@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,33 +77,32 @@ def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
 
 def _train(arguments: list[str]) -> None:
     parser = _parser("Train a RecBole model with stable-rank regularisation and warm start.")
-    parser.epilog = _epilog()
+    keys = (properties_folder() / "stable_rank.yaml").read_text(encoding="utf-8")
+    parser.epilog = (
+        f"Further commands, each with its own --help: {', '.join(COMMANDS)}.\n\n"
+        "Every property of RecBole and of this package can be set as --key=value, above\n"
+        "property files. The keys of this package, with their defaults:\n\n" + keys
+    )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    given, properties = parse(_of_a_run(parser), arguments)
-    from recbole_sr.config.files import CommandLine
+    given = _of_a_run(parser, arguments)
     from recbole_sr.training.experiment import run_recbole_sr
 
-    files = given.config_files.split()
-    run_recbole_sr(given.model, given.dataset, files, CommandLine(properties))
+    run_recbole_sr(*given)
 
 
 def _config(arguments: list[str]) -> None:
     parser = _parser(
         "Show every key of a run, its value and who set it, without training.", "config"
     )
-    given, properties = parse(_of_a_run(parser), arguments)
+    given = _of_a_run(parser, arguments)
     from tabulate import tabulate
 
     from recbole_sr.config.config import Config
-    from recbole_sr.config.files import CommandLine
     from recbole_sr.config.recipe import idle_keys, table
 
-    files = given.config_files.split()
-    config = Config(given.model, given.dataset, files, CommandLine(properties))
+    config = Config(*given)
     rows = table(config.final_config_dict, config.origins)
-    print(
-        tabulate(rows, headers=("key", "value", "from"), tablefmt="github", disable_numparse=True)
-    )
+    print(tabulate(rows, ("key", "value", "from"), "github", disable_numparse=True))
     for sentence in idle_keys(config.options, config.origins):
         print(sentence)
 
@@ -187,17 +186,15 @@ def _report(arguments: list[str]) -> None:
     parser.add_argument("-o", "--output", default="report.html", help="the page")
     parser.add_argument("--figures", help="also write PNG and SVG figures into this folder")
     given = parser.parse_args(arguments)
-    from recbole_sr.study.report.figures import draw
-    from recbole_sr.study.report.page import groups, report, section_id
+    from recbole_sr.study.report.page import report
 
     runs = report(given.run, given.output)
     print(f"Report: {given.output}")
     if given.figures:
         from recbole_sr.study.report.paper import write_figures
 
-        for group in groups(runs):
-            for file in write_figures(draw(group), given.figures, section_id(group)):
-                print(f"Figure: {file}")
+        for file in write_figures(runs, given.figures):
+            print(f"Figure: {file}")
 
 
 def _spectrum(arguments: list[str]) -> None:
@@ -219,19 +216,18 @@ def _spectrum(arguments: list[str]) -> None:
         print(json.dumps([asdict(one) for one in found], indent=1))
         return
     head = ("table", "shape", "stable", "effective", "condition", "largest five")
-    print(tabulate(map(_spectrum_row, found), head, "plain", disable_numparse=True))
-
-
-def _spectrum_row(one: Any) -> Iterable[str]:
-    condition = one.condition_number
-    return (
-        one.name,
-        f"{one.shape[0]} x {one.shape[1]}",
-        f"{one.stable_rank:.3f}",
-        f"{one.effective_rank:.3f}",
-        "singular" if condition is None else f"{condition:.4g}",
-        " ".join(f"{value:.4g}" for value in one.singular_values[:5]),
-    )
+    rows = [
+        (
+            one.name,
+            f"{one.shape[0]} x {one.shape[1]}",
+            f"{one.stable_rank:.3f}",
+            f"{one.effective_rank:.3f}",
+            f"{one.condition_number:.4g}" if one.condition_number else "singular",
+            " ".join(f"{value:.4g}" for value in one.singular_values[:5]),
+        )
+        for one in found
+    ]
+    print(tabulate(rows, head, "plain", disable_numparse=True))
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
@@ -254,20 +250,13 @@ def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
     )
 
 
-def _of_a_run(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The parser, with what is to be trained on what."""
-    parser.add_argument("-m", "--model", default="BPR", help="RecBole's name of the model")
-    parser.add_argument("-d", "--dataset", default="ml-100k", help="name of the data set")
-    parser.add_argument(
-        "--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"'
-    )
-    return parser
+def _of_a_run(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, ...]:
+    """What is to be trained on what: a model, a data set, property files and properties."""
+    add = parser.add_argument
+    add("-m", "--model", default="BPR", help="RecBole's name of the model")
+    add("-d", "--dataset", default="ml-100k", help="name of the data set")
+    add("--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"')
+    given, properties = parse(parser, arguments)
+    from recbole_sr.config.files import CommandLine
 
-
-def _epilog() -> str:
-    keys = (properties_folder() / "stable_rank.yaml").read_text(encoding="utf-8")
-    return (
-        f"Further commands, each with its own --help: {', '.join(COMMANDS)}.\n\n"
-        "Every property of RecBole and of this package can be set as --key=value, above\n"
-        "property files. The keys of this package, with their defaults:\n\n" + keys
-    )
+    return given.model, given.dataset, given.config_files.split(), CommandLine(properties)

@@ -12,7 +12,7 @@ import pytest
 from recbole_sr import cli
 from recbole_sr.config.config import Config
 from recbole_sr.study import compare, summary
-from recbole_sr.study.tuning import number_of_trials
+from recbole_sr.study.tuning import grid_points
 from recbole_sr.training import experiment
 
 ROOT = Path(__file__).parents[1]
@@ -77,11 +77,15 @@ def accepted(monkeypatch, tmp_path):
 
     def results(study, groups):
         made.extend(study.trial(*group).config() for group in groups)
-        if study.space:
-            assert number_of_trials(study.space, study.tune_trials) == study.tune_trials
         return []
 
+    def points(space, trials):
+        found = grid_points(space, trials)
+        assert len(found) == trials
+        return found
+
     monkeypatch.setattr(experiment, "run_recbole_sr", train)
+    monkeypatch.setattr(compare, "grid_points", points)
     monkeypatch.setattr(compare._Study, "results", results)
     monkeypatch.setattr(compare._Study, "write", lambda *_: None)
     monkeypatch.setattr(compare, "summarize", lambda *_: {})

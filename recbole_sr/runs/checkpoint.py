@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
 import warnings
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
+from recbole_sr.runs.files import replacing
 
-__all__ = ["load_weights", "read", "read_model", "read_run", "write"]
+__all__ = ["first_line", "load_weights", "read", "read_model", "read_run", "write"]
 
 
 # Raised when an older file could no longer be understood: 2 since the switch by rank is gone.
 FORMAT = 2
-# What Python's zip reader and torch raise on flipped bytes.
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    EOFError,
-    UserWarning,
-    struct.error,
-    zipfile.BadZipFile,
-)
 
 
 def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -48,19 +32,9 @@ def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the file could not be written; nothing has changed.
     """
-    # One name for all attempts: what a kill leaves behind, the next write replaces.
-    unfinished = Path(f"{path}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            state = {**state, "format": FORMAT}
-            torch.save({**state, "checksum": _checksum(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    os.replace(unfinished, path)
-    _sync(unfinished.parent)
+    state = {**state, "format": FORMAT}
+    with replacing(path) as file:
+        torch.save({**state, "checksum": _checksum(state)}, file)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -80,9 +54,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: expected a checkpoint of recbole_sr, got one that holds more than tensors "
             "and plain data (RecBole's own do) or is damaged; train the model with recbole-sr"
         ) from None
-    except _DAMAGED as error:
+    except Exception as error:  # flipped bytes raise anything, and torch's warnings
         raise InputError(
-            f"{path}: expected a checkpoint of recbole_sr, got {_first_line(error)!r}; "
+            f"{path}: expected a checkpoint of recbole_sr, got {first_line(error)!r}; "
             "check the path, or use an earlier checkpoint"
         ) from None
     if not isinstance(state, dict) or "checksum" not in state:
@@ -165,14 +139,6 @@ def _checksum(value: Any, crc: int = 0) -> int:
     return zlib.crc32(entries.numpy().tobytes(), crc)
 
 
-def _sync(folder: Path) -> None:
-    """Make the renaming itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without torch's explanations."""
     return str(error).partition("\n")[0]

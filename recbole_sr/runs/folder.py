@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from recbole_sr.config.plain import to_plain
 from recbole_sr.errors import InputError
+from recbole_sr.runs.files import write_whole
 from recbole_sr.runs.spectrum import singular_values
 
-__all__ = ["RunFolder", "write_whole"]
+__all__ = ["RunFolder"]
 
 _PACKAGES = ("recbole_sr", "recbole", "torch", "numpy", "scipy", "pandas")
 
@@ -31,16 +31,11 @@ class RunFolder:
     ``metrics.jsonl`` has one line an epoch, appended and flushed as it ends. ``settings.json``,
     ``environment.json``, ``spectra.json`` (singular values of both tables, largest first, at
     ``start``, ``switch`` and ``end``) and ``result.json`` are each written whole or not at all.
-
-    Args:
-        path: the folder.
-
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self._written = 0
-        self._spectra: dict[str, dict[str, list[float]]] = {}
 
     @classmethod
     def create(cls, path: str | Path, config: Any, resumed: bool = False) -> RunFolder:
@@ -54,12 +49,10 @@ class RunFolder:
         """
         folder = cls(path)
         folder.path.mkdir(parents=True, exist_ok=True)
-        if resumed:
-            folder._spectra = folder.read("spectra.json") or {}
-        drafts = folder.path.glob("*.tmp")  # of a run that was killed
-        for file in (folder.path / "metrics.jsonl", folder.path / "result.json", *drafts):
-            file.unlink(missing_ok=True)
-        folder.write("spectra.json", folder._spectra)
+        for name in ("metrics.jsonl", "result.json"):
+            (folder.path / name).unlink(missing_ok=True)
+        if not resumed:
+            folder.write("spectra.json", {})
         folder.write("settings.json", to_plain(config.final_config_dict))
         folder.write("environment.json", _environment(config))
         return folder
@@ -84,10 +77,8 @@ class RunFolder:
             tables: by side, ``(N, D)``.
 
         """
-        self._spectra[moment] = {
-            side: singular_values(table).tolist() for side, table in tables.items()
-        }
-        self.write("spectra.json", self._spectra)
+        values = {side: singular_values(table).tolist() for side, table in tables.items()}
+        self.write("spectra.json", {**(self.read("spectra.json") or {}), moment: values})
 
     def write(self, name: str, data: Any) -> None:
         """Write a JSON file whole."""
@@ -116,31 +107,10 @@ class RunFolder:
         return [_parse(line, file) for line in lines]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a crash, finds the old content or the new."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(draft, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
-
-
 def _json(data: Any, indent: int | None = None) -> str:
-    return json.dumps(_finite(data), indent=indent, allow_nan=False)
-
-
-def _finite(data: Any) -> Any:
-    """NaN and infinity are no JSON; what is not a number here is null."""
-    if isinstance(data, Mapping):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    if isinstance(data, np.generic):  # RecBole's GAUC
-        return _finite(data.item())
-    if isinstance(data, float):
-        return float(data) if math.isfinite(data) else None
-    return data
+    """Plain data and numpy's numbers as JSON, where NaN and infinity are null."""
+    text = json.dumps(data, default=np.generic.item)  # RecBole's GAUC is of numpy
+    return json.dumps(json.loads(text, parse_constant=lambda _: None), indent=indent)
 
 
 def _parse(text: str, file: Path) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,7 @@ from torch import Tensor, nn
 from recbole_sr.errors import InputError
 from recbole_sr.models.inject import cast_like
 
-__all__ = [
-    "ModelMemory",
-    "fingerprint",
-    "generators",
-    "optimizers",
-    "random_states",
-    "restore_random_states",
-]
+__all__ = ["ModelMemory", "fingerprint", "optimizers", "random_states", "restore_random_states"]
 
 
 def random_states(loader: Any) -> dict[str, Any]:
@@ -38,7 +32,7 @@ def random_states(loader: Any) -> dict[str, Any]:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *position],
         "python": [version, list(words), gauss],
-        "loader": [generator.get_state() for generator in generators(loader)],
+        "loader": [generator.get_state() for generator in _generators(loader)],
     }
 
 
@@ -49,7 +43,7 @@ def restore_random_states(states: dict[str, Any], loader: Any) -> None:
         InputError: the loader has other generators than the one that was saved.
 
     """
-    found = list(generators(loader))
+    found = list(_generators(loader))
     if len(found) != len(states["loader"]):
         raise InputError(
             f"save_dataloaders: expected {len(states['loader'])} random generators of the data "
@@ -66,13 +60,13 @@ def restore_random_states(states: dict[str, Any], loader: Any) -> None:
         generator.set_state(state)
 
 
-def generators(loader: Any) -> Iterator[torch.Generator]:
+def _generators(loader: Any) -> Iterator[torch.Generator]:
     """The generators of a data loader and of the loaders it is made of, in a fixed order."""
     for _, value in sorted(vars(loader).items()):
         if isinstance(value, torch.Generator):
             yield value
         elif isinstance(value, torch.utils.data.DataLoader):
-            yield from generators(value)
+            yield from _generators(value)
 
 
 def fingerprint(dataset: Any) -> int:
@@ -86,9 +80,12 @@ def optimizers(trainer: Any) -> dict[str, torch.optim.Optimizer]:
 
     RecVAE's trainer lets ``optimizer`` stand for one of two others in turn: the last name counts.
     """
-    found = [item for item in sorted(vars(trainer).items()) if _is_optimizer(item[1])]
-    last_name = {id(value): name for name, value in found}
-    return {name: value for name, value in found if last_name[id(value)] == name}
+    names = {
+        value: name
+        for name, value in sorted(vars(trainer).items())
+        if isinstance(value, torch.optim.Optimizer)
+    }
+    return {name: value for value, name in names.items()}
 
 
 class ModelMemory:
@@ -128,10 +125,6 @@ class ModelMemory:
                     yield f"{path}:{name}", value
 
 
-def _is_optimizer(value: Any) -> bool:
-    return isinstance(value, torch.optim.Optimizer)
-
-
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
         return all(isinstance(item, int | float) for item in value)
@@ -140,15 +133,11 @@ def _is_plain(value: Any) -> bool:
 
 def _mark(value: Any) -> Any:
     """Something to tell by, later, whether the value was replaced or written to."""
-    if isinstance(value, Tensor):
-        return value, value._version
-    return value.copy() if isinstance(value, np.ndarray | list) else value
+    return (value, value._version) if isinstance(value, Tensor) else copy(value)
 
 
 def _changed(mark: Any, value: Any) -> bool:
     if isinstance(value, Tensor):
         kept = isinstance(mark, tuple) and mark[0] is value and mark[1] == value._version
         return not kept  # RaCT's counts begin as a number
-    if isinstance(value, np.ndarray):
-        return not np.array_equal(mark, value)
-    return bool(mark != value)
+    return not np.array_equal(mark, value)

@@ -49,15 +49,10 @@ class TableSpectrum:
         shape = (table.shape[0], table.shape[1])
         if not values.any():
             return cls(name, shape, 0.0, 0.0, None, values.tolist())
-        shares = values / values.sum()
-        return cls(
-            name,
-            shape,
-            (values.square().sum() / values[0].square()).item(),
-            torch.special.entr(shares).sum().exp().item(),
-            (values[0] / values[-1]).item() if values[-1] > 0 else None,
-            values.tolist(),
-        )
+        stable = (values / values[0]).square().sum().item()
+        effective = torch.special.entr(values / values.sum()).sum().exp().item()
+        condition = (values[0] / values[-1]).item() if values[-1] > 0 else None
+        return cls(name, shape, stable, effective, condition, values.tolist())
 
 
 def singular_values(table: Tensor) -> Tensor:

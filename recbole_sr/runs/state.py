@@ -21,6 +21,9 @@ from recbole_sr.runs.snapshot import (
 
 __all__ = ["RunState"]
 
+# What is saved of a trainer as it is.
+_AS_IT_IS = ("saved_model_file", "initial_stable_rank", "cur_step", "train_loss_dict")
+
 
 class RunState:
     """All that a trainer's next epoch depends on, in a file beside RecBole's best model.
@@ -30,7 +33,7 @@ class RunState:
             be saved.
 
     Attributes:
-        path: of the run, without suffix; its folder has this name.
+        path: of the run, without suffix; its folder has this name, its state ``.run.pth`` added.
         saving: whether epochs begin by saving.
         finished: whether the run has ended.
 
@@ -45,23 +48,15 @@ class RunState:
         self.saving = False
         self.finished = False
 
-    @property
-    def file(self) -> str:
-        """Where the run is saved."""
-        return self.path + ".run.pth"
-
     def begin_epoch(self, epoch: int, train_data: Any) -> None:
         """Continue the generators of the run that is resumed, or save what resuming would need."""
         self.continue_generators(train_data)
-        step = self._trainer.options.sr_save_step
-        if self.saving and step and epoch % step == 0:
-            self._save(epoch, train_data)
+        self._save(epoch, train_data)
 
     def finish(self, epochs: int, train_data: Any) -> None:
         """Save the run as one that resuming only tests again."""
         self.finished = True
-        if self.saving and self._trainer.options.sr_save_step:
-            self._save(epochs, train_data)
+        self._save(epochs, train_data)
 
     def continue_generators(self, train_data: Any) -> None:
         """Draw on from where the run that is resumed was; nothing where none is."""
@@ -70,30 +65,30 @@ class RunState:
             self._random_states = None
 
     def _save(self, epoch: int, train_data: Any) -> None:
-        """Write all that the epochs from ``epoch`` on depend on."""
+        """Write all that the epochs from ``epoch`` on depend on, where it is time to."""
         trainer = self._trainer
+        step = trainer.options.sr_save_step
+        if not (self.saving and step and (self.finished or epoch % step == 0)):
+            return
         best = trainer.best_valid_result
         state = {
             "config": to_plain(trainer.config.final_config_dict),
             "epoch": epoch,
             "finished": self.finished,
-            "saved_model_file": trainer.saved_model_file,
             "run_path": self.path,
+            **{name: getattr(trainer, name) for name in _AS_IT_IS},
             "state_dict": trainer.model.state_dict(),
             "memory": self._memory.state_dict(),
             "optimizers": {name: o.state_dict() for name, o in optimizers(trainer).items()},
             "schedule": trainer.schedule.state_dict(),
             "epoch_records": [asdict(record) for record in trainer.epoch_records],
-            "initial_stable_rank": trainer.initial_stable_rank,
-            "cur_step": trainer.cur_step,
             "best_valid_score": float(trainer.best_valid_score),
             "best_valid_result": best and {name: float(value) for name, value in best.items()},
-            "train_loss_dict": trainer.train_loss_dict,
             "random_states": random_states(train_data),
             "data": fingerprint(train_data._dataset),
             "loader": type(train_data).__name__,
         }
-        checkpoint.write(state, self.file)
+        checkpoint.write(state, f"{self.path}.run.pth")
 
     def restore(self, state: dict[str, Any], train_data: Any) -> None:
         """Make the trainer the one that wrote ``state``, at the start of the epoch it says.
@@ -104,11 +99,21 @@ class RunState:
 
         """
         self._check(state, train_data)
+        trainer, best = self._trainer, state["best_valid_result"]
         self.path = state["run_path"]
         self.finished = state["finished"]
         self._random_states = state["random_states"]
-        self._restore_learning(state)
-        self._restore_records(state)
+        checkpoint.load_weights(trainer.model, state["state_dict"], state["saved_model_file"])
+        self._memory.load_state_dict(state["memory"])
+        for name, optimizer_state in state["optimizers"].items():
+            getattr(trainer, name).load_state_dict(optimizer_state)
+        trainer.schedule.load_state_dict(state["schedule"])
+        trainer.reset_best()
+        trainer.start_epoch = state["epoch"]
+        trainer.epoch_records = [EpochRecord(**record) for record in state["epoch_records"]]
+        trainer.best_valid_result = best and OrderedDict(best)
+        for name in (*_AS_IT_IS, "best_valid_score"):
+            setattr(trainer, name, state[name])
 
     @staticmethod
     def _check(state: dict[str, Any], train_data: Any) -> None:
@@ -129,27 +134,3 @@ class RunState:
                 f"{best}: expected the best model so far, which the run left there, got no such "
                 "file; put it back, or train anew"
             )
-
-    def _restore_learning(self, state: dict[str, Any]) -> None:
-        trainer = self._trainer
-        checkpoint.load_weights(trainer.model, state["state_dict"], state["saved_model_file"])
-        self._memory.load_state_dict(state["memory"])
-        for name, optimizer_state in state["optimizers"].items():
-            getattr(trainer, name).load_state_dict(optimizer_state)
-        trainer.schedule.load_state_dict(state["schedule"])
-        trainer.reset_best()
-
-    def _restore_records(self, state: dict[str, Any]) -> None:
-        trainer = self._trainer
-        trainer.start_epoch = state["epoch"]
-        trainer.epoch_records = [EpochRecord(**record) for record in state["epoch_records"]]
-        best = state["best_valid_result"]
-        trainer.best_valid_result = best and OrderedDict(best)
-        for name in (
-            "saved_model_file",
-            "initial_stable_rank",
-            "cur_step",
-            "best_valid_score",
-            "train_loss_dict",
-        ):
-            setattr(trainer, name, state[name])

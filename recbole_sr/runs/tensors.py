@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import zipfile
 from collections import OrderedDict
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from recbole_sr.errors import InputError
+from recbole_sr.runs.checkpoint import first_line
 
 __all__ = ["read_tensors"]
 
@@ -25,19 +25,6 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("torch", "device"): torch.device,
 }
 
-# What unpickling a damaged or hostile file ends in.
-_BROKEN = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    AssertionError,
-    zipfile.BadZipFile,
-)
-
 
 class _Inert:
     """Stands in for a class or function that a pickle names: takes anything, does nothing."""
@@ -48,17 +35,7 @@ class _Inert:
     def __init__(self, *_: Any, **__: Any):
         pass
 
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-    def __setitem__(self, *_: Any) -> None:
-        pass
-
-    def append(self, _: Any) -> None:
-        """Take an item of a pickled list."""
-
-    def extend(self, _: Any) -> None:
-        """Take the items of a pickled list."""
+    __setstate__ = __setitem__ = append = extend = __init__
 
 
 class _Unpickler(pickle.Unpickler):
@@ -69,16 +46,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_tensors(path: str) -> dict[str, Tensor]:
-    """The ``state_dict`` of a checkpoint, on the CPU.
+    """The ``state_dict`` of a checkpoint: tensors by parameter name, on the CPU.
 
     RecBole's own checkpoints hold its ``Config`` as a pickled object, which ``torch.load`` rightly
     refuses to rebuild; here such objects are left out.
-
-    Args:
-        path: of a file that RecBole or this package saved.
-
-    Returns:
-        Tensors by parameter name.
 
     Raises:
         InputError: there is no such file, or it is not a checkpoint.
@@ -86,48 +57,28 @@ def read_tensors(path: str) -> dict[str, Tensor]:
     """
     try:
         with open(path, "rb") as file:
-            content = file.read()
+            return _tensors(file)
     except OSError as error:
         raise InputError(
             f"{path}: expected a checkpoint, got {error.strerror}; check the path"
         ) from None
-    return _tensors(path, _load(path, content))
+    except Exception as error:  # a damaged or hostile file raises anything
+        raise InputError(
+            f"{path}: expected a checkpoint saved by RecBole or recbole_sr, got "
+            f"{first_line(error)}; give the .pth file of a run"
+        ) from None
 
 
-def _load(path: str, content: bytes) -> Any:
+def _tensors(file: BinaryIO) -> dict[str, Tensor]:
+    names = zipfile.ZipFile(file).namelist() if zipfile.is_zipfile(file) else []
+    files = {name.rpartition("/")[2] for name in names}
     # Formats before zip, and TorchScript, which is code, have readers of their own in torch.
-    if not _is_zip_of_tensors(content):
-        raise _unreadable(path, "a file of another format")
+    if "data.pkl" not in files or "constants.pkl" in files:
+        raise ValueError("a file of another format")
+    file.seek(0)
     module = SimpleNamespace(Unpickler=_Unpickler, load=None, __name__="restricted")
-    try:
-        return torch.load(
-            io.BytesIO(content),
-            map_location="cpu",
-            pickle_module=module,
-            weights_only=False,
-        )
-    except _BROKEN as error:
-        raise _unreadable(path, str(error).partition("\n")[0]) from None
-
-
-def _is_zip_of_tensors(content: bytes) -> bool:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = [name.rpartition("/")[2] for name in archive.namelist()]
-    except _BROKEN:
-        return False
-    return "data.pkl" in names and "constants.pkl" not in names
-
-
-def _tensors(path: str, checkpoint: Any) -> dict[str, Tensor]:
-    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict):
-        raise _unreadable(path, "a file without 'state_dict'")
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
-
-
-def _unreadable(path: str, got: str) -> InputError:
-    return InputError(
-        f"{path}: expected a checkpoint saved by RecBole or recbole_sr, got {got}; "
-        "give the .pth file of a run"
-    )
+    state = torch.load(file, map_location="cpu", pickle_module=module, weights_only=False)
+    weights = state.get("state_dict") if isinstance(state, dict) else None
+    if not isinstance(weights, dict):
+        raise ValueError("a file without 'state_dict'")
+    return {name: value for name, value in weights.items() if isinstance(value, Tensor)}

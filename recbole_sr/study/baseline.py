@@ -31,10 +31,6 @@ class StockConfig(Config):
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         recbole.config.Config._load_internal_config_dict(self, model, model_class, dataset)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """RecBole pickles its settings into each checkpoint; the safe loader's class cannot be."""
-        return {name: value for name, value in vars(self).items() if name != "yaml_loader"}
-
 
 class StockExperiment:
     """Data, plain model and plain trainer of RecBole.
@@ -68,7 +64,7 @@ class StockExperiment:
         sides = columns(self.config, self.train_data._dataset)
         watch = _Watch(trainer, RunFolder.create(folder, self.config), sides)
         score, result = trainer.fit(self.train_data, self.valid_data, verbose, saved)
-        watch.finish()
+        watch.note("end")
         with own_checkpoint_trusted():
             test_result = trainer.evaluate(self.test_data, load_best_model=saved)
         return {
@@ -89,7 +85,7 @@ class _Watch:
         self.records: list[EpochRecord] = []
         self._train_epoch, self._valid_epoch = trainer._train_epoch, trainer._valid_epoch
         trainer._train_epoch, trainer._valid_epoch = self.train_epoch, self.valid_epoch
-        self._add_spectra("start")
+        self.note("start")
 
     def train_epoch(self, train_data: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
         self.folder.add_epochs(self.records)
@@ -109,10 +105,7 @@ class _Watch:
         self.folder.add_epochs(self.records)
         return score, result
 
-    def finish(self) -> None:
+    def note(self, moment: str) -> None:
         self.folder.add_epochs(self.records)
-        self._add_spectra("end")
-
-    def _add_spectra(self, moment: str) -> None:
         tables = whole_tables(self.model, self.sides)
         self.folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})

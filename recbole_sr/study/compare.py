@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -17,10 +16,11 @@ from tqdm import tqdm
 from recbole_sr.config.files import read_properties
 from recbole_sr.config.recbole_keys import empty_parts
 from recbole_sr.errors import InputError
-from recbole_sr.runs.folder import RunFolder, write_whole
+from recbole_sr.runs.files import write_whole
+from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.summary import summarize, to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial
-from recbole_sr.study.tuning import check_grid, number_of_trials, tune
+from recbole_sr.study.tuning import grid_points, tune
 
 __all__ = ["VARIANTS", "compare"]
 
@@ -83,11 +83,11 @@ def compare(
     named = _named([baseline, *variants])
     shared = {**read_properties(config_file_list), **(config_dict or {})}
     _check_shared(shared, named)
-    space = read_properties([tune_file]) if tune_file else None
-    study = _Study(Path(output), named, shared, seeds, space, tune_trials, jobs)
+    points = grid_points(read_properties([tune_file]), tune_trials) if tune_file else []
+    study = _Study(Path(output), named, shared, seeds, points, jobs)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
-    results = list(study.results(groups))
+    results = study.results(groups)
     comparison = summarize(results, study.epochs(results), next(iter(named)))
     study.write(comparison)
     return comparison
@@ -99,8 +99,7 @@ class _Study:
     variants: Mapping[str, Mapping[str, Any]]
     shared: Mapping[str, Any]
     seeds: int
-    space: Mapping[str, Any] | None
-    tune_trials: int
+    points: Sequence[Mapping[str, Any]]
     jobs: int
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -114,7 +113,7 @@ class _Study:
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
-        first = {} if self.space is None else check_grid(self.space, self.tune_trials)
+        first = self.points[0] if self.points else {}
         for group in groups:
             parts = empty_parts(self.trial(*group).config(**first)["eval_args"]["split"])
             if parts:
@@ -127,32 +126,32 @@ class _Study:
         seed = self.shared.get("seed", _FIRST_SEED)
         return Trial(model, dataset, variant, seed, {**self.shared, **self.variants[variant]})
 
-    def results(self, groups: Sequence[tuple[str, str, str]]) -> Iterator[dict[str, Any]]:
+    def results(self, groups: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
         """Run what is not there yet, under a bar that shows how long it will take."""
-        tunings = number_of_trials(self.space, self.tune_trials) if self.space else 0
         for model, *_ in groups:  # runs that start together would all make RecBole's folder
             Path("log", model).mkdir(parents=True, exist_ok=True)
-        total = len(groups) * (self.seeds + tunings)
-        with tqdm(total=total, unit="run") as bar, _at_once(self.jobs, self.stopped) as each:
-            trials = list(each(lambda group: self._tuned(self.trial(*group), bar), groups))
-            # A seed's variants follow each other, so that a study cut short has whole pairs.
-            pairs = product(range(self.seeds), trials)
-            runs = [replace(trial, seed=trial.seed + offset) for offset, trial in pairs]
-            yield from each(lambda trial: self._run(trial, bar), runs)
+        total = len(groups) * (self.seeds + len(self.points))
+        with tqdm(total=total, unit="run") as bar, ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                trials = list(pool.map(lambda group: self._tuned(self.trial(*group), bar), groups))
+                # A seed's variants follow each other, so that a study cut short has whole pairs.
+                pairs = product(range(self.seeds), trials)
+                runs = [replace(trial, seed=trial.seed + offset) for offset, trial in pairs]
+                return list(pool.map(lambda trial: self._run(trial, bar), runs))
+            except BaseException:  # interrupted, say: the threads wait for processes of their own
+                self.stopped.set()
+                raise
 
     def _tuned(self, trial: Trial, bar: Any) -> Trial:
-        if not self.space:
+        if not self.points:
             return trial
-        folder = self.folder / _TUNING / trial.name
-        best, run = tune(trial, self.space, self.tune_trials, folder, bar, self._result)
-        tuned = replace(trial, settings={**trial.settings, **best})
+        tuned, run = tune(trial, self.points, self.folder / _TUNING / trial.name, bar, self._result)
         tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
         return tuned
 
     def _run(self, trial: Trial, bar: Any) -> dict[str, Any]:
         bar.set_description(trial.name)
-        folder = self.folder / _RUNS / trial.name
-        result = self._result(trial, folder)
+        result = self._result(trial, self.folder / _RUNS / trial.name)
         bar.update()
         if result["error"]:
             bar.write(f"{trial.name} failed: {result['error']}")
@@ -160,7 +159,7 @@ class _Study:
 
     def _result(self, trial: Trial, folder: Path) -> dict[str, Any]:
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
-        return trial.result(folder, threads, self.stopped)
+        return trial.finished(folder) or trial.run(folder, threads, self.stopped)
 
     def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         names = ["{model}-{dataset}-{variant}-{seed}".format_map(result) for result in results]
@@ -173,20 +172,6 @@ class _Study:
         write_whole(self.folder / "comparison.md", to_markdown(comparison))
         write_whole(self.folder / "comparison.csv", to_csv(comparison))
         report([str(self.folder)], str(self.folder / "report.html"))
-
-
-@contextmanager
-def _at_once(jobs: int, stopped: threading.Event) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A ``map`` that calls so many functions at a time; each waits for processes of its own."""
-    if jobs == 1:
-        yield map
-        return
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            yield pool.map
-        except BaseException:  # interrupted, say
-            stopped.set()
-            raise
 
 
 def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
+import pandas as pd
 from tabulate import tabulate
 
-from recbole_sr.study.statistics import Paired, holm, paired
+from recbole_sr.study.statistics import holm, paired
 from recbole_sr.study.trial import STOCK
 
-__all__ = ["MIN_SEEDS", "best_at", "cells", "columns_of", "summarize", "to_csv", "to_markdown"]
+__all__ = ["best_at", "cells", "grouped", "summarize", "tables", "to_csv", "to_markdown"]
 
-MIN_SEEDS = 5
+_MIN_SEEDS = 5
 _LEVEL = 0.05
 _METHOD = (
     "Every variant of a seed has the same split, initial random state and batches as the baseline;"
@@ -28,6 +28,8 @@ _METHOD = (
 )
 
 Result = Mapping[str, Any]
+T = TypeVar("T")
+_MODEL_AND_DATASET = itemgetter("model", "dataset")
 
 
 def summarize(
@@ -50,20 +52,33 @@ def summarize(
         RuntimeError: two runs of one seed had different splits.
 
     """
-    groups: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result["model"], result["dataset"]), []).append(result)
     rows = []
-    for group in groups.values():
+    for group in grouped(results, _MODEL_AND_DATASET):
         finished = [result for result in group if result["error"] is None]
         _check_splits(finished)
-        rows += _rows(group, epochs, baseline)
+        base = {run["seed"]: run for run in finished if run["variant"] == baseline}
+        variants = grouped(group, itemgetter("variant"))
+        rows += _judged([_row(runs, base, epochs, baseline) for runs in variants])
     failed = [
         {key: result[key] for key in ("model", "dataset", "variant", "seed", "error")}
         for result in results
         if result["error"] is not None
     ]
     return {"baseline": baseline, "method": _METHOD, "rows": rows, "failed": failed}
+
+
+def grouped(items: Iterable[T], key: Callable[[T], Any]) -> list[list[T]]:
+    """The items of each key, keys in the order in which they first appear.
+
+    Example:
+        >>> grouped(["b1", "a1", "b2"], itemgetter(0))
+        [['b1', 'b2'], ['a1']]
+
+    """
+    groups: dict[Any, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
 
 
 def best_at(
@@ -87,76 +102,55 @@ def best_at(
 
 
 def _check_splits(finished: Sequence[Result]) -> None:
-    splits: dict[int, list[int]] = {}
-    for result in finished:
-        if splits.setdefault(result["seed"], result["split"]) != result["split"]:
-            raise RuntimeError(
-                f"{result['model']} on {result['dataset']}, seed {result['seed']}: "
-                f"{result['variant']} was trained on another split than the runs before it"
-            )
-
-
-def _rows(
-    group: Sequence[Result], epochs: Mapping[str, Any], baseline: str
-) -> list[dict[str, Any]]:
-    variants = list(dict.fromkeys(result["variant"] for result in group))
-    runs = {
-        variant: {
-            result["seed"]: result
-            for result in group
-            if result["variant"] == variant and result["error"] is None
-        }
-        for variant in variants
-    }
-    rows = [_row(group, variant, baseline, runs, epochs) for variant in variants]
-    corrected = holm([row["test"]["p_value"] if row["test"] else None for row in rows])
-    for row, p_value in zip(rows, corrected, strict=True):
-        if row["test"]:
-            row["test"]["p_holm"] = p_value
-            row["verdict"] = _verdict(row["test"], row["bigger"])
-    return rows
+    for first, *others in grouped(finished, itemgetter("seed")):
+        for run in others:
+            if run["split"] != first["split"]:
+                raise RuntimeError(
+                    f"{run['model']} on {run['dataset']}, seed {run['seed']}: {run['variant']} was "
+                    f"trained on another split than {first['variant']}"
+                )
 
 
 def _row(
-    group: Sequence[Result],
-    variant: str,
-    baseline: str,
-    runs: Mapping[str, Mapping[int, Result]],
-    epochs: Mapping[str, Any],
+    runs: Sequence[Result], base: Mapping[int, Result], epochs: Mapping[str, Any], baseline: str
 ) -> dict[str, Any]:
-    own, base = runs[variant], runs.get(baseline, {})
+    """What the runs of a variant gave, beside the baseline's by seed."""
+    own = [run for run in runs if run["error"] is None]
+    is_baseline = runs[0]["variant"] == baseline
     row: dict[str, Any] = {
-        "model": group[0]["model"],
-        "dataset": group[0]["dataset"],
-        "variant": variant,
+        **{key: runs[0][key] for key in ("model", "dataset", "variant")},
         "runs": len(own),
-        "failed": sum(r["variant"] == variant and r["error"] is not None for r in group),
+        "failed": len(runs) - len(own),
         "test": None,
-        "verdict": "baseline" if variant == baseline else "nothing to compare",
+        "verdict": "baseline" if is_baseline else "nothing to compare",
     }
     if not own:
         return row
-    results = list(own.values())
-    row |= {"metric": results[0]["metric"], "bigger": results[0]["valid_score_bigger"]}
+    metric = own[0]["metric"]
+    row |= {"metric": metric, "bigger": own[0]["valid_score_bigger"]}
     for kind in ("best_valid_result", "test_result", "seconds"):
-        row[kind] = {
-            key: _spread([result[kind][key] for result in results]) for key in results[0][kind]
-        }
-    row["epochs"] = _spread([result["epochs"] for result in results])
-    pairs = [(own[seed], base[seed]) for seed in own if seed in base]
+        row[kind] = {key: _spread([run[kind][key] for run in own]) for key in own[0][kind]}
+    row["epochs"] = _spread([run["epochs"] for run in own])
+    pairs = [(run, base[run["seed"]]) for run in own if run["seed"] in base]
     row["to_baseline"] = _to_baseline(pairs, epochs)
-    if variant != baseline and pairs:
-        row["test"] = asdict(_test(pairs, row["metric"]))
+    if pairs and not is_baseline:
+        scores = [[run["test_result"][metric] for run in side] for side in zip(*pairs, strict=True)]
+        row["test"] = asdict(paired(*scores))
     return row
+
+
+def _judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of one model and data set, their p-values corrected together."""
+    tested = [row for row in rows if row["test"]]
+    corrected = holm([row["test"]["p_value"] for row in tested])
+    for row, p_value in zip(tested, corrected, strict=True):
+        row["test"]["p_holm"] = p_value
+        row["verdict"] = _verdict(row["test"], row["bigger"])
+    return rows
 
 
 def _spread(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else None}
-
-
-def _test(pairs: Sequence[tuple[Result, Result]], metric: str) -> Paired:
-    scores = [[result["test_result"][metric] for result in pair] for pair in pairs]
-    return paired([own for own, _ in scores], [base for _, base in scores])
 
 
 def _to_baseline(
@@ -177,8 +171,8 @@ def _to_baseline(
 
 
 def _verdict(test: Mapping[str, Any], bigger: bool) -> str:
-    if test["n"] < MIN_SEEDS:
-        return f"no claim: paired seeds {test['n']}, needed {MIN_SEEDS}"
+    if test["n"] < _MIN_SEEDS:
+        return f"no claim: paired seeds {test['n']}, needed {_MIN_SEEDS}"
     if test["p_holm"] is None or test["p_holm"] >= _LEVEL:
         return "no difference shown"
     return "better" if (test["difference"] > 0) == bigger else "worse"
@@ -187,18 +181,25 @@ def _verdict(test: Mapping[str, Any], bigger: bool) -> str:
 def to_markdown(comparison: Mapping[str, Any]) -> str:
     """The comparison as Markdown tables, one for each model and data set."""
     parts = [f"# Comparison with {comparison['baseline']}", comparison["method"]]
-    groups: dict[tuple[str, str], list[Any]] = {}
-    for row in comparison["rows"]:
-        groups.setdefault((row["model"], row["dataset"]), []).append(row)
-    for (model, dataset), rows in groups.items():
-        metric = next((row["metric"] for row in rows if "metric" in row), "score")
-        parts += [f"## {model} on {dataset}, {metric}", _table([cells(row) for row in rows])]
-        others = [{"variant": row["variant"], **_all_metrics(row)} for row in rows if row["runs"]]
+    for title, rows in tables(comparison):
+        parts += [f"## {title}", _table(map(cells, rows))]
+        others = [
+            {"variant": row["variant"]} | {key: _pm(x) for key, x in row["test_result"].items()}
+            for row in rows
+            if row["runs"]
+        ]
         if others:
             parts += ["Test scores:", _table(others)]
     if comparison["failed"]:
         parts += ["## Failed runs", _table(comparison["failed"])]
     return "\n\n".join(parts) + "\n"
+
+
+def tables(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A title and the rows of each model and data set."""
+    for rows in grouped(comparison["rows"], _MODEL_AND_DATASET):
+        metric = next((row["metric"] for row in rows if "metric" in row), "score")
+        yield f"{rows[0]['model']} on {rows[0]['dataset']}, {metric}", rows
 
 
 def cells(row: Mapping[str, Any]) -> dict[str, str]:
@@ -208,7 +209,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
         texts["runs"] += f", {row['failed']} failed"
     if row["runs"]:
         metric, to, time = row["metric"], row["to_baseline"], row["seconds"]
-        enough = row["test"] and row["test"]["n"] >= MIN_SEEDS
+        enough = row["test"] and row["test"]["n"] >= _MIN_SEEDS
         test = row["test"] if enough else {}
         texts |= {
             "valid": _pm(row["best_valid_result"][metric]),
@@ -227,19 +228,9 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
-def _all_metrics(row: Mapping[str, Any]) -> dict[str, str]:
-    return {metric: _pm(spread) for metric, spread in row["test_result"].items()}
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = columns_of(rows)
-    cells = [[str(row.get(column, "")).replace("|", "\\|") for column in columns] for row in rows]
-    return tabulate(cells, columns, "github", disable_numparse=True)
-
-
-def columns_of(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """The columns of the fullest row: a variant that failed has few."""
-    return list(max(rows, key=lambda row: len(list(row))))
+def _table(rows: Iterable[Mapping[str, Any]]) -> str:
+    texts = [{key: str(text).replace("|", "\\|") for key, text in row.items()} for row in rows]
+    return tabulate(texts, "keys", "github", disable_numparse=True)
 
 
 def _pm(spread: Mapping[str, Any] | None, digits: int = 4) -> str:
@@ -252,9 +243,8 @@ def _pm(spread: Mapping[str, Any] | None, digits: int = 4) -> str:
 def _interval(test: Mapping[str, Any] | None) -> str:
     if not test:
         return ""
-    if test["low"] is None:
-        return f"{test['difference']:+.4f}"
-    return f"{test['difference']:+.4f} [{test['low']:+.4f}, {test['high']:+.4f}]"
+    interval = "" if test["low"] is None else f" [{test['low']:+.4f}, {test['high']:+.4f}]"
+    return f"{test['difference']:+.4f}{interval}"
 
 
 def _number(value: float | None, digits: int = 4) -> str:
@@ -263,18 +253,5 @@ def _number(value: float | None, digits: int = 4) -> str:
 
 def to_csv(comparison: Mapping[str, Any]) -> str:
     """One line for each model, data set and variant; every number of the comparison a column."""
-    lines = [dict(_flat(row)) for row in comparison["rows"]]
-    columns = list(dict.fromkeys(column for line in lines for column in line))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            yield f"{prefix}{key}", value
+    lines = pd.json_normalize(comparison["rows"]).dropna(axis="columns", how="all")
+    return lines.convert_dtypes().to_csv(index=False, lineterminator="\n")

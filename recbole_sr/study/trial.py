@@ -1,7 +1,8 @@
 """One run of a study, in a process of its own: ``python -m recbole_sr.study.trial FOLDER``.
 
 A process of its own, because RecBole configures logging, random numbers and torch for a whole
-process: no run then sees what an earlier one left, and one that crashes ends alone.
+process: no run then sees what an earlier one left, and one that crashes ends alone. It ends when
+its standard input does, as that of a study that is killed: a run that went on would be in its way.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ __all__ = ["OFF", "STOCK", "Trial"]
 STOCK = "stock"
 OFF: dict[str, Any] = {**read_shipped("off.yaml")[0], "sr_fast": False}
 _REQUEST, _RESULT, _OUTPUT = "request.json", "result.json", "output.txt"
-_BY_STUDY = "--by-study"
 _NOT_JUDGED = (
     "no epoch that counts was evaluated, or no test: a study needs a validation and a test part, "
     "and an eval_step that reaches the main phase"
@@ -76,12 +76,7 @@ class Trial:
 
     def request(self) -> dict[str, Any]:
         """All of it as plain data, as ``request.json`` has it: a tuple is a list there."""
-        plain: dict[str, Any] = to_plain(asdict(self))
-        return plain
-
-    def result(self, folder: Path, *how: Any) -> dict[str, Any]:
-        """That of the run that ended well in ``folder``, or else of a new one: see :meth:`run`."""
-        return self.finished(folder) or self.run(folder, *how)
+        return dict(to_plain(asdict(self)))
 
     def run(
         self, folder: Path, threads: int | None = None, stopped: threading.Event | None = None
@@ -107,7 +102,9 @@ class Trial:
         code = _start(folder, threads, stopped or threading.Event())
         result = run.read(_RESULT)
         if code or result is None:
-            result = {**self.request(), "error": _last_line(folder / _OUTPUT, code)}
+            said = (folder / _OUTPUT).read_text("utf-8", errors="replace").strip().splitlines()
+            nothing = f"ended with exit code {code} and printed nothing"
+            result = {**self.request(), "error": said[-1] if said else nothing}
             run.write(_RESULT, result)
         return result
 
@@ -147,7 +144,7 @@ def _start(folder: Path, threads: int | None, stopped: threading.Event) -> int:
     """Run this module on ``folder``; the exit code, negative for a signal."""
     source = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "recbole_sr.study.trial", str(folder), _BY_STUDY]
+    command = [sys.executable, "-m", "recbole_sr.study.trial", str(folder)]
     environment = {**os.environ, "PYTHONPATH": path}
     if threads:
         environment.setdefault("OMP_NUM_THREADS", str(threads))
@@ -163,27 +160,17 @@ def _start(folder: Path, threads: int | None, stopped: threading.Event) -> int:
         raise KeyboardInterrupt  # stopped or interrupted, the block closes stdin: the run ends
 
 
-def _last_line(output: Path, code: int) -> str:
-    lines = output.read_text("utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"ended with exit code {code} and printed nothing"
-
-
 def _end_with_the_study() -> None:
-    """A study that is killed closes our standard input; a run that went on would be in its way.
-
-    By the file descriptor: at exit Python may not wait for the lock of ``sys.stdin``.
-    """
-
-    def wait() -> None:
-        os.read(0, 1)
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    os.read(0, 1)  # by descriptor: at exit Python may not wait for the lock of ``sys.stdin``
+    os._exit(1)
 
 
-def _execute(folder: Path) -> None:
+def main(folder: Path) -> None:
+    """Run the trial that ``request.json`` in a folder describes."""
     from recbole_sr.runs.snapshot import fingerprint
 
+    sys.argv[1:] = []  # RecBole's Config reads it
+    threading.Thread(target=_end_with_the_study, daemon=True).start()
     start = perf_counter()
     run = RunFolder(folder)
     trial = Trial(**run.read(_REQUEST))
@@ -222,24 +209,13 @@ def _experiment(trial: Trial, config: Any) -> Any:
 
 def _seconds(records: list[dict[str, Any]], start_up: float, total: float) -> dict[str, float]:
     """Where the time went; ``other`` is the rest: the final test, checkpoints, monitors."""
-    training = sum(record["train_seconds"] for record in records)
-    evaluation = sum(record["valid_seconds"] or 0 for record in records)
-    return {
+    known = {
         "start_up": start_up,
-        "training": training,
-        "evaluation": evaluation,
-        "other": total - start_up - training - evaluation,
-        "total": total,
+        "training": sum(record["train_seconds"] for record in records),
+        "evaluation": sum(record["valid_seconds"] or 0 for record in records),
     }
-
-
-def main(arguments: list[str]) -> None:
-    """Run the trial that ``FOLDER/request.json`` describes."""
-    sys.argv[1:] = []  # RecBole's Config reads it
-    if _BY_STUDY in arguments:
-        _end_with_the_study()
-    _execute(Path(arguments[0]))
+    return {**known, "other": total - sum(known.values()), "total": total}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(Path(sys.argv[1]))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
@@ -13,7 +12,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.trial import Trial
 
-__all__ = ["check_grid", "grid_points", "number_of_trials", "tune"]
+__all__ = ["grid_points", "tune"]
 
 _FORM = (
     "choice with a list of values for each property, as in 'choice: {learning_rate: [0.01, 0.001]}'"
@@ -22,35 +21,33 @@ _FORM = (
 
 def tune(
     trial: Trial,
-    space: Mapping[str, Any],
-    trials: int,
+    points: Sequence[Mapping[str, Any]],
     folder: Path,
     bar: Any,
-    run: Callable[[Trial, Path], dict[str, Any]] = Trial.result,
-) -> tuple[dict[str, Any], Path]:
-    """The best settings of a grid, judged by validation, and the folder of their run.
+    run: Callable[[Trial, Path], dict[str, Any]],
+) -> tuple[Trial, Path]:
+    """The trial with the best settings of a grid, judged by validation, and the folder of its run.
 
-    The points are tried in order, as many as ``trials`` allows. Each trial's settings and score go
-    to ``trials.json`` as soon as it ends.
+    The points are tried in order. Each one's settings and score go to ``trials.json`` as soon as
+    it ends.
 
     Args:
-        trial: what to tune; its seed serves all trials.
-        space: checked by :func:`check_grid`.
-        trials: 1 or more; a smaller grid has no more than its points.
+        trial: what to tune; its seed serves all points.
+        points: what to try, at least one.
         folder: where the trials go.
-        bar: progress, moved on by one for each trial.
+        bar: progress, moved on by one for each point.
         run: gives a trial's result, having run it in a folder where it must.
 
     Returns:
-        The property values of the best trial, and its folder; of the first where all failed.
+        The best trial, and its folder; the first where all failed.
 
     """
+    trials = [replace(trial, settings={**trial.settings, **settings}) for settings in points]
     seen: list[dict[str, Any]] = []
     bigger = True
-    for settings in islice(grid_points(space["choice"]), trials):
+    for number, settings in enumerate(points):
         bar.set_description(f"tuning {trial.name}")
-        tried = replace(trial, settings={**trial.settings, **settings})
-        result = run(tried, folder / str(len(seen)))
+        result = run(trials[number], folder / str(number))
         bar.update()
         bigger = result.get("valid_score_bigger", bigger)
         score = result.get("best_valid_score")
@@ -59,11 +56,11 @@ def tune(
     scored = [number for number, one in enumerate(seen) if one["score"] is not None]
     pick = max if bigger else min
     best = pick(scored, key=lambda number: seen[number]["score"], default=0)
-    return dict(seen[best]["settings"]), folder / str(best)
+    return trials[best], folder / str(best)
 
 
-def check_grid(space: Mapping[str, Any], trials: int) -> dict[str, Any]:
-    """The first settings of a grid, by which a misspelt property shows.
+def grid_points(space: Mapping[str, Any], trials: int) -> list[dict[str, Any]]:
+    """The settings to try: a grid's, the last property's changing fastest, as far as ``trials``.
 
     Args:
         space: in the format of RecBole's ``params_dict``: ``choice: {learning_rate: [0.1, 0.01]}``.
@@ -73,8 +70,8 @@ def check_grid(space: Mapping[str, Any], trials: int) -> dict[str, Any]:
         InputError: the grid, or the number of trials, cannot work.
 
     Example:
-        >>> check_grid({"choice": {"learning_rate": [0.1, 0.01]}}, 2)
-        {'learning_rate': 0.1}
+        >>> grid_points({"choice": {"learning_rate": [0.1, 0.01], "n_layers": [1]}}, 10)
+        [{'learning_rate': 0.1, 'n_layers': 1}, {'learning_rate': 0.01, 'n_layers': 1}]
 
     """
     if trials < 1:
@@ -85,27 +82,6 @@ def check_grid(space: Mapping[str, Any], trials: int) -> dict[str, Any]:
     for name, values in grid.items():
         if not (values and isinstance(values, list | tuple)):
             raise InputError(f"--tune: expected {_FORM}, got {name!r}: {values!r}; write it so")
-    return next(grid_points(grid))
-
-
-def number_of_trials(space: Mapping[str, Any], trials: int) -> int:
-    """``trials``, or the number of points of the grid where that is smaller.
-
-    Example:
-        >>> number_of_trials({"choice": {"learning_rate": [0.1, 0.01], "n_layers": [1, 2]}}, 10)
-        4
-
-    """
-    return min(trials, math.prod(map(len, space["choice"].values())))
-
-
-def grid_points(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Every combination of a grid's values, the last property's changing fastest.
-
-    Example:
-        >>> list(grid_points({"learning_rate": [0.1, 0.01], "n_layers": [1]}))
-        [{'learning_rate': 0.1, 'n_layers': 1}, {'learning_rate': 0.01, 'n_layers': 1}]
-
-    """
-    for values in product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
+    return [
+        dict(zip(grid, values, strict=True)) for values in islice(product(*grid.values()), trials)
+    ]

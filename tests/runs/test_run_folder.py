@@ -9,7 +9,8 @@ import torch
 
 from recbole_sr import run_recbole_sr
 from recbole_sr.errors import InputError
-from recbole_sr.runs.folder import RunFolder, write_whole
+from recbole_sr.runs.files import write_whole
+from recbole_sr.runs.folder import RunFolder
 from recbole_sr.training.experiment import resume
 
 
@@ -116,3 +117,4 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write_whole(file, "new")
     assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]

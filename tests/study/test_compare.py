@@ -18,7 +18,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.compare import _Study, compare
 from recbole_sr.study.trial import OFF, STOCK, Trial
-from recbole_sr.study.tuning import number_of_trials, tune
+from recbole_sr.study.tuning import grid_points, tune
 
 
 @pytest.fixture
@@ -242,8 +242,8 @@ def test_a_run_without_a_score_that_counts_is_a_failed_one(brief, tmp_path):
 
 
 def test_a_grid_may_hold_keys_that_stock_has_no_use_for(tmp_path):
-    space = {"choice": {"sr_warm_epochs": [3, 5]}}
-    study = _Study(tmp_path, {STOCK: OFF, "default": {}}, {}, 1, space, 4, 1)
+    points = grid_points({"choice": {"sr_warm_epochs": [3, 5]}}, 4)
+    study = _Study(tmp_path, {STOCK: OFF, "default": {}}, {}, 1, points, 1)
     study.check([("BPR", "ml-100k", STOCK), ("BPR", "ml-100k", "default")], resume=False)
 
 
@@ -351,9 +351,9 @@ def tuned(tmp_path, scores, trials=4, bigger=True):
         return {"error": None, "best_valid_score": score, "valid_score_bigger": bigger}
 
     trial = Trial("BPR", "tiny", "default", 2020, {"epochs": 3})
-    space = {"choice": {"embedding_size": [4, 8], "n_layers": [1, 2]}}
-    found = tune(trial, space, trials, tmp_path / "tuning", bar, run)
-    assert bar.done == len(asked) == number_of_trials(space, trials)
+    points = grid_points({"choice": {"embedding_size": [4, 8], "n_layers": [1, 2]}}, trials)
+    found = tune(trial, points, tmp_path / "tuning", bar, run)
+    assert bar.done == len(asked) == min(trials, 4)
     assert all(one == replace(trial, settings=one.settings) for one, _ in asked)
     return found, asked, json.loads((tmp_path / "tuning" / "trials.json").read_text())
 
@@ -378,8 +378,7 @@ def test_a_grid_is_tried_in_order_and_no_further_than_asked(trials, tmp_path):
     ],
 )
 def test_the_best_of_a_grid_is_found_beside_runs_that_failed(scores, bigger, best, tmp_path):
-    (settings, folder), asked, written = tuned(tmp_path, scores, bigger=bigger)
-    assert folder == asked[best][1]
-    assert {"epochs": 3, **settings} == asked[best][0].settings
+    found, asked, written = tuned(tmp_path, scores, bigger=bigger)
+    assert found == asked[best]
     assert [one["score"] for one in written] == scores
     assert [one["error"] is None for one in written] == [x is not None for x in scores]

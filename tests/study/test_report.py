@@ -128,10 +128,10 @@ def test_a_folder_without_a_run_is_refused(folder, tmp_path):
 def test_figures_for_papers_are_drawn_from_the_same_numbers(study, tmp_path):
     pytest.importorskip("matplotlib")
     figures = draw(read_runs(study))
-    files = write_figures(figures, "figures", "tiny")
+    files = write_figures(read_runs(study), "figures")
     assert len(files) == 2 * len(figures)
-    assert (tmp_path / "figures/tiny-loss.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (tmp_path / "figures/tiny-loss.svg").read_text()
+    assert (tmp_path / "figures/BPR-tiny-loss.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "figures/BPR-tiny-loss.svg").read_text()
 
     from recbole_sr.study.report.paper import plot
 
@@ -142,7 +142,7 @@ def test_figures_for_papers_are_drawn_from_the_same_numbers(study, tmp_path):
 def test_without_matplotlib_figures_say_what_to_install(study, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(InputError, match=r"pip install 'recbole_sr\[figures\]'"):
-        write_figures(draw(read_runs(study)), "figures", "tiny")
+        write_figures(read_runs(study), "figures")
 
 
 def test_the_command_writes_the_page(study, tmp_path, capsys):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
+from operator import attrgetter, itemgetter
 from typing import Any
+
+from recbole_sr.study.summary import grouped
 
 __all__ = ["Figure", "Run", "Series", "draw"]
 
@@ -20,9 +23,6 @@ class Run:
 
     Attributes:
         label: what distinguishes it, its seed apart: the variant of a study, else its folder.
-        model: RecBole's name of it.
-        dataset: name of the data set.
-        seed: of the run.
         settings: ``settings.json``.
         epochs: the lines of ``metrics.jsonl``.
         spectra: ``spectra.json``: singular values by moment and side.
@@ -30,12 +30,14 @@ class Run:
     """
 
     label: str
-    model: str
-    dataset: str
-    seed: int
     settings: dict[str, Any]
     epochs: list[Epoch]
     spectra: dict[str, dict[str, list[float]]]
+
+    @property
+    def section(self) -> str:
+        """What the figures of its model and data set are named by."""
+        return f"{self.settings['model']}-{self.settings['dataset']}"
 
 
 @dataclass(frozen=True)
@@ -71,69 +73,58 @@ class Figure:
     x_title: str
     y_title: str
     summary: str
-    series: list[Series] = field(default_factory=list)
+    series: list[Series]
     log_y: bool = False
 
 
 def draw(runs: Sequence[Run]) -> list[Figure]:
     """The figures of runs of one model on one data set; one that would be empty is left out."""
-    metric = runs[0].settings["valid_metric"]
+    losses = _lines(runs, _epochs, lambda epoch: epoch["train_loss"])
+    loss = "Penalties included, so that phases differ in level. " + _ends(losses)
     figures = [
-        _curve(runs, "valid-seconds", f"Validation {metric} over training time", metric, _seconds),
-        _curve(runs, "valid-epochs", f"Validation {metric} over epochs", metric, _epoch),
+        _scores(runs, "valid-seconds", "training time", "training seconds", _seconds),
+        _scores(runs, "valid-epochs", "epochs", "epoch", _epochs),
         *(_ranks(runs, side) for side in SIDES),
         *(_spectra(runs, side) for side in SIDES),
-        _losses(runs),
+        Figure("loss", "Training loss, summed over batches", "epoch", "loss", loss, losses),
     ]
     return [figure for figure in figures if figure.series]
 
 
-def _curve(
-    runs: Sequence[Run], name: str, title: str, metric: str, x_of: Callable[[Run], list[float]]
+def _scores(
+    runs: Sequence[Run], name: str, over: str, x_title: str, x_of: Callable[[Run], list[float]]
 ) -> Figure:
-    series = _lines(runs, x_of, lambda epoch: epoch["valid_score"])
-    x_title = "training seconds" if x_of is _seconds else "epoch"
+    metric = runs[0].settings["valid_metric"]
     better = max if runs[0].settings["valid_metric_bigger"] else min
-    summary = "Best: " + "; ".join(_best(one, better, x_title) for one in series) + "."
-    return Figure(name, title, x_title, metric, summary, series)
+    series = _lines(runs, x_of, lambda epoch: epoch["valid_score"])
+    best = [better(zip(one.x, one.y, strict=True), key=itemgetter(1)) for one in series]
+    summary = "; ".join(
+        f"{one.name} ({one.detail}) {y:.4f} at {x_title} {x:g}"
+        for one, (x, y) in zip(series, best, strict=True)
+    )
+    title = f"Validation {metric} over {over}"
+    return Figure(name, title, x_title, metric, f"Best: {summary}.", series)
 
 
 def _ranks(runs: Sequence[Run], side: str) -> Figure:
-    series = _lines(runs, _epoch, lambda epoch: (epoch["stable_rank"] or {}).get(side))
-    return Figure(
-        f"stable-rank-{side}",
-        f"Stable rank of the {side} table",
-        "epoch",
-        "stable rank",
-        _ends(series),
-        series,
-    )
-
-
-def _losses(runs: Sequence[Run]) -> Figure:
-    series = _lines(runs, _epoch, lambda epoch: epoch["train_loss"])
-    summary = "Penalties included, so that phases differ in level. " + _ends(series)
-    return Figure("loss", "Training loss, summed over batches", "epoch", "loss", summary, series)
+    series = _lines(runs, _epochs, lambda epoch: (epoch["stable_rank"] or {}).get(side))
+    title = f"Stable rank of the {side} table"
+    return Figure(f"stable-rank-{side}", title, "epoch", "stable rank", _ends(series), series)
 
 
 def _spectra(runs: Sequence[Run], side: str) -> Figure:
     """Of the first seed of each label: more would hide one another."""
     series = []
-    for look, label in enumerate(_labels(runs)):
-        run = next(run for run in runs if run.label == label)
+    for look, (run, *_) in enumerate(grouped(runs, attrgetter("label"))):
         for dash, moment in enumerate(MOMENTS):
             values = run.spectra.get(moment, {}).get(side)
             if values and None not in values:  # those of a table that is not finite
-                x = [float(index) for index in range(1, len(values) + 1)]
-                detail = f"seed {run.seed}"
-                series.append(Series(f"{label}, {moment}", look, dash, x, values, detail=detail))
-    summary = "Largest and smallest singular value: " + "; ".join(
-        f"{one.name} {one.y[0]:.4g} and {one.y[-1]:.4g}" for one in series
-    )
+                x, name = [*map(float, range(1, len(values) + 1))], f"{run.label}, {moment}"
+                series.append(Series(name, look, dash, x, values, None, _seed(run)))
+    ends = "; ".join(f"{one.name} {one.y[0]:.4g} and {one.y[-1]:.4g}" for one in series)
+    summary = f"Largest and smallest singular value: {ends}."
     title = f"Singular values of the {side} table"
-    return Figure(
-        f"spectrum-{side}", title, "index", "singular value", summary + ".", series, log_y=True
-    )
+    return Figure(f"spectrum-{side}", title, "index", "singular value", summary, series, log_y=True)
 
 
 def _lines(
@@ -141,47 +132,33 @@ def _lines(
     x_of: Callable[[Run], list[float]],
     y_of: Callable[[Epoch], float | None],
 ) -> list[Series]:
-    looks = {label: look for look, label in enumerate(_labels(runs))}
     series = []
-    for run in runs:
-        points = [
-            (x, y, epoch["phase"])
-            for x, epoch in zip(x_of(run), run.epochs, strict=True)
-            if (y := y_of(epoch)) is not None
-        ]
-        if points:
-            xs, ys = [point[0] for point in points], [point[1] for point in points]
-            switch = _switch([point[2] for point in points])
-            look = looks[run.label]
-            series.append(Series(run.label, look, look, xs, ys, switch, f"seed {run.seed}"))
+    for look, alike in enumerate(grouped(runs, attrgetter("label"))):
+        for run in alike:
+            points = [
+                (x, y, epoch["phase"])
+                for x, epoch in zip(x_of(run), run.epochs, strict=True)
+                if (y := y_of(epoch)) is not None
+            ]
+            if points:
+                xs, ys, phases = map(list, zip(*points, strict=True))
+                main = (at for at, phase in enumerate(phases) if phase != phases[0])
+                series.append(Series(run.label, look, look, xs, ys, next(main, None), _seed(run)))
     return series
-
-
-def _switch(phases: Sequence[str]) -> int | None:
-    main = [index for index, phase in enumerate(phases) if phase != phases[0]]
-    return main[0] if main else None
 
 
 def _seconds(run: Run) -> list[float]:
     return list(accumulate(epoch["train_seconds"] for epoch in run.epochs))
 
 
-def _epoch(run: Run) -> list[float]:
+def _epochs(run: Run) -> list[float]:
     return [epoch["epoch"] for epoch in run.epochs]
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.label for run in runs))
-
-
-def _best(series: Series, better: Callable[..., float], x_title: str) -> str:
-    best = better(series.y)
-    where = series.x[series.y.index(best)]
-    return f"{series.name} ({series.detail}) {best:.4f} at {x_title} {where:g}"
+def _seed(run: Run) -> str:
+    return f"seed {run.settings['seed']}"
 
 
 def _ends(series: Sequence[Series]) -> str:
-    return "First and last: " + (
-        "; ".join(f"{one.name} ({one.detail}) {one.y[0]:.4g}, {one.y[-1]:.4g}" for one in series)
-        + "."
-    )
+    ends = (f"{one.name} ({one.detail}) {one.y[0]:.4g}, {one.y[-1]:.4g}" for one in series)
+    return f"First and last: {'; '.join(ends)}."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from recbole_sr.errors import InputError, check_folder
-from recbole_sr.runs.folder import RunFolder, write_whole
+from recbole_sr.runs.files import write_whole
+from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.report.figures import Run, draw
-from recbole_sr.study.summary import cells, columns_of
+from recbole_sr.study.summary import cells, grouped, tables
 from recbole_sr.study.trial import STOCK
 
-__all__ = ["groups", "read_runs", "report", "section_id"]
+__all__ = ["read_runs", "report"]
 
 # Settings that differ between any two runs and say nothing about either.
 _INCIDENTAL = {"seed", "checkpoint_dir", "show_progress", "state"}
@@ -45,7 +48,7 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
         undefined=StrictUndefined,
     )
     text = page.get_template("page.html").render(
-        sections=[_section(group) for group in groups(runs)],
+        sections=[_section(group) for group in grouped(runs, attrgetter("section"))],
         comparisons=[_comparison(study) for study in studies if study],
         plotly=get_plotlyjs(),
     )
@@ -69,8 +72,9 @@ def read_runs(folder: Path) -> list[Run]:
 
     """
     study = folder / "runs"
-    found = sorted(study.iterdir(), key=_order) if study.is_dir() else [folder]
+    found = sorted(study.iterdir()) if study.is_dir() else [folder]
     runs = [run for one in found if (run := _read_run(one)) is not None]
+    runs.sort(key=lambda run: run.label != STOCK)  # first what the others are seen against
     if not runs:
         raise InputError(
             f"{folder}: expected the folder of a run with metrics.jsonl, or of a study, got "
@@ -79,70 +83,41 @@ def read_runs(folder: Path) -> list[Run]:
     return runs
 
 
-def _order(folder: Path) -> tuple[bool, str]:
-    """Stock first: it is what the others are seen against."""
-    request = RunFolder(folder).read("request.json") or {}
-    return request.get("variant") != STOCK, folder.name
-
-
 def _read_run(path: Path) -> Run | None:
     folder = RunFolder(path)
     settings, epochs = folder.read("settings.json"), folder.epochs()
     if not settings or not epochs:
         return None
-    request = folder.read("request.json") or {}
-    return Run(
-        request.get("variant", path.name),
-        settings["model"],
-        settings["dataset"],
-        settings["seed"],
-        settings,
-        epochs,
-        folder.read("spectra.json") or {},
-    )
-
-
-def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs of each model and data set."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.model, run.dataset), []).append(run)
-    return list(groups.values())
-
-
-def section_id(runs: Sequence[Run]) -> str:
-    """What the figures of a group of runs are named by."""
-    return f"{runs[0].model}-{runs[0].dataset}"
+    label = (folder.read("request.json") or {}).get("variant", path.name)
+    return Run(label, settings, epochs, folder.read("spectra.json") or {})
 
 
 def _section(runs: Sequence[Run]) -> dict[str, Any]:
-    labels = {run.label: run.settings for run in reversed(runs)}
+    settings: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        settings.setdefault(run.label, run.settings)
     return {
-        "id": section_id(runs),
-        "title": f"{runs[0].model} on {runs[0].dataset}",
+        "id": runs[0].section,
+        "title": "{model} on {dataset}".format_map(runs[0].settings),
         "runs": len(runs),
         "figures": [asdict(figure) for figure in draw(runs)],
-        "labels": list(reversed(labels)),
-        "settings": list(_differing(dict(reversed(labels.items())))),
+        "labels": list(settings),
+        "settings": list(_differing(settings)),
     }
 
 
 def _differing(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
     """Each setting that is not the same everywhere, with its value by label."""
-    keys = dict.fromkeys(key for one in settings.values() for key in one)
-    for key in keys:
+    for key in dict.fromkeys(chain(*settings.values())):
         values = [str(one.get(key)) for one in settings.values()]
         if key not in _INCIDENTAL and len(set(values)) > 1:
             yield key, values
 
 
 def _comparison(study: Mapping[str, Any]) -> dict[str, Any]:
-    groups: dict[str, list[dict[str, str]]] = {}
-    for row in study["rows"]:
-        title = f"{row['model']} on {row['dataset']}, {row.get('metric', 'score')}"
-        groups.setdefault(title, []).append(cells(row))
-    tables = [
-        {"title": title, "columns": columns_of(rows), "rows": rows}
-        for title, rows in groups.items()
-    ]
-    return {"method": study["method"], "tables": tables, "failed": study["failed"]}
+    shown = []
+    for title, rows in tables(study):
+        texts = [cells(row) for row in rows]
+        columns = list(dict.fromkeys(chain(*texts)))
+        shown.append({"title": title, "columns": columns, "rows": texts})
+    return {"method": study["method"], "tables": shown, "failed": study["failed"]}

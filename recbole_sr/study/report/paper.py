@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from recbole_sr.errors import InputError
-from recbole_sr.study.report.figures import Figure, Series
+from recbole_sr.study.report.figures import Figure, Run, draw
+from recbole_sr.study.summary import grouped
 
 __all__ = ["plot", "write_figures"]
 
@@ -17,13 +19,12 @@ _DASHES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
 
-def write_figures(figures: Sequence[Figure], folder: str, prefix: str) -> list[Path]:
-    """Write each figure as PNG (300 dots an inch) and SVG.
+def write_figures(runs: Sequence[Run], folder: str) -> list[Path]:
+    """Write each figure of runs as PNG (300 dots an inch) and SVG.
 
     Args:
-        figures: what :func:`~recbole_sr.study.report.figures.draw` returned.
+        runs: of any models and data sets.
         folder: made where it is missing.
-        prefix: of the file names.
 
     Returns:
         The files.
@@ -34,12 +35,13 @@ def write_figures(figures: Sequence[Figure], folder: str, prefix: str) -> list[P
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     files = []
-    for figure in figures:
-        drawn = plot(figure)
-        for suffix in ("png", "svg"):
-            file = Path(folder) / f"{prefix}-{figure.id}.{suffix}"
-            drawn.savefig(file, dpi=300)
-            files.append(file)
+    for group in grouped(runs, attrgetter("section")):
+        for figure in draw(group):
+            drawn = plot(figure)
+            for suffix in ("png", "svg"):
+                file = Path(folder) / f"{group[0].section}-{figure.id}.{suffix}"
+                drawn.savefig(file, dpi=300)
+                files.append(file)
     return files
 
 
@@ -57,24 +59,20 @@ def plot(figure: Figure) -> Any:
     if figure.log_y:
         axes.set_yscale("log")
     for one in figure.series:
-        _draw(one, axes)
+        axes.plot(
+            one.x,
+            one.y,
+            _DASHES[one.dash % len(_DASHES)],
+            color=_COLOURS[one.look % len(_COLOURS)],
+            marker=_MARKERS[one.look % len(_MARKERS)],
+            markevery=max(1, len(one.x) // 12),
+            markersize=3,
+            linewidth=1,
+            label=one.name,
+        )
+        if one.switch is not None:
+            axes.plot(one.x[one.switch], one.y[one.switch], "*", color="black", zorder=3)
     named = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     axes.legend(named.values(), named.keys(), fontsize="small", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return canvas
-
-
-def _draw(series: Series, axes: Any) -> None:
-    axes.plot(
-        series.x,
-        series.y,
-        _DASHES[series.dash % len(_DASHES)],
-        color=_COLOURS[series.look % len(_COLOURS)],
-        marker=_MARKERS[series.look % len(_MARKERS)],
-        markevery=max(1, len(series.x) // 12),
-        markersize=3,
-        linewidth=1,
-        label=series.name,
-    )
-    if series.switch is not None:
-        axes.plot(series.x[series.switch], series.y[series.switch], "*", color="black", zorder=3)
