@@ -9,9 +9,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
-
 from recbole_sr.errors import InputError, check_folder
 from recbole_sr.runs.files import write_whole
 from recbole_sr.runs.folder import RunFolder
@@ -39,6 +36,10 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
         InputError: a folder holds neither a run nor a study, or there is none for the page.
 
     """
+    # Studies and commands that write no page do without these.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
     check_folder(output)
     runs = [run for folder in folders for run in _named(Path(folder), len(folders) > 1)]
     studies = [RunFolder(folder).read("comparison.json") for folder in folders]
