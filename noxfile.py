@@ -1,4 +1,4 @@
-"""The tests on other Pythons, with the tested and the newest packages: ``pip install nox && nox``."""
+"""The tests on other Pythons, with the tested and the newest packages: `pip install nox`, `nox`."""
 
 import nox
 
