@@ -194,7 +194,9 @@ def objective_function(
     config_file_list: list[str] | None = None,
     saved: bool = True,
 ) -> dict[str, Any]:
-    """One trial of RecBole's ``HyperTuning``.
+    """One trial of RecBole's ``HyperTuning``, by ``algo="random"`` or ``"bayes"``.
+
+    Its ``"exhaustive"`` fails with hyperopt above 0.2.5; ``compare`` searches grids.
 
     Args:
         config_dict: the trial's property values; ``model`` and ``dataset`` here or in a file.
