@@ -1,7 +1,7 @@
-"""What RecBole 1.2.1 needs on numpy 2, scipy 1.13, pandas 3 and later.
+"""What RecBole 1.2.1 needs on numpy 2, scipy 1.13, pandas 3 and later, and one fault on any.
 
 One function for each break, named after what it mends, with the version from which it is needed.
-All act on RecBole's own modules, none on another package, and change no number on older packages.
+All act on RecBole's own modules, none on another package, and change no right number on older ones.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def mend() -> None:
     """
     name_numpys_types()
     plain_metrics()
+    drop_rows_without_ids()
     fill_missing_values()
     fill_missing_sequences()
     lengths_of_sequences()
@@ -112,6 +113,29 @@ class _DictionaryMatrix(sp.dok_matrix):
 
     def _update(self, entries: dict[tuple[int, int], float]) -> None:
         self._dict.update(entries)
+
+
+def drop_rows_without_ids() -> None:
+    """Any pandas: after rows without a user are dropped, the wrong rows go for want of an item.
+
+    Their labels are taken for positions (``dataset.py:818``).
+    """
+
+    def drop(self: Any) -> None:
+        for field, own in ((self.uid_field, "user_feat"), (self.iid_field, "item_feat")):
+            for name in (own, "inter_feat"):
+                feat = getattr(self, name)
+                if field is None or feat is None:
+                    continue
+                missing = feat.index[feat[field].isnull()]
+                if builtins.len(missing):
+                    self.logger.warning(
+                        f"In {name}, line {list(missing + 2)}, {field} do not exist, so they will "
+                        "be removed."
+                    )
+                    setattr(self, name, feat.drop(missing))
+
+    Dataset._filter_nan_user_or_item = drop
 
 
 def fill_missing_values() -> None:

@@ -121,7 +121,7 @@ def write_gaps(folder: Path) -> None:
             rating = "" if draw.random() < 0.1 else str((user + item) % 5)
             tags = "" if draw.random() < 0.1 else f"i{item} i{(item + 7) % 50}"
             inter.append(f"u{user}\ti{item}\t{rating}\t{time}.5\t{tags}")
-    inter += [inter[5], inter[9], "\ti3\t1\t3\ti1"]
+    inter += [inter[5], inter[9], "\ti3\t1\t3\ti1", "u3\t\t1\t3\ti1"]
     user = ["user_id:token\tgender:token\tage:float\tseen:token_seq\tscores:float_seq"]
     item = ["item_id:token\tclass:token_seq\tprice:float\tvector:float_seq"]
     for i in range(36):

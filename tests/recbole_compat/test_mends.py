@@ -86,6 +86,17 @@ INTER = ["user_id:token\titem_id:token", "u1\ti1", "u1\ti2", "u2\ti1"]
 VECTORS = ["item_id:token\tvec:float_seq\ttags:token_seq", "i1\t1 5\ta b", "i2\t\t", "i3\t3\tb"]
 
 
+def test_rows_without_a_user_or_an_item_are_those_that_are_dropped(made):
+    lines = [*INTER[:2], "\ti9", *INTER[2:], "u8\t", "u3\ti2"]
+    data = made("BPR", {"inter": lines})
+    ids = {field: data.field2id_token[field] for field in ("user_id", "item_id")}
+    found = [
+        tuple(str(ids[field][getattr(row, field)]) for field in ids)
+        for row in data.inter_feat.itertuples()
+    ]
+    assert found == [("u1", "i1"), ("u1", "i2"), ("u2", "i1"), ("u3", "i2")]
+
+
 def test_missing_sequences_are_empty_and_no_token_comes_of_them(made):
     data = made("FM", {"inter": INTER, "item": VECTORS})
     assert list(map(str, data.field2id_token["tags"])) == ["[PAD]", "a", "b"]
