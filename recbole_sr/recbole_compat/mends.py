@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from recbole.config import Config
+from recbole.data import interaction
 from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
 from recbole.evaluator import Evaluator
 from recbole.utils import FeatureType
@@ -65,7 +66,7 @@ class _With:
 
 
 def name_numpys_types() -> None:
-    """Numpy 2.0: ``np.float_``, ``np.complex_`` and ``np.unicode_`` are gone.
+    """Since numpy 2.0: ``np.float_``, ``np.complex_`` and ``np.unicode_`` are gone.
 
     RecBole adds to numpy the names that numpy 1.24 removed (``configurator.py:625``).
     """
@@ -88,19 +89,19 @@ def name_numpys_types() -> None:
 
 
 def plain_metrics() -> None:
-    """Numpy 2.0: a result prints as ``np.float64(0.2847)``."""
+    """Since numpy 2.0: a result prints as ``np.float64(0.2847)``."""
     evaluate = Evaluator.evaluate
 
     def plain(self: Any, collected: Any) -> OrderedDict[str, float]:
-        return OrderedDict(
-            (name, float(score)) for name, score in evaluate(self, collected).items()
-        )
+        scores = evaluate(self, collected)
+        # By their text, as GAUC's float32 would show more digits.
+        return OrderedDict((name, float(str(score))) for name, score in scores.items())
 
     Evaluator.evaluate = plain
 
 
 def update_sparse_dictionaries(module: Any) -> None:
-    """Scipy 1.13: ``dok_matrix._update``, by which graph models fill a matrix, is gone.
+    """Since scipy 1.13: ``dok_matrix._update``, by which graph models fill a matrix, is gone.
 
     (``lightgcn.py:111`` and the like in GCMC, KGIN, MCCLK, NCL, NGCF and SpectralCF)
     """
@@ -116,7 +117,7 @@ class _DictionaryMatrix(sp.dok_matrix):
 
 
 def drop_rows_without_ids() -> None:
-    """Any pandas: after rows without a user are dropped, the wrong rows go for want of an item.
+    """On any pandas: after rows without a user are dropped, the wrong rows go for want of an item.
 
     Their labels are taken for positions (``dataset.py:818``).
     """
@@ -139,7 +140,7 @@ def drop_rows_without_ids() -> None:
 
 
 def fill_missing_values() -> None:
-    """Pandas 3.0: ``frame[field].fillna(inplace=True)`` fills a copy, without a word.
+    """Since pandas 3.0: ``frame[field].fillna(inplace=True)`` fills a copy, without a word.
 
     Missing tokens would become the smallest integer, and missing numbers stay NaN
     (``dataset.py:648``).
@@ -162,7 +163,7 @@ def fill_missing_values() -> None:
 
 
 def fill_missing_sequences() -> None:
-    """Pandas 3.0: a missing cell of a ``*_seq`` column stays NaN (``dataset.py:501``).
+    """Since pandas 3.0: a missing cell of a ``*_seq`` column stays NaN (``dataset.py:501``).
 
     Text comes as objects, as it did before pandas had a type for it. What RecBole then fills in
     vain is filled already, so that pandas' warnings about it go.
@@ -187,7 +188,7 @@ def fill_missing_sequences() -> None:
 
 
 def lengths_of_sequences() -> None:
-    """Pandas 3.0: ``column.agg(len)`` is the number of rows, where it was each sequence's length.
+    """Since pandas 3.0: ``column.agg(len)`` is the number of rows and no longer the lengths.
 
     In ``sequential_dataset.py:165`` that is the length of every user's history, without a word;
     elsewhere (``dataset.py:712``, ``kg_dataset.py:316`` and others) an error.
@@ -201,17 +202,22 @@ def lengths_of_sequences() -> None:
 
 
 def writable_columns() -> None:
-    """Pandas 3.0: a column's array is read-only, and tensors share it (``dataset.py:2202``)."""
-    convert = Dataset._dataframe_to_interaction
+    """Since pandas 3.0: a column's array is read-only, and tensors share it.
+
+    (``dataset.py:2202``, and ``interaction.py:31`` of an ``Interaction`` made from a frame)
+    """
+    convert, to_tensor = Dataset._dataframe_to_interaction, interaction._convert_to_tensor
+
+    def writable(values: Any) -> Any:
+        array = np.asarray(values)
+        return array if array.flags.writeable else array.copy()
 
     def from_writable(self: Any, data: pd.DataFrame) -> Any:
-        arrays = {field: np.asarray(data[field].values) for field in data}
-        return convert(
-            self,
-            {
-                field: SimpleNamespace(values=array if array.flags.writeable else array.copy())
-                for field, array in arrays.items()
-            },
-        )
+        columns = {field: SimpleNamespace(values=writable(data[field].values)) for field in data}
+        return convert(self, columns)
+
+    def to_own_tensor(data: Any) -> Any:
+        return to_tensor(writable(data) if isinstance(data, np.ndarray) else data)
 
     Dataset._dataframe_to_interaction = from_writable
+    interaction._convert_to_tensor = to_own_tensor

@@ -109,7 +109,7 @@ class RunFolder:
 
 def _json(data: Any, indent: int | None = None) -> str:
     """Plain data and numpy's numbers as JSON, where NaN and infinity are null."""
-    text = json.dumps(data, default=np.generic.item)  # RecBole's GAUC is of numpy
+    text = json.dumps(data, default=np.generic.item)
     return json.dumps(json.loads(text, parse_constant=lambda _: None), indent=indent)
 
 
