@@ -34,12 +34,12 @@ _CHUNK = 1 << 20  # numbers at a time: 4 MB, which a processor's cache holds
 def refine(factors: Factors, graph: Any, sweeps: int) -> Factors:
     """Factors of a graph after ALS iterations, each of all users, then of all items.
 
-    A sweep takes at most O(nnz D^2 + (N + M) D^3) time and little memory beside the factors.
+    An iteration takes at most O(nnz D^2 + (N + M) D^3) time and little memory beside the factors.
 
     Args:
         factors: where to begin, as :func:`~recbole_sr.init.svd.factorize` gives them.
         graph: sparse ``(N, M)``; its positive entries are the pairs.
-        sweeps: how many, at least 1.
+        sweeps: how many iterations, at least 1.
 
     Returns:
         Factors whose rows, weighted by the values, are the rows fitted, up to a rotation; columns

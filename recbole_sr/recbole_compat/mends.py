@@ -6,7 +6,6 @@ All act on RecBole's own modules, none on another package, and change no right n
 
 from __future__ import annotations
 
-import builtins
 import sys
 import warnings
 from collections import OrderedDict
@@ -129,7 +128,7 @@ def drop_rows_without_ids() -> None:
                 if field is None or feat is None:
                     continue
                 missing = feat.index[feat[field].isnull()]
-                if builtins.len(missing):
+                if len(missing):
                     self.logger.warning(
                         f"In {name}, line {list(missing + 2)}, {field} do not exist, so they will "
                         "be removed."
@@ -195,7 +194,7 @@ def lengths_of_sequences() -> None:
     """
 
     def length(value: Any) -> Any:
-        return value.map(builtins.len) if isinstance(value, pd.Series) else builtins.len(value)
+        return value.map(len) if isinstance(value, pd.Series) else len(value)
 
     for module in (dataset, kg_dataset, sequential_dataset):
         module.len = length

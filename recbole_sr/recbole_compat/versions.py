@@ -36,9 +36,7 @@ def refuse_unsupported_packages() -> None:
     except metadata.PackageNotFoundError:
         return  # a source tree that was never installed states no ranges
     for requirement in map(Requirement, requirements):
-        if requirement.marker is None or any(
-            requirement.marker.evaluate({"extra": extra}) for extra in ("", "recbole")
-        ):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": "recbole"}):
             _check(requirement)
 
 

@@ -1,6 +1,6 @@
 """What one stack of packages makes of the same data and models, printed as JSON: bits and scores.
 
-``python stack.py FOLDER`` is run by two Pythons, whose answers ``test_stacks.py`` compares.
+``stack.py`` is run in empty folders by two Pythons; ``test_stacks.py`` compares their answers.
 """
 
 from __future__ import annotations
@@ -192,30 +192,29 @@ def outcome(model: str, dataset: str, settings: dict[str, Any]) -> dict[str, Any
     }
 
 
-def main(folder: str) -> None:
-    """Run every case in an empty folder and print what came of it."""
+def main() -> None:
+    """Run every case in the working folder, which is empty, and print what came of it."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     sys.argv = ["stack"]
-    data = Path(folder) / "data"
+    data = Path("data").absolute()
     tiny = write_tiny(data)
     write_gaps(data / "gaps")
     write_parts(data)
-    cases = {name: (model, "tiny", settings_of(model, tiny)) for name in MODELS for model in [name]}
+    cases = {name: (name, "tiny", settings_of(name, tiny)) for name in MODELS}
     cases |= {
         name: (model, dataset, {**settings, "data_path": str(data)})
         for name, (model, dataset, settings) in DATA.items()
     }
     found = {}
-    with contextlib.chdir(folder) if hasattr(contextlib, "chdir") else contextlib.nullcontext():
-        for name, case in cases.items():
-            try:
-                with contextlib.redirect_stdout(sys.stderr):
-                    found[name] = outcome(*case)
-            except Exception as error:
-                found[name] = {"failed": f"{type(error).__name__}: {error}"[:300]}
+    for name, case in cases.items():
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                found[name] = outcome(*case)
+        except Exception as error:
+            found[name] = {"failed": f"{type(error).__name__}: {error}"[:300]}
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

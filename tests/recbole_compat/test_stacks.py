@@ -22,7 +22,7 @@ def test_another_stack_gives_the_same_bits(tmp_path):
     for python in (sys.executable, os.environ[OTHER]):
         folder = tmp_path / str(len(found))
         folder.mkdir()
-        command = [python, TESTS / "recbole_compat" / "stack.py", folder]
+        command = [python, TESTS / "recbole_compat" / "stack.py"]
         path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
         ended = subprocess.run(
             command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE
