@@ -1,15 +1,77 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders that belong to one process at a time."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
+from itertools import count
+from logging import getLogger
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
-__all__ = ["replacing", "write_whole"]
+from filelock import FileLock, Timeout
+
+from recbole_sr.errors import InputError
+
+__all__ = ["claim", "locked", "remove_drafts", "replacing", "write_whole"]
+
+_LOCK = ".lock"
+
+
+def claim(path: str | os.PathLike[str]) -> Path:
+    """Make a folder under a name that nobody has, also beside others who do so at this moment.
+
+    Args:
+        path: the name wanted. It is taken where the folder, or a file of that name with a suffix,
+            is there.
+
+    Returns:
+        ``path``, or the first of ``path-2``, ``path-3``, ... that is free.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     [claim(Path(folder, "BPR")).name for _ in range(2)]
+        ['BPR', 'BPR-2']
+
+    """
+    path = Path(path)
+    for number in count(1):
+        name = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            name.mkdir()
+        except FileExistsError:
+            continue
+        if not any(other.name.startswith(f"{name.name}.") for other in name.parent.iterdir()):
+            return name
+        name.rmdir()
+    raise AssertionError  # count() does not end
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder for this process alone, until the block ends or the process does.
+
+    Raises:
+        InputError: another process holds it.
+
+    """
+    lock = FileLock(Path(folder, _LOCK))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{folder}: expected that nothing is writing there, but another process is; wait for "
+            "it, or stop it first"
+        ) from None
+    except NotImplementedError:  # some network file systems have no locks
+        getLogger().warning(f"{folder}: no locks there; do not resume it while it is running")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -19,11 +81,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     A reader, a full disk, a kill or a power cut finds the old content or the new.
     """
     path = Path(path)
-    for left in path.parent.glob(f"{escape(path.name)}.*.tmp"):  # by a process that was killed
-        left.unlink(missing_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     try:
-        with draft.open("wb") as file:
+        with draft.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -42,3 +102,16 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Replace ``path`` by a text in UTF-8."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def remove_drafts(folder: Path, prefix: str = "") -> None:
+    """Remove what :func:`replacing` left in a folder when its process was killed.
+
+    Args:
+        folder: where to look; no other process writes such files there now.
+        prefix: how their names begin.
+
+    """
+    for draft in folder.iterdir():
+        if draft.name.startswith(prefix) and draft.suffix == ".tmp":
+            draft.unlink(missing_ok=True)
