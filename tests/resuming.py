@@ -38,7 +38,7 @@ KILLS = {
         2,
     ),
 }  # fmt: skip
-NAMES = ("saved_model_file", "run_path")
+NAMES = ("saved_model_file", "run")
 SECONDS = ("train_seconds", "valid_seconds")
 
 

@@ -128,6 +128,8 @@ class Config(recbole.config.Config):
         config.compatibility_settings()
         for key in ("local_rank", "single_spec", "device"):  # of the machine that it was saved on
             config.final_config_dict.pop(key, None)
+        config["dataset_save_path"] = config["dataloaders_save_path"] = None  # never read
+        config["save_dataset"] = False  # it was saved when the run began
         if _VISIBLE_GPUS is not None and config["gpu_id"]:  # none stays none
             config["gpu_id"] = _VISIBLE_GPUS
         config._init_device()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from logging import getLogger
 from typing import Any
 
@@ -21,7 +20,6 @@ from recbole_sr.fast.sampler import (
     popularity_weights,
     refuse_without_negatives,
 )
-from recbole_sr.recbole_compat.pickles import pickled_loaders
 
 __all__ = ["data_preparation"]
 
@@ -59,9 +57,8 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
 
 def _whole(config: Any) -> str | None:
     """Why RecBole must prepare everything; None where it need not."""
-    saved = config["save_dataloaders"] or config["dataloaders_save_path"]
     reasons = {
-        "saved data loaders": saved or os.path.exists(pickled_loaders(config)),
+        "saved data loaders": config["save_dataloaders"],
         f"a model of type {config['MODEL_TYPE'].name}": config["MODEL_TYPE"] != ModelType.GENERAL,
         "distributed training": not config["single_spec"],
         "repeatable recommendation": config["repeatable"],

@@ -6,21 +6,30 @@ All act on RecBole's own modules, none on another package, and change no right n
 
 from __future__ import annotations
 
+import inspect
+import logging
+import os
 import sys
 import warnings
 from collections import OrderedDict
-from functools import cache
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
+from itertools import chain, count
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import torch
 from recbole.config import Config
 from recbole.data import interaction
 from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
 from recbole.evaluator import Evaluator
-from recbole.utils import FeatureType
+from recbole.utils import FeatureType, logger, utils
+
+from recbole_sr.errors import InputError
 
 __all__ = ["mend", "mend_model"]
 
@@ -38,13 +47,16 @@ def mend() -> None:
     fill_missing_sequences()
     lengths_of_sequences()
     writable_columns()
+    folders_made_at_once()
+    log_files_of_their_own()
 
 
 def mend_model(model_class: type) -> None:
-    """Have the graph of a model, or of the model that it is derived from, built by any scipy."""
+    """Have a model, or the one that it is derived from, build its graph and read its files."""
     for ancestor in model_class.__mro__:
         if ancestor.__module__.startswith("recbole.model."):
             update_sparse_dictionaries(sys.modules[ancestor.__module__])
+            read_no_code(sys.modules[ancestor.__module__])
 
 
 class _With:
@@ -106,6 +118,30 @@ def update_sparse_dictionaries(module: Any) -> None:
     """
     if vars(module).get("sp") is sp and not hasattr(sp.dok_matrix, "_update"):
         module.sp = _With(sp, dok_matrix=_DictionaryMatrix)
+
+
+def read_no_code(module: Any) -> None:
+    """On any version: pretrained files can run code, the environment or ``allow_pickle`` willing.
+
+    (``convncf.py:82``, ``nais.py:127``, ``neumf.py:84``, ``ract.py:75``, ``kd_dagfm.py:56``,
+    ``s3rec.py:120``; ``ldiffrec.py:232``)
+    """
+    source = inspect.getsource(module)
+    if "torch.load(" in source and not isinstance(module.torch, _With):
+        module.torch = _With(torch, load=partial(_read, partial(torch.load, weights_only=True)))
+    if "np.load(" in source and not isinstance(module.np, _With):
+        module.np = _With(np, load=lambda file, **_: _read(np.load, file))
+
+
+def _read(load: Callable[..., Any], file: Any, **settings: Any) -> Any:
+    try:
+        return load(file, **settings)
+    except Exception as error:  # a damaged or hostile file raises anything
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{file}: expected pretrained weights as recbole_sr saves them, without code, got "
+            f"{type(error).__name__}: {reason}; check the path, or train them with recbole-sr"
+        ) from None
 
 
 class _DictionaryMatrix(sp.dok_matrix):
@@ -220,3 +256,36 @@ def writable_columns() -> None:
 
     Dataset._dataframe_to_interaction = from_writable
     interaction._convert_to_tensor = to_own_tensor
+
+
+def folders_made_at_once() -> None:
+    """On any version: of runs that start together all but one fail to make ``saved`` or ``log``.
+
+    (``utils.py:55``, which looks whether a folder is there before it makes it)
+    """
+    utils.os = _With(os, makedirs=partial(os.makedirs, exist_ok=True))
+
+
+def log_files_of_their_own() -> None:
+    """On any version: runs that start in one second write to one log file (``logger.py:89``).
+
+    In one process all runs do, as only the first sets up logging.
+    """
+    handlers: list[logging.Handler] = []
+
+    def own_file(path: str) -> logging.FileHandler:
+        stem, suffix = os.path.splitext(path)
+        for name in chain([path], (f"{stem}-{number}{suffix}" for number in count(2))):
+            with suppress(FileExistsError):
+                return logging.FileHandler(name, mode="x")
+        raise AssertionError  # count() does not end
+
+    def set_up(**settings: Any) -> None:
+        for handler in handlers:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+        handlers[:] = settings["handlers"]
+        logging.basicConfig(**settings)
+
+    logger.logging = _With(logging, FileHandler=own_file, basicConfig=set_up)
+    logger.init = cache(logger.init)  # each call wraps the streams once more, until they recurse

@@ -1,41 +1,57 @@
-"""Data that RecBole has pickled: not read for a checkpoint, as a pickle can run code."""
+"""Data that RecBole has pickled: never read, as a pickle can run code."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import getLogger
 from typing import Any
 
-__all__ = ["pickled_loaders", "unread_pickles"]
+from recbole_sr.errors import InputError
 
+__all__ = ["unread_pickles"]
+
+_KEYS = ("dataset_save_path", "dataloaders_save_path")
 _NO_FILE = "\0"  # no file can have this name
-
-
-def pickled_loaders(config: Any) -> str:
-    """The file of data loaders that RecBole would read, were it there."""
-    name = f"{config['dataset']}-for-{config['model']}-dataloader.pth"
-    return config["dataloaders_save_path"] or os.path.join(config["checkpoint_dir"], name)
 
 
 @contextmanager
 def unread_pickles(config: Any) -> Iterator[None]:
-    """Let RecBole build data anew from atomic files, whatever pickles the settings lead to.
+    """Let RecBole build data from atomic files, whatever pickles are in ``checkpoint_dir``.
 
-    The settings of a checkpoint say where RecBole looks for a pickled data set and for pickled
-    loaders, so that whoever wrote one could have it run code from a file beside it.
+    RecBole looks there for the data set and the loaders that ``save_dataset`` and
+    ``save_dataloaders`` write, so that whoever wrote one could have it run code.
 
     Args:
         config: RecBole's configuration, the same again afterwards.
 
+    Raises:
+        InputError: a key asks for such a file.
+
     """
-    given = {key: config[key] for key in ("dataset_save_path", "dataloaders_save_path")}
-    config["dataset_save_path"] = _NO_FILE
-    # Only where there are any, as the key alone has the loaders be RecBole's.
-    if os.path.exists(pickled_loaders(config)):
-        config["dataloaders_save_path"] = _NO_FILE
+    for key in _KEYS:
+        if config[key]:
+            raise InputError(
+                f"{key}: expected none, as reading a pickle can run code, got {config[key]!r}; "
+                "drop the key, and the data are built from their files"
+            )
+    _name_unread(config)
+    for key in _KEYS:
+        config[key] = _NO_FILE
     try:
         yield
     finally:
-        for key, path in given.items():
-            config[key] = path
+        for key in _KEYS:
+            config[key] = None
+
+
+def _name_unread(config: Any) -> None:
+    folder, dataset = config["checkpoint_dir"], config["dataset"]
+    loaders = f"{dataset}-for-{config['model']}-dataloader.pth"
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if name == loaders or (name.startswith(f"{dataset}-") and name.endswith("Dataset.pth")):
+            getLogger().warning(
+                f"{os.path.join(folder, name)}: not read, as reading a pickle can run code; the "
+                "data are built from their files"
+            )

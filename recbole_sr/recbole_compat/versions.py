@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 
@@ -12,7 +9,7 @@ from packaging.requirements import Requirement
 
 from recbole_sr.errors import InputError
 
-__all__ = ["own_checkpoint_trusted", "refuse_unsupported_packages"]
+__all__ = ["refuse_unsupported_packages"]
 
 # RecBole's metadata ask for ray <= 2.6.3, which Python 3.12 and later cannot install.
 _INSTALL = {"recbole": "pip install --no-deps"}
@@ -41,8 +38,11 @@ def refuse_unsupported_packages() -> None:
 
 
 def _check(requirement: Requirement) -> None:
-    found = metadata.version(requirement.name)
-    if requirement.specifier.contains(found, prereleases=True):
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        found = "none"
+    if found != "none" and requirement.specifier.contains(found, prereleases=True):
         return
     why = _WHY.get(requirement.name)
     install = _INSTALL.get(requirement.name, "pip install")
@@ -50,22 +50,3 @@ def _check(requirement: Requirement) -> None:
         f"recbole_sr needs {requirement.name} {requirement.specifier} but found {found}"
         f"{f' ({why})' if why else ''}; run: {install} '{requirement.name}{requirement.specifier}'"
     )
-
-
-@contextmanager
-def own_checkpoint_trusted() -> Iterator[None]:
-    """Let RecBole load, inside the block, a checkpoint that this process has just written itself.
-
-    RecBole's checkpoint is a pickle of its ``Config``, and its ``Trainer.evaluate``
-    (``trainer.py:583``) loads it by a plain ``torch.load``, which torch >= 2.6 refuses. This sets
-    torch's own switch for such calls. Never use it around a file that came from elsewhere.
-    """
-    switch = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(switch)
-    os.environ[switch] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(switch)
-        if before is not None:
-            os.environ[switch] = before

@@ -7,19 +7,88 @@ import pickle
 import warnings
 import zipfile
 import zlib
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
+from recbole_sr.runs.epochs import EpochRecord
 from recbole_sr.runs.files import replacing
 
-__all__ = ["first_line", "load_weights", "read", "read_model", "read_run", "write"]
+__all__ = [
+    "FORMAT",
+    "SavedModel",
+    "SavedRun",
+    "first_line",
+    "load_weights",
+    "read",
+    "read_model",
+    "read_run",
+    "restoring",
+    "write",
+]
 
 
-# Raised when an older file could no longer be understood: 2 since the switch by rank is gone.
-FORMAT = 2
+# Raised when an older file could no longer be understood: 3 since a run and its data have names.
+FORMAT = 3
+
+Natural = Annotated[int, Field(ge=0)]
+
+
+def _record(entries: Any) -> EpochRecord:
+    try:
+        return EpochRecord(**entries)
+    except TypeError as error:
+        raise ValueError(f"the entries of an epoch ({first_line(error)})") from None
+
+
+class _Saved(BaseModel):
+    """What both kinds of file hold."""
+
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True, extra="forbid")
+
+    format: int = 1
+    run: str = ""
+    data: dict[str, str] | None = None
+    config: dict[str, Any]
+    cur_step: Natural
+    best_valid_score: float
+    state_dict: dict[str, Tensor]
+    schedule: dict[str, Any]
+
+
+class SavedModel(_Saved):
+    """A model's checkpoint.
+
+    Attributes:
+        run: names the run that it is of.
+        data: see :func:`~recbole_sr.runs.identity.data_identity`; None in formats below 3.
+
+    """
+
+    epoch: Annotated[int, Field(ge=-1)]
+    other_parameter: dict[str, Any] | None
+    optimizer: dict[str, Any]
+
+
+class SavedRun(_Saved):
+    """A saved run, of which training can go on: see :class:`~recbole_sr.runs.state.RunState`."""
+
+    epoch: Natural
+    finished: bool
+    saved_model_file: str
+    initial_stable_rank: dict[str, float] | None
+    train_loss_dict: dict[int, float]
+    memory: dict[str, Any]
+    optimizers: dict[str, dict[str, Any]]
+    epoch_records: list[Annotated[EpochRecord, BeforeValidator(_record)]]
+    best_valid_result: dict[str, float] | None
+    random_states: dict[str, Any]
+    loader: str
 
 
 def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -65,37 +134,39 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(
             f"{path}: expected a whole checkpoint, got damaged data; use an earlier one"
         )
-    if state.setdefault("format", 1) > FORMAT:
+    if type(number := state.setdefault("format", 1)) is int and number > FORMAT:
         raise InputError(
-            f"{path}: expected format {FORMAT} or earlier, got {state['format']}, of a newer "
-            "recbole_sr; upgrade the package"
+            f"{path}: expected format {FORMAT} or earlier, got {number}, of a newer recbole_sr; "
+            "upgrade the package"
         )
     return state
 
 
-def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_model(path: str | os.PathLike[str]) -> SavedModel:
     """A model's checkpoint.
 
     Raises:
-        InputError: as :func:`read`, or it is a saved run, of which training can go on.
+        InputError: as :func:`read`, or it is a saved run, of which training can go on, or an entry
+            of it is missing or of another type.
     """
     state = read(path)
-    if "other_parameter" not in state:
+    if "random_states" in state:
         raise InputError(
             f"{path}: expected a model's checkpoint, got a saved run, *.run.pth; give the .pth "
             "file beside it"
         )
-    return state
+    return _validated(SavedModel, state, path)
 
 
-def read_run(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_run(path: str | os.PathLike[str]) -> SavedRun:
     """A saved run, of which training can go on.
 
     Raises:
-        InputError: as :func:`read`, or it is a model's checkpoint, or of an earlier version.
+        InputError: as :func:`read`, or it is a model's checkpoint, or of an earlier version, or an
+            entry of it is missing or of another type.
     """
     state = read(path)
-    if "random_states" not in state:
+    if "other_parameter" in state:
         raise InputError(
             f"{path}: expected a saved run, *.run.pth, got a model's checkpoint; give the run's"
         )
@@ -104,7 +175,26 @@ def read_run(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: expected a run saved in format {FORMAT}, got {state['format']}, of an "
             "earlier recbole_sr; resume it with that version, or train anew"
         )
-    return state
+    return _validated(SavedRun, state, path)
+
+
+@contextmanager
+def restoring(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file where what it holds turns out not to be what a run can be made of.
+
+    Raises:
+        InputError: names the file and what is the matter with it.
+    """
+    try:
+        yield
+    except InputError as error:
+        known = str(error).startswith(str(path))
+        raise error if known else InputError(f"{path}: {error}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: expected what recbole_sr saved, got entries that cannot be restored "
+            f"({type(error).__name__}: {first_line(error)}); use an earlier file, or train anew"
+        ) from error
 
 
 def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -120,6 +210,21 @@ def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathL
             f"{path}: expected weights for this {type(model).__name__} and its data, got others "
             f"({' '.join(str(error).split())}); train anew, or restore the data and settings"
         ) from None
+
+
+Kind = TypeVar("Kind", bound=_Saved)
+
+
+def _validated(kind: type[Kind], state: dict[str, Any], path: str | os.PathLike[str]) -> Kind:
+    try:
+        return kind.model_validate(state)
+    except ValidationError as error:
+        first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    raise InputError(
+        f"{path}: expected what recbole_sr saved, got {where}: {first['msg']}; use an earlier "
+        "file, or train anew"
+    )
 
 
 def _checksum(value: Any, crc: int = 0) -> int:

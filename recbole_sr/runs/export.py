@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 import recbole.config
+import torch
 
 from recbole_sr.config.config import Config, without_sr
 from recbole_sr.errors import check_folder
 from recbole_sr.runs import checkpoint
+from recbole_sr.runs.files import replacing
 
 __all__ = ["export"]
 
@@ -30,8 +32,11 @@ def export(model_file: str | os.PathLike[str], exported_file: str | os.PathLike[
     check_folder(exported_file)
     state = checkpoint.read_model(model_file)
     keys = ("epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter", "optimizer")
-    exported = {"config": _stock_config(state["config"]), **{key: state[key] for key in keys}}
-    checkpoint.write(exported, exported_file)
+    exported = {name: getattr(state, name) for name in keys}
+    with checkpoint.restoring(model_file):
+        exported["config"] = _stock_config(state.config)
+    with replacing(exported_file) as file:
+        torch.save(exported, file)
 
 
 def _stock_config(settings: dict[str, object]) -> recbole.config.Config:

@@ -38,23 +38,39 @@ class RunFolder:
         self._written = 0
 
     @classmethod
-    def create(cls, path: str | Path, config: Any, resumed: bool = False) -> RunFolder:
+    def create(
+        cls,
+        path: str | Path,
+        config: Any,
+        identity: Mapping[str, Any] | None = None,
+        resumed: bool = False,
+    ) -> RunFolder:
         """Start a run's folder, with its settings and its environment.
 
         Args:
             path: made where it is missing; what an earlier run left there goes.
             config: the run's RecBole ``Config``.
+            identity: what names the run and its data, for ``environment.json``.
             resumed: keep the spectra, which a run that continues does not see again.
+
+        Raises:
+            InputError: the run that continues is not the one whose folder it is.
 
         """
         folder = cls(path)
         folder.path.mkdir(parents=True, exist_ok=True)
+        identity = identity or {}
+        if resumed and (folder.read("environment.json") or identity).get("run") != identity["run"]:
+            raise InputError(
+                f"{path}: expected the folder of the run that is resumed, got another run's; move "
+                "it away"
+            )
         for name in ("metrics.jsonl", "result.json"):
             (folder.path / name).unlink(missing_ok=True)
         if not resumed:
             folder.write("spectra.json", {})
         folder.write("settings.json", to_plain(config.final_config_dict))
-        folder.write("environment.json", _environment(config))
+        folder.write("environment.json", {**identity, **_environment(config)})
         return folder
 
     def add_epochs(self, records: Sequence[Any]) -> None:

@@ -1,28 +1,61 @@
-"""A run that goes on where it was cut: what a trainer saves of itself, and becomes again."""
+"""A run that goes on where it was cut: the full training state, saved and restored."""
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from recbole_sr.config.plain import to_plain
 from recbole_sr.errors import InputError
 from recbole_sr.runs import checkpoint
-from recbole_sr.runs.epochs import EpochRecord
+from recbole_sr.runs.checkpoint import SavedRun
+from recbole_sr.runs.files import claim, locked, remove_drafts
+from recbole_sr.runs.identity import refuse_other_data
 from recbole_sr.runs.snapshot import (
     ModelMemory,
-    fingerprint,
     optimizers,
     random_states,
     restore_random_states,
 )
 
-__all__ = ["RunState"]
+__all__ = ["RunState", "reopened"]
 
+_SUFFIX = ".run.pth"
 # What is saved of a trainer as it is.
-_AS_IT_IS = ("saved_model_file", "initial_stable_rank", "cur_step", "train_loss_dict")
+_AS_IT_IS = ("initial_stable_rank", "cur_step", "train_loss_dict")
+
+
+@contextmanager
+def reopened(run_file: str) -> Iterator[tuple[SavedRun, str]]:
+    """A saved run, and its path without suffix; nobody else can go on with it inside the block.
+
+    Raises:
+        InputError: there is no such file, it is not what a run saved, or the run has not ended.
+
+    """
+    path = run_file.removesuffix(_SUFFIX)
+    if path == run_file or not Path(run_file).is_file():
+        checkpoint.read_run(run_file)  # says what else it is
+        raise InputError(
+            f"{run_file}: expected a name that ends with {_SUFFIX}, as the run's other files are "
+            "found by it; name it as it was"
+        )
+    folder = Path(path)
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(
+            f"{folder}: expected the run's own folder, got a link or a file; move that away"
+        )
+    folder.mkdir(exist_ok=True)
+    with locked(folder):
+        remove_drafts(folder)
+        remove_drafts(folder.parent, f"{folder.name}.")
+        yield checkpoint.read_run(run_file), path
 
 
 class RunState:
@@ -33,7 +66,8 @@ class RunState:
             be saved.
 
     Attributes:
-        path: of the run, without suffix; its folder has this name, its state ``.run.pth`` added.
+        run: names the run in all that it writes; no other run has this name.
+        data: what it is trained on, see :func:`~recbole_sr.runs.identity.data_identity`.
         saving: whether epochs begin by saving.
         finished: whether the run has ended.
 
@@ -43,10 +77,28 @@ class RunState:
         self._trainer = trainer
         self._memory = ModelMemory(trainer.model)
         self._random_states: dict[str, Any] | None = None
-        # Pretraining renames its checkpoint as it goes; the run stays where it began.
-        self.path = trainer.saved_model_file.removesuffix(".pth")
+        self._path = trainer.saved_model_file.removesuffix(".pth")
+        self._owned = False
+        self.run = uuid4().hex
+        self.data: dict[str, str] = {}
         self.saving = False
         self.finished = False
+
+    @property
+    def path(self) -> str:
+        """Path of the run, without suffix; its folder has this name, its files begin with it."""
+        return self._path
+
+    def claim(self) -> None:
+        """Take a name that no other run has: RecBole's, where it is free."""
+        if not self._owned:
+            self._own(str(claim(self._path)))
+
+    def _own(self, path: str) -> None:
+        """Write under this name alone; pretraining, whose files have no names of a run, below."""
+        self._path, self._owned = path, True
+        self._trainer.saved_model_file = f"{path}.pth"
+        self._trainer.checkpoint_dir = path
 
     def begin_epoch(self, epoch: int, train_data: Any) -> None:
         """Continue the generators of the run that is resumed, or save what resuming would need."""
@@ -72,10 +124,12 @@ class RunState:
             return
         best = trainer.best_valid_result
         state = {
+            "run": self.run,
+            "data": self.data,
             "config": to_plain(trainer.config.final_config_dict),
             "epoch": epoch,
             "finished": self.finished,
-            "run_path": self.path,
+            "saved_model_file": os.path.relpath(trainer.saved_model_file, Path(self.path).parent),
             **{name: getattr(trainer, name) for name in _AS_IT_IS},
             "state_dict": trainer.model.state_dict(),
             "memory": self._memory.state_dict(),
@@ -85,52 +139,74 @@ class RunState:
             "best_valid_score": float(trainer.best_valid_score),
             "best_valid_result": best and {name: float(value) for name, value in best.items()},
             "random_states": random_states(train_data),
-            "data": fingerprint(train_data._dataset),
             "loader": type(train_data).__name__,
         }
-        checkpoint.write(state, f"{self.path}.run.pth")
+        checkpoint.write(state, f"{self.path}{_SUFFIX}")
 
-    def restore(self, state: dict[str, Any], train_data: Any) -> None:
+    def restore(self, state: SavedRun, path: str, train_data: Any) -> None:
         """Make the trainer the one that wrote ``state``, at the start of the epoch it says.
 
+        Args:
+            state: what was saved, in a file beside which the run goes on.
+            path: of that file, without suffix.
+            train_data: the loader of the training part.
+
         Raises:
-            InputError: the training interactions or their loader are not those of the run, or its
-                best model is gone.
+            InputError: the data or their loader are not those of the run, its best model is gone
+                or another run's, or the state cannot be restored.
 
         """
-        self._check(state, train_data)
-        trainer, best = self._trainer, state["best_valid_result"]
-        self.path = state["run_path"]
-        self.finished = state["finished"]
-        self._random_states = state["random_states"]
-        checkpoint.load_weights(trainer.model, state["state_dict"], state["saved_model_file"])
-        self._memory.load_state_dict(state["memory"])
-        for name, optimizer_state in state["optimizers"].items():
-            getattr(trainer, name).load_state_dict(optimizer_state)
-        trainer.schedule.load_state_dict(state["schedule"])
+        trainer, best, file = self._trainer, state.best_valid_result, f"{path}{_SUFFIX}"
+        name, best_file = Path(path).name, Path(state.saved_model_file)
+        if best_file != Path(f"{name}.pth") and best_file != Path(name, best_file.name):
+            raise InputError(
+                f"{file}: expected {name}.pth, or a file in {name}, as the run's best model, got "
+                f"{best_file}; give the run's files back their names"
+            )
+        refuse_other_data(file, state.data or {}, self.data)
+        if state.loader != type(train_data).__name__:
+            raise InputError(
+                f"{file}: expected batches by {state.loader}, as when the run began, got "
+                f"{type(train_data).__name__}; train anew"
+            )
+        self._own(path)
+        self.run = state.run
+        trainer.saved_model_file = str(Path(path).parent / best_file)
+        if best:
+            self.read_best_model()
+        with checkpoint.restoring(file):
+            checkpoint.load_weights(trainer.model, state.state_dict, file)
+            self._memory.load_state_dict(state.memory)
+            for name, optimizer_state in state.optimizers.items():
+                getattr(trainer, name).load_state_dict(optimizer_state)
+            trainer.schedule.load_state_dict(state.schedule)
+            restore_random_states(state.random_states, train_data)  # and when training begins
+        self.finished = state.finished
+        self._random_states = state.random_states
         trainer.reset_best()
-        trainer.start_epoch = state["epoch"]
-        trainer.epoch_records = [EpochRecord(**record) for record in state["epoch_records"]]
+        trainer.start_epoch = state.epoch
+        trainer.epoch_records = state.epoch_records
         trainer.best_valid_result = best and OrderedDict(best)
         for name in (*_AS_IT_IS, "best_valid_score"):
-            setattr(trainer, name, state[name])
+            setattr(trainer, name, getattr(state, name))
 
-    @staticmethod
-    def _check(state: dict[str, Any], train_data: Any) -> None:
-        if state["data"] != fingerprint(train_data._dataset):
+    def read_best_model(self) -> checkpoint.SavedModel:
+        """The best model so far.
+
+        Raises:
+            InputError: its file is gone, damaged, or another run's.
+
+        """
+        file = self._trainer.saved_model_file
+        if not Path(file).is_file():
             raise InputError(
-                f"{state['config']['dataset']}: expected the interactions that the run was trained "
-                "on, got others; restore the data set, or train anew"
-            )
-        if state["loader"] != type(train_data).__name__:
-            raise InputError(
-                f"dataloaders_save_path: expected batches by {state['loader']}, as when the run "
-                f"began, got {type(train_data).__name__}; remove the data loaders that another run "
-                "has saved in checkpoint_dir since"
-            )
-        best = state["saved_model_file"]
-        if state["best_valid_result"] and not Path(best).is_file():
-            raise InputError(
-                f"{best}: expected the best model so far, which the run left there, got no such "
+                f"{file}: expected the best model so far, which the run left there, got no such "
                 "file; put it back, or train anew"
             )
+        model = checkpoint.read_model(file)
+        if model.run != self.run:
+            raise InputError(
+                f"{file}: expected the best model of this run, got another run's; put it back, or "
+                "train anew"
+            )
+        return model

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_sr.errors import InputError
-from recbole_sr.runs.checkpoint import first_line
+from recbole_sr.runs.checkpoint import first_line, read
 
 __all__ = ["read_tensors"]
 
@@ -52,12 +52,12 @@ def read_tensors(path: str) -> dict[str, Tensor]:
     refuses to rebuild; here such objects are left out.
 
     Raises:
-        InputError: there is no such file, or it is not a checkpoint.
+        InputError: there is no such file, it is damaged, or it is not a checkpoint.
 
     """
     try:
         with open(path, "rb") as file:
-            return _tensors(file)
+            state = _state(file)
     except OSError as error:
         raise InputError(
             f"{path}: expected a checkpoint, got {error.strerror}; check the path"
@@ -67,18 +67,24 @@ def read_tensors(path: str) -> dict[str, Tensor]:
             f"{path}: expected a checkpoint saved by RecBole or recbole_sr, got "
             f"{first_line(error)}; give the .pth file of a run"
         ) from None
+    if "checksum" in state or "format" in state:  # of this package
+        state = read(path)
+    weights = state["state_dict"]
+    return {name: value for name, value in weights.items() if isinstance(value, Tensor)}
 
 
-def _tensors(file: BinaryIO) -> dict[str, Tensor]:
-    names = zipfile.ZipFile(file).namelist() if zipfile.is_zipfile(file) else []
+def _state(file: BinaryIO) -> dict[str, Any]:
+    archive = zipfile.ZipFile(file) if zipfile.is_zipfile(file) else None
+    names = archive.namelist() if archive else []
     files = {name.rpartition("/")[2] for name in names}
     # Formats before zip, and TorchScript, which is code, have readers of their own in torch.
     if "data.pkl" not in files or "constants.pkl" in files:
         raise ValueError("a file of another format")
+    if archive and archive.testzip():  # torch itself does not look
+        raise ValueError("damaged data")
     file.seek(0)
     module = SimpleNamespace(Unpickler=_Unpickler, load=None, __name__="restricted")
     state = torch.load(file, map_location="cpu", pickle_module=module, weights_only=False)
-    weights = state.get("state_dict") if isinstance(state, dict) else None
-    if not isinstance(weights, dict):
+    if not isinstance(state, dict) or not isinstance(state.get("state_dict"), dict):
         raise ValueError("a file without 'state_dict'")
-    return {name: value for name, value in weights.items() if isinstance(value, Tensor)}
+    return state

@@ -7,6 +7,7 @@ order of random draws. It shares no code with the pipeline it is the measure of.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +19,7 @@ from recbole_sr.config.config import Config
 from recbole_sr.models.inject import repaired
 from recbole_sr.models.sources import Column
 from recbole_sr.models.tables import columns, stable_ranks, whole_tables
-from recbole_sr.recbole_compat.versions import own_checkpoint_trusted
+from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs.epochs import EpochRecord
 from recbole_sr.runs.folder import RunFolder
 
@@ -43,9 +44,10 @@ class StockExperiment:
     def __init__(self, config: StockConfig):
         init_seed(config["seed"], config["reproducibility"])
         init_logger(config)
-        dataset = create_dataset(config)
         self.config = config
-        self.train_data, self.valid_data, self.test_data = data_preparation(config, dataset)
+        with unread_pickles(config):
+            loaders = data_preparation(config, create_dataset(config))
+        self.train_data, self.valid_data, self.test_data = loaders
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         model_class = repaired(get_model(config["model"]))
         self.model = model_class(config, self.train_data._dataset).to(config["device"])
@@ -54,7 +56,7 @@ class StockExperiment:
         """Fit and test; RecBole's result dictionary.
 
         Args:
-            saved: keep the best model's checkpoint and test that.
+            saved: save the best model, as RecBole does, and test that.
             verbose: log every epoch.
             folder: where the run's files go, as those of our own runs.
 
@@ -65,8 +67,9 @@ class StockExperiment:
         watch = _Watch(trainer, RunFolder.create(folder, self.config), sides)
         score, result = trainer.fit(self.train_data, self.valid_data, verbose, saved)
         watch.note("end")
-        with own_checkpoint_trusted():
-            test_result = trainer.evaluate(self.test_data, load_best_model=saved)
+        if saved:
+            watch.load_best()
+        test_result = trainer.evaluate(self.test_data, load_best_model=False)
         return {
             "best_valid_score": score,
             "valid_score_bigger": self.config["valid_metric_bigger"],
@@ -83,8 +86,10 @@ class _Watch:
         self.sides = sides
         self.model = trainer.model
         self.records: list[EpochRecord] = []
+        self._best: Any = None
         self._train_epoch, self._valid_epoch = trainer._train_epoch, trainer._valid_epoch
         trainer._train_epoch, trainer._valid_epoch = self.train_epoch, self.valid_epoch
+        self._save, trainer._save_checkpoint = trainer._save_checkpoint, self.save
         self.note("start")
 
     def train_epoch(self, train_data: Any, epoch: int, *args: Any, **kwargs: Any) -> Any:
@@ -104,6 +109,18 @@ class _Watch:
         self.records[-1].valid_score = float(score)
         self.folder.add_epochs(self.records)
         return score, result
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the best model, as RecBole's file of it is a pickle, which nothing here reads."""
+        self._save(*args, **kwargs)
+        self._best = deepcopy((self.model.state_dict(), self.model.other_parameter()))
+
+    def load_best(self) -> None:
+        """Let the model be the best one, as RecBole's ``evaluate`` does; the last if none was."""
+        if self._best:
+            weights, other = self._best
+            self.model.load_state_dict(weights)
+            self.model.load_other_parameter(other)
 
     def note(self, moment: str) -> None:
         self.folder.add_epochs(self.records)

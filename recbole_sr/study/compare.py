@@ -128,8 +128,6 @@ class _Study:
 
     def results(self, groups: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
         """Run what is not there yet, under a bar that shows how long it will take."""
-        for model, *_ in groups:  # runs that start together would all make RecBole's folder
-            Path("log", model).mkdir(parents=True, exist_ok=True)
         total = len(groups) * (self.seeds + len(self.points))
         with tqdm(total=total, unit="run") as bar, ThreadPoolExecutor(self.jobs) as pool:
             try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from logging import getLogger
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole.data import create_dataset, data_preparation
@@ -23,8 +24,12 @@ from recbole_sr.models.inject import inject, with_representations
 from recbole_sr.models.registry import entry_of
 from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs import checkpoint
+from recbole_sr.runs.checkpoint import SavedRun
 from recbole_sr.runs.epochs import describe_ranks, summarize
+from recbole_sr.runs.files import locked
 from recbole_sr.runs.folder import RunFolder
+from recbole_sr.runs.identity import data_identity, refuse_other_data
+from recbole_sr.runs.state import reopened
 from recbole_sr.training.checks import check_settings
 from recbole_sr.training.trainer import inject_trainer
 
@@ -52,21 +57,42 @@ class Experiment(NamedTuple):
         self,
         saved: bool,
         verbose: bool = True,
-        state: dict[str, Any] | None = None,
+        run: tuple[SavedRun, str] | None = None,
         folder: str | None = None,
     ) -> dict[str, Any]:
-        """Fit, from ``state`` on where given, and test; RecBole's result dictionary plus ``sr``.
+        """Fit and test; RecBole's result dictionary plus ``sr``.
 
-        A saved run leaves a folder behind, named as its checkpoint where no ``folder`` is given.
+        Args:
+            saved: keep the best model's checkpoint, test that, and leave a folder behind.
+            verbose: log every epoch.
+            run: go on with this one, which :func:`~recbole_sr.runs.state.reopened` holds.
+            folder: of this run alone; None: named as its checkpoint.
+
         """
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
         with refused_by_recbole("checkpoint_dir or log_wandb"):
+            Path(self.config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)
             trainer = inject_trainer(trainer_class)(self.config, self.model)
-        if state:
-            trainer.run_state.restore(state, self.train_data)
-        if saved:
-            folder = folder or trainer.run_state.path
-            trainer.run_folder = RunFolder.create(folder, self.config, resumed=bool(state))
+        state = trainer.run_state
+        with ExitStack() as held:
+            if saved:
+                state.data = self.data_identity()
+                if run:
+                    state.restore(*run, self.train_data)
+                elif folder is None:
+                    state.claim()
+                    held.enter_context(locked(state.path))
+                identity = {"run": state.run, "data": state.data, "format": checkpoint.FORMAT}
+                trainer.run_folder = RunFolder.create(
+                    folder or state.path, self.config, identity, resumed=bool(run)
+                )
+            return self._fit(trainer, saved, verbose)
+
+    def data_identity(self) -> dict[str, str]:
+        """See :func:`~recbole_sr.runs.identity.data_identity`."""
+        return data_identity((self.train_data, self.valid_data, self.test_data))
+
+    def _fit(self, trainer: Any, saved: bool, verbose: bool) -> dict[str, Any]:
         show = verbose and self.config["show_progress"]
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
@@ -175,14 +201,18 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is not what a run saved.
     """
-    state = checkpoint.read_run(run_file)
-    return _run(Config.from_plain(state["config"], model_class), True, state)
+    with reopened(str(run_file)) as run:
+        state, path = run
+        with checkpoint.restoring(run_file):
+            config = Config.from_plain(state.config, model_class)
+        config["checkpoint_dir"] = str(Path(path).parent)  # it may have been moved
+        return _run(config, True, run)
 
 
-def _run(config: Config, saved: bool, state: dict[str, Any] | None = None) -> dict[str, Any]:
-    experiment = prepare(config, has_weights=state is not None)
+def _run(config: Config, saved: bool, run: tuple[SavedRun, str] | None = None) -> dict[str, Any]:
+    experiment = prepare(config, has_weights=run is not None)
     logger = getLogger()
-    result = experiment.train(saved, state=state)
+    result = experiment.train(saved, run=run)
     logger.info("The running environment is as follows:\n" + get_environment(config).draw())
     for line in _closing_lines(result):
         logger.info(line)
@@ -226,12 +256,20 @@ def load_data_and_model(
         ``(config, model, dataset, train_data, valid_data, test_data)``, as RecBole's function.
 
     Raises:
-        InputError: there is no such file, it is damaged, or it is not of this package.
+        InputError: there is no such file, it is damaged, it is not of this package, or the data set
+            has changed since: the model's rows would be those of other users and items.
     """
-    state = checkpoint.read_model(model_file)
-    experiment = prepare(Config.from_plain(state["config"], model_class), has_weights=True)
-    checkpoint.load_weights(experiment.model, state["state_dict"], model_file)
-    experiment.model.load_other_parameter(state["other_parameter"])
+    saved = checkpoint.read_model(model_file)
+    with checkpoint.restoring(model_file):
+        config = Config.from_plain(saved.config, model_class)
+    experiment = prepare(config, has_weights=True)
+    if saved.data is None:
+        getLogger().warning(f"{model_file}: of an earlier version, which did not note its data")
+    else:
+        refuse_other_data(model_file, saved.data, experiment.data_identity())
+    with checkpoint.restoring(model_file):
+        checkpoint.load_weights(experiment.model, saved.state_dict, model_file)
+        experiment.model.load_other_parameter(saved.other_parameter)
     return (*experiment,)
 
 
@@ -257,8 +295,7 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     config.log_recipe()
     logger.info(sys.argv)
     logger.info(config)
-    unread = unread_pickles(config) if has_weights else nullcontext()
-    with refused_by_recbole(f"dataset {config['dataset']!r}"), unread:
+    with refused_by_recbole(f"dataset {config['dataset']!r}"), unread_pickles(config):
         check_dataset(config.final_config_dict)
         dataset = create_dataset(config)
         logger.info(dataset)

@@ -82,6 +82,8 @@ class PhasedTrainer(_Trainer):
             self.eval_collector.data_collect(train_data)  # as fit does; some metrics read it
             return self.best_valid_score, self.best_valid_result
         self.run_state.saving = saved
+        if saved and self.run_folder is None:
+            self.run_state.claim()
         try:
             best = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         finally:
@@ -89,11 +91,43 @@ class PhasedTrainer(_Trainer):
         self.run_state.finish(self.epochs, train_data)
         return best
 
-    def evaluate(self, eval_data: Any, *args: Any, **kwargs: Any) -> Any:
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        show_progress: bool = False,
+    ) -> Any:
         """RecBole's evaluation, by blocks of users where the loader gives them."""
+        if eval_data and load_best_model:
+            self._load(model_file)
         if self.options.sr_fast:
             self.eval_collector.begin_evaluation(eval_data, self._full_sort_batch_eval)
-        return super().evaluate(eval_data, *args, **kwargs)
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+
+    def _load(self, model_file: str | None) -> None:
+        """Take the weights of a checkpoint, or of this run's best model, having checked them."""
+        file = model_file or self.saved_model_file
+        saved = checkpoint.read_model(file) if model_file else self.run_state.read_best_model()
+        with checkpoint.restoring(file):
+            checkpoint.load_weights(self.model, saved.state_dict, file)
+            self.model.load_other_parameter(saved.other_parameter)
+        self.logger.info(f"Loading model structure and parameters from {file}")
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+        return self._with_numbers(super()._full_sort_batch_eval(batched_data))
+
+    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
+        return self._with_numbers(super()._neg_sample_batch_eval(batched_data))
+
+    def _with_numbers(self, scored: Any) -> Any:
+        """Refuse scores that are NaN, which RecBole takes for the best."""
+        if scored[1].max().isnan():  # one pass, and NaN is the maximum of what holds any
+            raise InputError(
+                f"{type(self.model).__name__}: expected numbers as scores, got NaN; lower "
+                "learning_rate or the regularisers' weights"
+            )
+        return scored
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)
@@ -118,6 +152,7 @@ class PhasedTrainer(_Trainer):
         with self.model.sr_regularized(phase), gradients:
             loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
         seconds = perf_counter() - start
+        self._check_weights()
         total = sum(loss) if isinstance(loss, tuple) else loss
         record = EpochRecord(epoch_idx, phase.name, total, seconds, stable_rank=self._stable_rank())
         record.rank_weight = phase.rank_target.weights if phase.rank_target else None
@@ -133,6 +168,16 @@ class PhasedTrainer(_Trainer):
                 f"expected a finite training loss, got {loss.sum().item()}; lower learning_rate or "
                 f"the regularisers' weights (the best model so far stays in the checkpoint)"
             )
+
+    def _check_weights(self) -> None:
+        """Stop at weights that are not finite: the epoch's last update has no loss to show it."""
+        for name, weights in self.model.named_parameters():
+            if not weights.isfinite().all():
+                raise InputError(
+                    f"epoch {self._epoch}: expected finite weights, got NaN or infinity in {name}; "
+                    "lower learning_rate, weight_decay or the regularisers' weights (the best "
+                    "model so far stays in the checkpoint)"
+                )
 
     def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
         """RecBole's validation, its score noted by the schedule."""
@@ -158,8 +203,10 @@ class PhasedTrainer(_Trainer):
 
         ``torch.load(weights_only=True)`` reads it, so loading one never runs code from it.
         """
-        path = str(kwargs.get("saved_model_file", self.saved_model_file))
+        path = self.saved_model_file
         state = {
+            "run": self.run_state.run,
+            "data": self.run_state.data,
             "config": to_plain(self.config.final_config_dict),
             "epoch": epoch,
             "cur_step": self.cur_step,
@@ -175,8 +222,8 @@ class PhasedTrainer(_Trainer):
 
     def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
         """RecBole's file of a pretrained model, for RaCT's and S3Rec's next stage."""
-        self._save_checkpoint(epoch, verbose=False, saved_model_file=saved_model_file)
         self.saved_model_file = saved_model_file
+        self._save_checkpoint(epoch, verbose=False)
 
     def _switch(self) -> None:
         self.logger.info(

@@ -201,7 +201,7 @@ FALLS_BACK = {
     "a transform": ("BPR", {"transform": "inverse_itemseq"}),
     "worker processes": ("BPR", {"worker": 1}),
     "repeatable recommendation": ("BPR", {"repeatable": True}),
-    "saved data loaders": ("BPR", {"dataloaders_save_path": "nowhere.pth"}),
+    "saved data loaders": ("BPR", {"save_dataloaders": True}),
     "a loader of the model's own": ("MultiDAE", {"train_neg_sample_args": None}),
     "dynamic negatives": (
         "BPR",

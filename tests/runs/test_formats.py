@@ -43,12 +43,12 @@ def test_a_setting_that_no_longer_exists_is_refused_by_name(saved, monkeypatch):
 
 def test_a_run_of_the_first_format_is_refused(saved, monkeypatch):
     rewrite(saved[0], monkeypatch, 1, {})
-    with pytest.raises(InputError, match="expected a run saved in format 2, got 1, of an earlier"):
+    with pytest.raises(InputError, match="expected a run saved in format 3, got 1, of an earlier"):
         resume(str(saved[0]))
 
 
 def test_a_file_of_a_newer_version_is_refused(saved, monkeypatch):
     for file, read in zip(saved, (resume, load_data_and_model), strict=True):
-        rewrite(file, monkeypatch, 3, {})
-        with pytest.raises(InputError, match="expected format 2 or earlier, got 3, of a newer"):
+        rewrite(file, monkeypatch, 4, {})
+        with pytest.raises(InputError, match="expected format 3 or earlier, got 4, of a newer"):
             read(str(file))

@@ -17,6 +17,7 @@ from references import stable_rank_reference
 
 from recbole_sr.cli import main
 from recbole_sr.errors import InputError
+from recbole_sr.runs import checkpoint
 from recbole_sr.runs.spectrum import TableSpectrum, singular_values, spectra
 from recbole_sr.runs.tensors import read_tensors
 
@@ -132,6 +133,21 @@ def test_a_damaged_directory_is_refused(stock_checkpoint, tmp_path):
     (tmp_path / "damaged.pth").write_bytes(content)
     with pytest.raises(InputError, match="expected a checkpoint saved by RecBole"):
         read_tensors(str(tmp_path / "damaged.pth"))
+
+
+@pytest.mark.parametrize("whose", ["ours", "recbole's"])
+def test_a_flipped_bit_is_refused(whose, stock_checkpoint, tmp_path):
+    file = tmp_path / "flipped.pth"
+    if whose == "ours":
+        checkpoint.write({"state_dict": stock_checkpoint.model.state_dict()}, file)
+    else:
+        file.write_bytes(Path(stock_checkpoint.saved_model_file).read_bytes())
+    content = bytearray(file.read_bytes())
+    table = stock_checkpoint.model.user_embedding.weight.detach().numpy().tobytes()
+    content[content.find(table) + 19] ^= 0x40
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="damaged data"):
+        read_tensors(str(file))
 
 
 def test_other_data_are_refused(tmp_path):

@@ -101,7 +101,7 @@ def kill(whole, folder, seconds):
 def best(folder):
     """The checkpoint of the best model."""
     name = checkpoint.read(run_file(folder))["saved_model_file"]
-    return checkpoint.read(folder / name)["state_dict"]
+    return checkpoint.read(folder / "saved" / name)["state_dict"]
 
 
 def assert_whole_lines(folder, whole):

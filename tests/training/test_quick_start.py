@@ -131,10 +131,27 @@ def test_no_pickle_that_a_checkpoint_leads_to_is_read(named, tiny, tmp_path):
         state["config"].update(zip(keys, paths, strict=True))
         checkpoint.write(state, path)
     config, *_ = load_data_and_model(str(model))
-    assert config["dataset_save_path"] == paths[0]
-    with pytest.raises(InputError, match="remove the data loaders"):
-        resume(str(run))
+    assert config["dataset_save_path"] is None
+    resume(str(run))
     assert not Path("made").exists()
+
+
+@pytest.mark.parametrize("key", ["dataset_save_path", "dataloaders_save_path"])
+def test_a_pickle_that_is_asked_for_is_refused(key, tiny, tmp_path):
+    (tmp_path / "a.pth").write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(InputError, match=f"^{key}: expected none, as reading a pickle can run"):
+        run_recbole_sr("BPR", "tiny", config_dict={**tiny, key: "a.pth"})
+    assert not Path("made").exists()
+
+
+def test_pickles_that_lie_there_are_named_and_not_read(tiny, tmp_path, caplog):
+    (tmp_path / "saved").mkdir()
+    names = ("tiny-Dataset.pth", "tiny-for-BPR-dataloader.pth")
+    for name in names:
+        (tmp_path / "saved" / name).write_bytes(pickle.dumps(Payload()))
+    run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "state": "WARNING"})
+    assert not Path("made").exists()
+    assert all(f"saved/{name}: not read" in caplog.text for name in names)
 
 
 @pytest.mark.parametrize(

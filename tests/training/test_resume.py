@@ -134,19 +134,6 @@ def test_a_run_that_saved_its_loaders_continues_to_the_same_bits(fast, tiny, tmp
     )
 
 
-def test_a_run_is_not_continued_on_loaders_that_another_saved(tiny, tmp_path, monkeypatch):
-    settings = {**tiny, "epochs": 3}
-    with monkeypatch.context() as patch:
-        interrupt_at(1, patch)
-        with pytest.raises(KeyboardInterrupt):
-            run_recbole_sr("BPR", "tiny", config_dict=settings)
-    run_recbole_sr(
-        "BPR", "tiny", config_dict={**settings, "sr_save_step": 0, "save_dataloaders": True}
-    )
-    with pytest.raises(InputError, match=r"expected batches by TrainLoader, .* TrainDataLoader"):
-        resume(str(run_file(tmp_path)))
-
-
 def test_a_loader_of_other_generators_is_refused():
     loader = torch.utils.data.DataLoader([1], generator=torch.Generator())
     states = snapshot.random_states(torch.utils.data.DataLoader([1]))

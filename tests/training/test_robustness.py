@@ -106,6 +106,26 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_states(tiny, tmp_path, m
         assert all(weight.isfinite().all() for weight in state["state_dict"].values())
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_an_update_that_spoils_the_weights_leaves_the_last_good_model(fast, tiny, tmp_path):
+    settings = {**tiny, "epochs": 3, "train_batch_size": 10**6, "sr_fast": fast}  # one step each
+    settings |= {"learner": "sgd", "learning_rate": 1e30, "sr_monitor": False}
+    with pytest.raises(InputError, match="epoch 0: expected finite weights, got NaN or infinity"):
+        run_recbole_sr("BPR", "tiny", config_dict={**settings, "weight_decay": 1e30})
+    assert not [path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name]
+
+
+@pytest.mark.parametrize("mode", ["full", "uni5"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_scores_that_are_nan_are_refused_and_no_best(mode, fast, experiment, tiny):
+    made = experiment("BPR", "tiny", **tiny, epochs=1, sr_fast=fast, eval_args={"mode": mode})
+    for name in ("full_sort_predict", "predict"):
+        own = getattr(made.model, name)
+        setattr(made.model, name, lambda batch, own=own: own(batch) * math.nan)
+    with pytest.raises(InputError, match="BPR: expected numbers as scores, got NaN"):
+        made.train(saved=False, verbose=False)
+
+
 def test_a_validation_score_that_is_nan_never_wins(tiny, tmp_path, monkeypatch):
     scores = iter([0.1, 0.2, math.nan, 0.1])
     evaluate = PhasedTrainer.evaluate
