@@ -181,7 +181,7 @@ def run_recbole_sr(
                 "class"
             )
         model = with_representations(model, representations)
-    return _run(Config(model, dataset, config_file_list, config_dict), saved)
+    return _run(prepare(Config(model, dataset, config_file_list, config_dict)), saved)
 
 
 def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
@@ -205,15 +205,19 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
         state, path = run
         with checkpoint.restoring(run_file):
             config = Config.from_plain(state.config, model_class)
-        config["checkpoint_dir"] = str(Path(path).parent)  # it may have been moved
-        return _run(config, True, run)
+            config["checkpoint_dir"] = str(Path(path).parent)  # it may have been moved
+            experiment = prepare(config, has_weights=True)
+        return _run(experiment, True, run)
 
 
-def _run(config: Config, saved: bool, run: tuple[SavedRun, str] | None = None) -> dict[str, Any]:
-    experiment = prepare(config, has_weights=run is not None)
+def _run(
+    experiment: Experiment, saved: bool, run: tuple[SavedRun, str] | None = None
+) -> dict[str, Any]:
     logger = getLogger()
     result = experiment.train(saved, run=run)
-    logger.info("The running environment is as follows:\n" + get_environment(config).draw())
+    logger.info(
+        "The running environment is as follows:\n" + get_environment(experiment.config).draw()
+    )
     for line in _closing_lines(result):
         logger.info(line)
     return result
@@ -261,8 +265,7 @@ def load_data_and_model(
     """
     saved = checkpoint.read_model(model_file)
     with checkpoint.restoring(model_file):
-        config = Config.from_plain(saved.config, model_class)
-    experiment = prepare(config, has_weights=True)
+        experiment = prepare(Config.from_plain(saved.config, model_class), has_weights=True)
     if saved.data is None:
         getLogger().warning(f"{model_file}: of an earlier version, which did not note its data")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from contract import settings_of
+from tiny_data import write_tiny
 
 from recbole_sr import load_data_and_model, resume, run_recbole_sr
 from recbole_sr.errors import InputError
@@ -22,13 +25,13 @@ HOLD = "from recbole_sr.runs.files import locked; import time\nwith locked('.'):
 
 
 def python(code, **more):
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, **more)
+    return subprocess.Popen([sys.executable, "-c", code], text=True, **more)
 
 
 def test_of_fifty_that_want_a_name_at_once_each_gets_its_own(tmp_path):
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "BPR-now-7.pth").touch()  # a run whose folder is gone
-    processes = [python(CLAIM, cwd=tmp_path) for _ in range(5)]
+    processes = [python(CLAIM, cwd=tmp_path, stdout=subprocess.PIPE) for _ in range(5)]
     names = [process.communicate()[0].strip() for process in processes]
     names += [claim(tmp_path / "saved" / "BPR-now").name for _ in range(45)]
     assert len(set(names)) == 50
@@ -70,6 +73,49 @@ def test_each_run_has_its_own_log(tiny, tmp_path):
     logs = list((tmp_path / "log" / "BPR").iterdir())
     assert len(logs) == 2
     assert all(log.read_text().count("test result") == 1 for log in logs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(6))
+def test_runs_started_at_once_are_the_runs_that_they_are_alone(number, together, tiny, tmp_path):
+    settings = {**tiny, "epochs": 4, "checkpoint_dir": "alone"}
+    surroundings = {**os.environ, "SETTINGS": json.dumps(settings)}
+    assert python(ALONE.format(seed=number), cwd=tmp_path, env=surroundings).wait() == 0
+    (result,) = (tmp_path / "alone").glob("*/result.json")
+    records = [json.loads(path.read_text()) for path in together.glob("saved/*/settings.json")]
+    assert sorted(record["seed"] for record in records) == list(range(6))
+    (same,) = (
+        path.with_name("result.json")
+        for path in together.glob("saved/*/settings.json")
+        if json.loads(path.read_text())["seed"] == number
+    )
+    assert json.loads(same.read_text()) == json.loads(result.read_text())
+    assert len(list(together.glob("log/BPR/*.log"))) == 6
+
+
+ALONE = """
+import json, os, time, torch
+torch.set_num_threads(1)
+import recbole.trainer.trainer, recbole.utils.logger
+for module in (recbole.trainer.trainer, recbole.utils.logger):
+    module.get_local_time = lambda: "one-second"
+from recbole_sr import run_recbole_sr
+while not os.path.exists(os.environ.get("START", ".")): time.sleep(0.01)
+run_recbole_sr("BPR", "tiny", config_dict={{**json.loads(os.environ["SETTINGS"]), "seed": {seed}}})
+"""
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """A folder in which six runs have started in one second, by one clock."""
+    folder = tmp_path_factory.mktemp("together")
+    settings = {**write_tiny(folder / "data"), "epochs": 4, "state": "ERROR"}
+    surroundings = {**os.environ, "SETTINGS": json.dumps(settings), "START": "start"}
+    runs = [python(ALONE.format(seed=n), cwd=folder, env=surroundings) for n in range(6)]
+    time.sleep(20)
+    (folder / "start").touch()
+    assert [run.wait() for run in runs] == [0] * 6
+    return folder
 
 
 def test_a_draft_is_nobody_elses(tmp_path):
@@ -192,8 +238,6 @@ def test_other_data_are_refused(change, ran, tiny):
 
 
 def test_other_features_and_other_links_are_refused(experiment, tiny):
-    from tests.contract import settings_of
-
     settings = settings_of("CKE", tiny)
     made = experiment("CKE", "tiny", **settings, epochs=1)
     before = made.data_identity()
