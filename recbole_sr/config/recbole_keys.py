@@ -51,8 +51,10 @@ def _sampling(arguments: Any) -> Any:
 
 Interval = Annotated[str, AfterValidator(_interval)]
 
-# Metrics of all scores rather than of the best k.
+# RecBole's metrics of all scores, and of the best k; those of a user may be either.
 _WHOLE = {"gauc", "auc", "mae", "rmse", "logloss"}
+_AT_K = {"recall", "mrr", "ndcg", "hit", "precision", "map", "itemcoverage", "averagepopularity"}
+_AT_K |= {"shannonentropy", "giniindex", "tailpercentage"}
 # Said by the command line of RecBole's quick start, or derived by its Config.
 _LAUNCHER = {"model", "dataset", "config_files", "nproc", "world_size", "ip", "port", "offset"}
 
@@ -120,11 +122,10 @@ def check_values(settings: Mapping[str, Any]) -> None:
         InputError: a key of the wrong type or out of range, or keys that contradict each other.
     """
     keys = validated(_Keys, settings)
-    evaluated = [
-        name
-        for metric in keys.metrics
-        for name in ([metric] if metric.lower() in _WHOLE else [f"{metric}@{k}" for k in keys.topk])
-    ]
+    evaluated = []
+    for metric in keys.metrics:
+        evaluated += [metric] if metric.lower() not in _AT_K else []
+        evaluated += [f"{metric}@{k}" for k in keys.topk if metric.lower() not in _WHOLE]
     if keys.valid_metric.lower() not in map(str.lower, evaluated):
         raise InputError(
             f"valid_metric: expected one of those evaluated, {', '.join(evaluated)}, got "

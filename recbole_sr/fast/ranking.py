@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from logging import getLogger
@@ -130,18 +129,12 @@ class TopCollector(Collector):
         self._collected["rec.topk"].append(torch.cat([_hits(items, sought), numbers], 1).int())
 
     def get_data_struct(self) -> Any:
-        """All that was collected, as RecBole's evaluator reads it.
-
-        RecBole's own fails on metrics that need a number or a counter, such as ItemCoverage.
-        """
-        if self._loader is None:
-            return super().get_data_struct()
-        self._loader = None
-        struct = copy.copy(self.data_struct)
-        struct._data_dict = struct._data_dict | {
-            name: torch.cat(parts).cpu() for name, parts in self._collected.items()
-        }
-        return struct
+        """All that was collected, as RecBole's evaluator reads it."""
+        if self._loader is not None:
+            self._loader = None
+            for name, parts in self._collected.items():
+                self.data_struct.set(name, torch.cat(parts))
+        return super().get_data_struct()
 
     def _best_items(
         self, scores: Tensor, users: Any, sought: Pairs, loader: FullSortLoader

@@ -16,11 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import torch
 from recbole.config import Config
 from recbole.data import interaction
 from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
-from recbole.evaluator import Evaluator
+from recbole.evaluator import Collector, Evaluator
+from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.metrics import TailPercentage
 from recbole.utils import FeatureType
+
+from recbole_sr.errors import InputError
 
 __all__ = ["mend", "mend_model"]
 
@@ -33,6 +38,7 @@ def mend() -> None:
     """
     name_numpys_types()
     plain_metrics()
+    metrics_of_items()
     drop_rows_without_ids()
     fill_missing_values()
     fill_missing_sequences()
@@ -88,15 +94,72 @@ def name_numpys_types() -> None:
 
 
 def plain_metrics() -> None:
-    """Since numpy 2.0: a result prints as ``np.float64(0.2847)``."""
+    """Since numpy 2.0: a result prints as ``np.float64(0.2847)``.
+
+    A metric of the user's own may give a tensor, upper case, or no name that is ``valid_metric``.
+    """
     evaluate = Evaluator.evaluate
 
     def plain(self: Any, collected: Any) -> OrderedDict[str, float]:
         scores = evaluate(self, collected)
         # By their text, as GAUC's float32 would show more digits.
-        return OrderedDict((name, float(str(score))) for name, score in scores.items())
+        found = OrderedDict((name.lower(), float(str(np.asarray(x)))) for name, x in scores.items())
+        wanted = self.config["valid_metric"]
+        if wanted.lower() not in found:
+            raise InputError(
+                f"valid_metric: expected one of those evaluated, {', '.join(found)}, got "
+                f"{wanted!r}; correct it, or the names that the metric gives"
+            )
+        return found
 
     Evaluator.evaluate = plain
+
+
+def metrics_of_items() -> None:
+    """On any stack: ItemCoverage, GiniIndex, AveragePopularity and TailPercentage stop.
+
+    The collector moves all that it holds to the processor, also the numbers and counters of the
+    training data (``collector.py:227``), which the loader of a knowledge graph does not hand out
+    (``collector.py:87``). Tail items are looked up in a list (``metrics.py:727``).
+    """
+    prepare, collect = Collector.__init__, Collector.data_collect
+
+    def init(self: Any, config: Any) -> None:
+        prepare(self, config)
+        for part in ("valid", "test") if self.register.need("rec.items") else ():
+            drawn = config[f"{part}_neg_sample_args"]["sample_num"]
+            if isinstance(drawn, int) and max(self.topk) > drawn + 1:
+                raise InputError(
+                    f"topk: expected at most {drawn + 1}, the candidates of a user by eval_args "
+                    f"(mode), for metrics of the items in a list, got {max(self.topk)}; lower topk "
+                    "or draw more candidates"
+                )
+
+    def data_collect(self: Any, train_data: Any) -> None:
+        self.data_struct = DataStruct()  # what an evaluation that broke off has left goes
+        collect(self, SimpleNamespace(dataset=train_data._dataset))
+
+    def get_data_struct(self: Any) -> DataStruct:
+        collected, self.data_struct = self.data_struct, DataStruct()
+        for name, value in collected._data_dict.items():
+            if isinstance(value, torch.Tensor):
+                collected.set(name, value.cpu())
+            else:  # of the training data
+                self.data_struct.set(name, value)
+        return collected
+
+    def get_tail(self: Any, items: Any, counts: dict[int, int]) -> Any:
+        if self.tail > 1:
+            tail = [item for item, count in counts.items() if count <= self.tail]
+        else:
+            by_count = sorted(counts, key=lambda item: (counts[item], item))
+            tail = by_count[: max(int(len(by_count) * self.tail), 1)]
+        return np.isin(items, tail).astype(items.dtype)
+
+    Collector.__init__ = init
+    Collector.data_collect = data_collect
+    Collector.get_data_struct = get_data_struct
+    TailPercentage.get_tail = get_tail
 
 
 def update_sparse_dictionaries(module: Any) -> None:

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.utils import create_samplers
-from recbole.evaluator import metrics_dict
 from recbole.trainer import Trainer
 from recbole.utils.case_study import full_sort_topk
 
@@ -147,35 +146,6 @@ def test_recboles_case_study_reads_the_loader(experiment, tiny):
     _, items = full_sort_topk(users, made.model, made.test_data, k=5, device=device)
     for user, own in zip(users, items.tolist(), strict=True):
         assert not set(own) & set(made.test_data.uid2history_item[user].tolist())
-
-
-def test_metrics_that_recboles_collector_fails_on_are_right(experiment, tiny):
-    beyond = ["ItemCoverage", "GiniIndex", "AveragePopularity", "TailPercentage"]
-    made, trainer = trained(
-        experiment, "BPR", "tiny", **tiny, metrics=[*METRICS, *beyond], valid_metric="MRR@10"
-    )
-    ours = trainer.evaluate(made.test_data, load_best_model=False)
-    loader, theirs = recboles(made, trainer, "test")
-    with pytest.raises(AttributeError, match="has no attribute 'cpu'"):
-        theirs.evaluate(loader, load_best_model=False)
-    made.model.eval()
-    _, items = full_sort_topk(
-        made.test_data.uid_list.numpy(),
-        made.model,
-        made.test_data,
-        k=10,
-        device=made.config["device"],
-    )
-    data = made.train_data.dataset
-    struct = {
-        "rec.items": items.cpu(),
-        "data.num_items": data.item_num,
-        "data.count_items": data.item_counter,
-    }
-    for name in beyond:
-        metric = metrics_dict[name.lower()](made.config)
-        struct_like = type("Struct", (dict,), {"get": lambda self, key: self[key]})(struct)
-        assert metric.calculate_metric(struct_like).items() <= ours.items()
 
 
 @given(st.integers(0, 2**31), st.integers(1, 2), st.integers(2, 2000), st.integers(1, 5000))
