@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from logging import getLogger
@@ -58,7 +59,9 @@ class FullSortLoader(FullSortEvalDataLoader):
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
         scores = _SCORES if config["device"].type == "cpu" else _SCORES_ON_GPU
         users = scores // dataset.item_num
-        self.block = max(self.step, users // _VECTOR * _VECTOR or users)
+        whole = math.lcm(self.step, _VECTOR)
+        # No batch of RecBole's lies in two blocks, so that none is scored again for each.
+        self.block = users // whole * whole or users // self.step * self.step or self.step
 
     def __len__(self) -> int:
         return -(-self.sample_size // self.block)
@@ -96,8 +99,9 @@ class TopCollector(Collector):
     """RecBole's ``Collector``, for blocks of users.
 
     A block's scores are sums in another order than RecBole's, so they differ in the last bits.
-    Where that could change a metric, the user is scored once more exactly as RecBole would; hence
-    the same metrics, to the last digit. Most need to know which places hold an item that was to be
+    Where that could change a metric, RecBole's batch of that user is scored once more exactly as
+    RecBole would; hence the same metrics, to the last digit, at the cost of RecBole's own pass at
+    most. Most need to know which places hold an item that was to be
     found, not which item: two that were not may change places.
     """
 
@@ -145,12 +149,14 @@ class TopCollector(Collector):
         items, apart = best(scores, k)
         by_items = self.register.need("rec.items")
         clear = apart.all(-1) if by_items else order_is_certain(apart, _hits(items, sought))
-        positions = torch.searchsorted(loader.uid_list, users[loader.uid_field].cpu())
-        for row in (~clear).nonzero().squeeze(1).tolist():
-            place = int(positions[row]) % loader.step  # in RecBole's batch
-            start = int(positions[row]) - place
+        rows = (~clear).nonzero().squeeze(1).cpu()
+        places = torch.searchsorted(loader.uid_list, users[loader.uid_field].cpu()[rows])
+        batches, counts = (places // loader.step).unique_consecutive(return_counts=True)
+        of_batches = zip(*(x.split(counts.tolist()) for x in (rows, places)), strict=True)
+        for start, (own, place) in zip((batches * loader.step).tolist(), of_batches, strict=True):
             again = self._score(loader.batch(start, start + loader.step))[1]
-            items[row] = again[place].topk(k).indices
+            best_again = again.topk(k, dim=-1).indices  # as RecBole asks for them
+            items[own] = best_again[place - start]
         return items
 
 

@@ -203,3 +203,23 @@ def test_users_are_scored_again_where_a_metric_minds(metric, again, experiment, 
     trainer._full_sort_batch_eval = lambda batch: scored.append(batch) or score(batch)
     trainer.evaluate(made.test_data, load_best_model=False)
     assert (len(scored) > len(made.test_data)) == again
+
+
+@pytest.mark.parametrize("candidates", [100, 1000])
+@pytest.mark.parametrize("size", [1, 7 * 61, 40 * 61])
+def test_each_of_recboles_batches_is_scored_again_at_most_once(
+    candidates, size, experiment, tiny, monkeypatch
+):
+    """Where all scores are equal no order is clear, and ranking costs RecBole's own pass more."""
+    monkeypatch.setattr(ranking, "_SCORES", candidates * 16)
+    monkeypatch.setattr(ranking, "_SCORES_ON_GPU", candidates * 16)
+    settings = {**tiny, "eval_batch_size": size, "metrics": METRICS}
+    made, trainer = trained(experiment, "BPR", "tiny", epochs=0, **settings)
+    made.model.item_embedding.weight.data[:] = 1.0
+    loader, _ = recboles(made, trainer, "test")
+    again, scored = [], trainer._full_sort_batch_eval
+    trainer._full_sort_batch_eval = lambda batch: again.append(batch) or scored(batch)
+    ours, theirs = both(made, trainer, "test")
+    assert ours == theirs
+    assert len(again) <= len(made.test_data) + len(loader)
+    assert made.test_data.block % made.test_data.step == 0
