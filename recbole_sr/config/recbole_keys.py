@@ -36,20 +36,12 @@ def _device_numbers(text: str) -> str:
     return text
 
 
-def _interval(text: str) -> str:
-    if not re.fullmatch(r"[\[(]\s*[-\w.]+\s*,\s*[-\w.]+\s*[\])]", text):
-        raise ValueError("an interval such as [5,inf)")
-    return text
-
-
 def _sampling(arguments: Any) -> Any:
     number = arguments.get("sample_num", 1) if isinstance(arguments, dict) else 1
     if number != "none" and (type(number) is not int or number < 1):
         raise ValueError("a sample_num of 1 or more")
     return arguments
 
-
-Interval = Annotated[str, AfterValidator(_interval)]
 
 # RecBole's metrics of all scores, and of the best k; those of a user may be either.
 _WHOLE = {"gauc", "auc", "mae", "rmse", "logloss"}
@@ -91,8 +83,6 @@ class _Keys(BaseModel):
     enable_amp: bool
     enable_scaler: bool
     repeatable: bool
-    user_inter_num_interval: Interval | None
-    item_inter_num_interval: Interval | None
     metrics: Annotated[list[str], Field(min_length=1)]
     topk: Annotated[list[Count], Field(min_length=1)]
     valid_metric: str
@@ -102,6 +92,7 @@ class _Keys(BaseModel):
     train_stage: str = ""
     pretrain_epochs: Count = 1
     save_step: Count = 1
+    MAX_ITEM_LIST_LENGTH: Count = 1
 
     @model_validator(mode="before")
     @classmethod

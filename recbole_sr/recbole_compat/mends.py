@@ -26,6 +26,7 @@ from recbole.evaluator.metrics import TailPercentage
 from recbole.utils import FeatureType
 
 from recbole_sr.errors import InputError
+from recbole_sr.recbole_compat.data_checks import check_data
 
 __all__ = ["mend", "mend_model"]
 
@@ -39,11 +40,11 @@ def mend() -> None:
     name_numpys_types()
     plain_metrics()
     metrics_of_items()
-    drop_rows_without_ids()
     fill_missing_values()
     fill_missing_sequences()
     lengths_of_sequences()
     writable_columns()
+    check_data()
 
 
 def mend_model(model_class: type) -> None:
@@ -176,29 +177,6 @@ class _DictionaryMatrix(sp.dok_matrix):
 
     def _update(self, entries: dict[tuple[int, int], float]) -> None:
         self._dict.update(entries)
-
-
-def drop_rows_without_ids() -> None:
-    """On any pandas: after rows without a user are dropped, the wrong rows go for want of an item.
-
-    Their labels are taken for positions (``dataset.py:818``).
-    """
-
-    def drop(self: Any) -> None:
-        for field, own in ((self.uid_field, "user_feat"), (self.iid_field, "item_feat")):
-            for name in (own, "inter_feat"):
-                feat = getattr(self, name)
-                if field is None or feat is None:
-                    continue
-                missing = feat.index[feat[field].isnull()]
-                if len(missing):
-                    self.logger.warning(
-                        f"In {name}, line {list(missing + 2)}, {field} do not exist, so they will "
-                        "be removed."
-                    )
-                    setattr(self, name, feat.drop(missing))
-
-    Dataset._filter_nan_user_or_item = drop
 
 
 def fill_missing_values() -> None:
