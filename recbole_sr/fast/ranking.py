@@ -54,6 +54,7 @@ class FullSortLoader(FullSortEvalDataLoader):
         self.uid_list = dataset.inter_feat[self.uid_field].unique_consecutive()
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
         self.sample_size = len(self.uid_list)
+        self._seen = seen
         self._positive = self._pairs([dataset])
         self._history = self._pairs(seen).without(self._positive)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
@@ -77,13 +78,22 @@ class FullSortLoader(FullSortEvalDataLoader):
 
     @cached_property
     def uid2history_item(self) -> np.ndarray[Any, Any]:
-        """Items left out, by user id; RecBole's case study reads it."""
-        counts = self._history.counts(self.sample_size).tolist()
-        items = (self._history.keys % self._history.n_items).split(counts)
-        table = np.full(self._dataset.user_num, None, dtype=object)
-        for user, own in zip(self.uid_list.tolist(), items, strict=True):
+        """Items left out, by user id, also of users who have none here; for the case study."""
+        sought, seen = self._by_user([self._dataset]), self._by_user(self._seen)
+        history = seen.without(sought)
+        items = history.keys % history.n_items
+        table = np.empty(self._dataset.user_num, dtype=object)
+        for user, own in enumerate(items.split(history.counts(len(table)).tolist())):
             table[user] = own
         return table
+
+    def _by_user(self, parts: Sequence[Any]) -> Pairs:
+        """Pairs of the parts' interactions; a row is a user."""
+        users, items = (
+            torch.cat([part.inter_feat[field] for part in parts])
+            for field in (self.uid_field, self.iid_field)
+        )
+        return Pairs(users, items, parts[0].item_num)
 
     def _pairs(self, parts: Sequence[Any]) -> Pairs:
         """Pairs of the parts' interactions; a row is a position in ``uid_list``."""
@@ -101,8 +111,8 @@ class TopCollector(Collector):
     A block's scores are sums in another order than RecBole's, so they differ in the last bits.
     Where that could change a metric, RecBole's batch of that user is scored once more exactly as
     RecBole would; hence the same metrics, to the last digit, at the cost of RecBole's own pass at
-    most. Most need to know which places hold an item that was to be
-    found, not which item: two that were not may change places.
+    most. Most need to know which places hold an item that was to be found, not which item: two that
+    were not may change places.
     """
 
     _loader: FullSortLoader | None = None

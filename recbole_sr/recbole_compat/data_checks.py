@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from recbole.data.dataset import Dataset
+from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.utils import EvaluatorType, FeatureType, ModelType
 
 from recbole_sr.errors import InputError
@@ -45,6 +45,7 @@ def check_data() -> None:
     """Have each data set that RecBole makes checked."""
     _check_files_when_read()
     _check_filters()
+    _check_given_sequences()
     _check_parts_when_split()
 
 
@@ -139,6 +140,39 @@ def _check_filters() -> None:
     Dataset._filter_by_field_value = filter_checked
     Dataset._reset_index = reset_checked
     Dataset._remap_ID_all = remap_checked
+
+
+def _check_given_sequences() -> None:
+    """Refuse given histories that a sequential model cannot read, or would misread."""
+    presets = SequentialDataset._benchmark_presets
+
+    def presets_checked(self: Any) -> None:
+        items = self.iid_field + self.config["LIST_SUFFIX"]
+        if items not in self.inter_feat:
+            raise InputError(
+                f"benchmark_filename: expected the column {items}:token_seq in each part, from "
+                f"which a sequential model reads histories, got {', '.join(self.inter_feat)}; add "
+                "it to the files and to load_col"
+            )
+        if items not in self.alias["item_id"]:
+            raise InputError(
+                f"alias_of_item_id: expected {[items]}, without which an item has another number "
+                f"there, got {self.config['alias_of_item_id']!r}; set it"
+            )
+        lengths = self.inter_feat[items].map(len)
+        if not lengths.all():
+            raise InputError(
+                f"benchmark_filename: expected an item in each {items}, got none in "
+                f"{(lengths == 0).sum()} of {len(lengths)} lines; take them out of the files"
+            )
+        if lengths.max() > self.max_item_list_len:
+            raise InputError(
+                f"MAX_ITEM_LIST_LENGTH: expected at least {lengths.max()}, the longest {items}, "
+                f"got {self.max_item_list_len}; raise it, or shorten the lists"
+            )
+        presets(self)
+
+    SequentialDataset._benchmark_presets = presets_checked
 
 
 def _check_parts_when_split() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import OrderedDict
-from functools import cache
+from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,13 +17,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
+from colorama.ansitowin32 import StreamWrapper
 from recbole.config import Config
 from recbole.data import interaction
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
 from recbole.evaluator import Collector, Evaluator
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.metrics import TailPercentage
-from recbole.utils import FeatureType
+from recbole.utils import FeatureType, case_study, logger
 
 from recbole_sr.errors import InputError
 from recbole_sr.recbole_compat.data_checks import check_data
@@ -44,6 +46,8 @@ def mend() -> None:
     fill_missing_sequences()
     lengths_of_sequences()
     writable_columns()
+    users_without_items()
+    wrap_output_once()
     check_data()
 
 
@@ -261,3 +265,49 @@ def writable_columns() -> None:
 
     Dataset._dataframe_to_interaction = from_writable
     interaction._convert_to_tensor = to_own_tensor
+
+
+def users_without_items() -> None:
+    """On any stack: RecBole's case study stops on users without items in the evaluated part.
+
+    Of a sequential model it leaves them out, so that scores stand in other users' rows
+    (``case_study.py:49``).
+    """
+    prepare, full_sort_scores = FullSortEvalDataLoader.__init__, case_study.full_sort_scores
+
+    def init(self: Any, config: Any, dataset: Any, sampler: Any, shuffle: bool = False) -> None:
+        prepare(self, config, dataset, sampler, shuffle)
+        if not self.is_sequential:
+            for user, history in enumerate(self.uid2history_item):
+                if history is None:
+                    seen = torch.tensor(list(sampler.used_ids[user]), dtype=torch.int64)
+                    self.uid2history_item[user] = seen
+
+    @wraps(full_sort_scores)
+    def scores(uid_series: Any, model: Any, test_data: Any, device: Any = None) -> torch.Tensor:
+        if test_data.is_sequential:
+            users = test_data._dataset.inter_feat[test_data._dataset.uid_field]
+            for user in uid_series:
+                if (count := int((users == int(user)).sum())) != 1:
+                    raise InputError(
+                        f"uid_series: expected users with one sequence each in this part, got "
+                        f"{user}, who has {count}; leave the user out"
+                    )
+        return full_sort_scores(uid_series, model, test_data, device)
+
+    FullSortEvalDataLoader.__init__ = init
+    case_study.full_sort_scores = scores
+
+
+def wrap_output_once() -> None:
+    """On any stack: each run wraps the output once more, until a few hundredth cannot write.
+
+    (``logger.py``'s ``init``)
+    """
+    wrap = logger.init
+
+    def init(**kwargs: Any) -> None:
+        if not isinstance(sys.stderr, StreamWrapper):
+            wrap(**kwargs)
+
+    logger.init = init
