@@ -1,100 +1,63 @@
-"""RecBole's atomic files, looked at before RecBole reads them.
-
-RecBole's reader shifts columns where a line has too many, and fills them where it has too few.
-"""
+"""The files of a data set that settings ask for."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_sr.errors import InputError
+from recbole.utils import ModelType
+
+from recbole_sr.errors import InputError, nearest
 
 __all__ = ["check_dataset"]
 
-_TYPES = ("token", "token_seq", "float", "float_seq")
-
 
 def check_dataset(settings: Mapping[str, Any]) -> None:
-    """Check a data set's interaction files: encoding, header, columns of every line.
+    """Check that the files are there that the settings ask for.
 
-    Files of further features need only be there.
+    RecBole goes on without a file of features; what is in the files is checked when it reads them.
 
     Args:
         settings: RecBole's final configuration. A data set that is not there is left to RecBole,
             which may know where to download it.
 
     Raises:
-        InputError: names the file and, where there is one, the line.
+        InputError: names the key and the file.
     """
     folder, name = Path(settings["data_path"]), settings["dataset"]
-    parts = settings["benchmark_filename"]
-    names = [f"{name}.{part}.inter" for part in parts] if parts else [f"{name}.inter"]
-    wanted = {settings["USER_ID_FIELD"], settings["ITEM_ID_FIELD"]}
-    encoding = settings.get("encoding") or "utf-8"
-    for file in (folder / name for name in names):
-        if file.is_file():
-            _check_file(file, encoding, settings["field_separator"], wanted)
-    for suffix in settings["additional_feat_suffix"] or ():
-        file = folder / f"{name}.{suffix}"
-        if folder.is_dir() and not file.is_file():
-            raise InputError(
-                f"{file}: expected the features that additional_feat_suffix asks for, got no such "
-                "file; write it in RecBole's form of atomic files, or choose a model that needs "
-                "none"
-            )
-
-
-def _check_file(file: Path, encoding: str, separator: str, wanted: set[str]) -> None:
-    try:
-        text = file.read_bytes().decode(encoding)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{file}: expected {encoding} text, got other bytes at {error.start}; convert the "
-            "file, or set encoding to what it is in"
-        ) from None
-    except LookupError:
-        raise InputError(f"encoding: expected one such as utf-8, got {encoding!r}") from None
-    header, _, body = text.partition("\n")
-    columns = header.rstrip("\r").split(separator)
-    fields = _fields(file, columns)
-    if missing := wanted - fields.keys():
-        raise InputError(
-            f"{file}: expected the columns {', '.join(sorted(wanted))}, got {', '.join(fields)}; "
-            f"add {', '.join(sorted(missing))} or set USER_ID_FIELD and ITEM_ID_FIELD"
-        )
-    if not body.strip():
-        raise InputError(f"{file}: expected interactions below the header, got none")
-    _check_lines(file, body, separator, len(columns))
-
-
-def _fields(file: Path, columns: list[str]) -> dict[str, str]:
-    fields = dict(column.rpartition(":")[::2] for column in columns)
-    if len(fields) < len(columns) or any(type_ not in _TYPES for type_ in fields.values()):
-        raise InputError(
-            f"{file}: expected a header of distinct name:type columns with types "
-            f"{', '.join(_TYPES)}, got {columns!r}; see RecBole's atomic files"
-        )
-    return fields
-
-
-def _check_lines(file: Path, body: str, separator: str, columns: int) -> None:
-    lines = body.removesuffix("\n").split("\n")
-    # Quickly first: most files are as they should be, and some are large.
-    if '"' not in body and {line.count(separator) for line in lines} == {columns - 1}:
+    if not folder.is_dir():
         return
-    for number, line in enumerate(lines, start=2):
-        fields = line.rstrip("\r").split(separator)
-        if fields == [""] and columns > 1:  # skipped by RecBole's reader
-            continue
-        if len(fields) != columns:
+    parts = settings["benchmark_filename"]
+    asked = dict.fromkeys((f"{part}.inter" for part in parts or ()), "benchmark_filename")
+    if not parts:
+        asked["inter"] = "dataset"
+    asked |= dict.fromkeys(settings["additional_feat_suffix"] or (), "additional_feat_suffix")
+    if settings["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+        asked |= dict.fromkeys(("kg", "link"), f"model {settings['model']}")
+    known = {"inter", "user", "item", "kg", "link", "net", *asked}
+    for suffix, columns in (settings["load_col"] or {}).items():
+        if suffix not in known:
             raise InputError(
-                f"{file}: expected {columns} columns in every line, got {len(fields)} in line "
-                f"{number}; mend or remove the line"
+                f"load_col: expected suffixes of files that RecBole reads, got {suffix!r}; did you "
+                f"mean {nearest(suffix, known)!r}, or forget it in additional_feat_suffix?"
             )
-        # One that opens a field would swallow what follows; elsewhere it is text like any other.
-        if any(field.startswith('"') and field.count('"') % 2 for field in fields):
+        if columns != "*" and not isinstance(columns, list):
             raise InputError(
-                f"{file}: expected paired quotes, got one alone in line {number}; mend the line"
+                f"load_col ({suffix}): expected a list of columns, or '*', got {columns!r}; "
+                "correct it"
             )
+        if columns and suffix in ("user", "item"):
+            asked[suffix] = "load_col"
+    for suffix, key in asked.items():
+        if not (file := folder / f"{name}.{suffix}").is_file():
+            got = "something that is no file" if file.exists() else "no such file"
+            raise InputError(
+                f"{file}: expected the file that {key} asks for, got {got}; write it in RecBole's "
+                "form of atomic files, or correct the key"
+            )
+    for suffix in ("user", "item"):
+        file = folder / f"{name}.{suffix}"
+        if os.path.lexists(file) and not file.is_file():
+            raise InputError(f"{file}: expected a file, got something else; move it away")

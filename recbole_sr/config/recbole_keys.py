@@ -36,12 +36,6 @@ def _device_numbers(text: str) -> str:
     return text
 
 
-def _interval(text: str) -> str:
-    if not re.fullmatch(r"[\[(]\s*[-\w.]+\s*,\s*[-\w.]+\s*[\])]", text):
-        raise ValueError("an interval such as [5,inf)")
-    return text
-
-
 def _sampling(arguments: Any) -> Any:
     number = arguments.get("sample_num", 1) if isinstance(arguments, dict) else 1
     if number != "none" and (type(number) is not int or number < 1):
@@ -49,10 +43,10 @@ def _sampling(arguments: Any) -> Any:
     return arguments
 
 
-Interval = Annotated[str, AfterValidator(_interval)]
-
-# Metrics of all scores rather than of the best k.
+# RecBole's metrics of all scores, and of the best k; those of a user may be either.
 _WHOLE = {"gauc", "auc", "mae", "rmse", "logloss"}
+_AT_K = {"recall", "mrr", "ndcg", "hit", "precision", "map", "itemcoverage", "averagepopularity"}
+_AT_K |= {"shannonentropy", "giniindex", "tailpercentage"}
 # Said by the command line of RecBole's quick start, or derived by its Config.
 _LAUNCHER = {"model", "dataset", "config_files", "nproc", "world_size", "ip", "port", "offset"}
 
@@ -89,8 +83,6 @@ class _Keys(BaseModel):
     enable_amp: bool
     enable_scaler: bool
     repeatable: bool
-    user_inter_num_interval: Interval | None
-    item_inter_num_interval: Interval | None
     metrics: Annotated[list[str], Field(min_length=1)]
     topk: Annotated[list[Count], Field(min_length=1)]
     valid_metric: str
@@ -100,6 +92,7 @@ class _Keys(BaseModel):
     train_stage: str = ""
     pretrain_epochs: Count = 1
     save_step: Count = 1
+    MAX_ITEM_LIST_LENGTH: Count = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -120,11 +113,10 @@ def check_values(settings: Mapping[str, Any]) -> None:
         InputError: a key of the wrong type or out of range, or keys that contradict each other.
     """
     keys = validated(_Keys, settings)
-    evaluated = [
-        name
-        for metric in keys.metrics
-        for name in ([metric] if metric.lower() in _WHOLE else [f"{metric}@{k}" for k in keys.topk])
-    ]
+    evaluated = []
+    for metric in keys.metrics:
+        evaluated += [metric] if metric.lower() not in _AT_K else []
+        evaluated += [f"{metric}@{k}" for k in keys.topk if metric.lower() not in _WHOLE]
     if keys.valid_metric.lower() not in map(str.lower, evaluated):
         raise InputError(
             f"valid_metric: expected one of those evaluated, {', '.join(evaluated)}, got "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from logging import getLogger
@@ -54,12 +54,15 @@ class FullSortLoader(FullSortEvalDataLoader):
         self.uid_list = dataset.inter_feat[self.uid_field].unique_consecutive()
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
         self.sample_size = len(self.uid_list)
+        self._seen = seen
         self._positive = self._pairs([dataset])
         self._history = self._pairs(seen).without(self._positive)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
         scores = _SCORES if config["device"].type == "cpu" else _SCORES_ON_GPU
         users = scores // dataset.item_num
-        self.block = max(self.step, users // _VECTOR * _VECTOR or users)
+        whole = math.lcm(self.step, _VECTOR)
+        # No batch of RecBole's lies in two blocks, so that none is scored again for each.
+        self.block = users // whole * whole or users // self.step * self.step or self.step
 
     def __len__(self) -> int:
         return -(-self.sample_size // self.block)
@@ -75,13 +78,22 @@ class FullSortLoader(FullSortEvalDataLoader):
 
     @cached_property
     def uid2history_item(self) -> np.ndarray[Any, Any]:
-        """Items left out, by user id; RecBole's case study reads it."""
-        counts = self._history.counts(self.sample_size).tolist()
-        items = (self._history.keys % self._history.n_items).split(counts)
-        table = np.full(self._dataset.user_num, None, dtype=object)
-        for user, own in zip(self.uid_list.tolist(), items, strict=True):
+        """Items left out, by user id, also of users who have none here; for the case study."""
+        sought, seen = self._by_user([self._dataset]), self._by_user(self._seen)
+        history = seen.without(sought)
+        items = history.keys % history.n_items
+        table = np.empty(self._dataset.user_num, dtype=object)
+        for user, own in enumerate(items.split(history.counts(len(table)).tolist())):
             table[user] = own
         return table
+
+    def _by_user(self, parts: Sequence[Any]) -> Pairs:
+        """Pairs of the parts' interactions; a row is a user."""
+        users, items = (
+            torch.cat([part.inter_feat[field] for part in parts])
+            for field in (self.uid_field, self.iid_field)
+        )
+        return Pairs(users, items, parts[0].item_num)
 
     def _pairs(self, parts: Sequence[Any]) -> Pairs:
         """Pairs of the parts' interactions; a row is a position in ``uid_list``."""
@@ -97,9 +109,10 @@ class TopCollector(Collector):
     """RecBole's ``Collector``, for blocks of users.
 
     A block's scores are sums in another order than RecBole's, so they differ in the last bits.
-    Where that could change a metric, the user is scored once more exactly as RecBole would; hence
-    the same metrics, to the last digit. Most need to know which places hold an item that was to be
-    found, not which item: two that were not may change places.
+    Where that could change a metric, RecBole's batch of that user is scored once more exactly as
+    RecBole would; hence the same metrics, to the last digit, at the cost of RecBole's own pass at
+    most. Most need to know which places hold an item that was to be found, not which item: two that
+    were not may change places.
     """
 
     _loader: FullSortLoader | None = None
@@ -130,18 +143,12 @@ class TopCollector(Collector):
         self._collected["rec.topk"].append(torch.cat([_hits(items, sought), numbers], 1).int())
 
     def get_data_struct(self) -> Any:
-        """All that was collected, as RecBole's evaluator reads it.
-
-        RecBole's own fails on metrics that need a number or a counter, such as ItemCoverage.
-        """
-        if self._loader is None:
-            return super().get_data_struct()
-        self._loader = None
-        struct = copy.copy(self.data_struct)
-        struct._data_dict = struct._data_dict | {
-            name: torch.cat(parts).cpu() for name, parts in self._collected.items()
-        }
-        return struct
+        """All that was collected, as RecBole's evaluator reads it."""
+        if self._loader is not None:
+            self._loader = None
+            for name, parts in self._collected.items():
+                self.data_struct.set(name, torch.cat(parts))
+        return super().get_data_struct()
 
     def _best_items(
         self, scores: Tensor, users: Any, sought: Pairs, loader: FullSortLoader
@@ -152,12 +159,14 @@ class TopCollector(Collector):
         items, apart = best(scores, k)
         by_items = self.register.need("rec.items")
         clear = apart.all(-1) if by_items else order_is_certain(apart, _hits(items, sought))
-        positions = torch.searchsorted(loader.uid_list, users[loader.uid_field].cpu())
-        for row in (~clear).nonzero().squeeze(1).tolist():
-            place = int(positions[row]) % loader.step  # in RecBole's batch
-            start = int(positions[row]) - place
+        rows = (~clear).nonzero().squeeze(1).cpu()
+        places = torch.searchsorted(loader.uid_list, users[loader.uid_field].cpu()[rows])
+        batches, counts = (places // loader.step).unique_consecutive(return_counts=True)
+        of_batches = zip(*(x.split(counts.tolist()) for x in (rows, places)), strict=True)
+        for start, (own, place) in zip((batches * loader.step).tolist(), of_batches, strict=True):
             again = self._score(loader.batch(start, start + loader.step))[1]
-            items[row] = again[place].topk(k).indices
+            best_again = again.topk(k, dim=-1).indices  # as RecBole asks for them
+            items[own] = best_again[place - start]
         return items
 
 

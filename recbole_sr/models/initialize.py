@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_sr.errors import InputError
 from recbole_sr.init.tables import Interactions, Tables
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.sources import PADDING, Column, parameter
@@ -65,5 +66,10 @@ def _interactions(dataset: Any, columns: Mapping[str, Column]) -> Interactions:
     if dataset.label_field in dataset.inter_feat:
         liked = dataset.inter_feat[dataset.label_field] > 0
         users, items = users[liked], items[liked]
+    if not len(users):
+        raise InputError(
+            f"sr_init: expected training interactions whose {dataset.label_field} is positive, got "
+            "none; lower threshold, or set sr_init: model"
+        )
     shape = (columns["user"].total - 1, columns["item"].total - 1)
     return Interactions(users.numpy(), items.numpy(), shape)

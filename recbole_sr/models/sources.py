@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
+from recbole_sr.errors import InputError
+
 __all__ = [
     "PADDING",
     "Call",
@@ -282,8 +284,26 @@ class Encoded(Source):
         matrices = [picked] if isinstance(picked, Tensor) else picked
         if self.each:
             return matrices
-        positions = _first_positions(step.batch[step.column.fields[0]], ids)
+        positions = self._first_positions(step, ids)
         return [matrix[positions] for matrix in matrices]
+
+    def _first_positions(self, step: Step, ids: Tensor) -> Tensor:
+        """The first row of each id in its main field, where the others have none."""
+        main, *others = (field for field in step.column.fields if field in step.batch)
+        column = step.batch[main]
+        order = column.argsort(stable=True)
+        places = torch.searchsorted(column[order], ids).clamp(max=len(column) - 1)
+        positions = order[places]
+        if others:  # may hold ids that main does not
+            unknown = ids[column[positions] != ids].unique()
+            if len(unknown):
+                raise InputError(
+                    f"Encoded({self.about!r}): expected ids of the batch's {main}, whose rows the "
+                    f"step computes, got {len(unknown)} that stand in {', '.join(others)} alone "
+                    f"(such as {', '.join(map(str, unknown[:5].tolist()))}); read them by Table or "
+                    "Propagated, or leave the side out of sr_tables"
+                )
+        return positions
 
 
 def resolve(model: nn.Module, path: str) -> Any:
@@ -324,8 +344,3 @@ def _output_of(calls: Sequence[Call], ids: Tensor) -> Tensor | None:
         if inputs and inputs[0] is ids and output.requires_grad and not output._version:
             return output.flatten(0, -2)
     return None
-
-
-def _first_positions(column: Tensor, ids: Tensor) -> Tensor:
-    order = column.argsort(stable=True)
-    return order[torch.searchsorted(column[order], ids)]

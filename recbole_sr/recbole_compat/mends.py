@@ -14,7 +14,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, partial, wraps
 from itertools import chain, count
 from types import SimpleNamespace
 from typing import Any
@@ -23,13 +23,18 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
+from colorama.ansitowin32 import StreamWrapper
 from recbole.config import Config
 from recbole.data import interaction
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
-from recbole.evaluator import Evaluator
-from recbole.utils import FeatureType, logger, utils
+from recbole.evaluator import Collector, Evaluator
+from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.metrics import TailPercentage
+from recbole.utils import FeatureType, case_study, logger, utils
 
 from recbole_sr.errors import InputError
+from recbole_sr.recbole_compat.data_checks import check_data
 
 __all__ = ["mend", "mend_model"]
 
@@ -42,13 +47,16 @@ def mend() -> None:
     """
     name_numpys_types()
     plain_metrics()
-    drop_rows_without_ids()
+    metrics_of_items()
     fill_missing_values()
     fill_missing_sequences()
     lengths_of_sequences()
     writable_columns()
     folders_made_at_once()
     log_files_of_their_own()
+    users_without_items()
+    wrap_output_once()
+    check_data()
 
 
 def mend_model(model_class: type) -> None:
@@ -100,15 +108,72 @@ def name_numpys_types() -> None:
 
 
 def plain_metrics() -> None:
-    """Since numpy 2.0: a result prints as ``np.float64(0.2847)``."""
+    """Since numpy 2.0: a result prints as ``np.float64(0.2847)``.
+
+    A metric of the user's own may give a tensor, upper case, or no name that is ``valid_metric``.
+    """
     evaluate = Evaluator.evaluate
 
     def plain(self: Any, collected: Any) -> OrderedDict[str, float]:
         scores = evaluate(self, collected)
         # By their text, as GAUC's float32 would show more digits.
-        return OrderedDict((name, float(str(score))) for name, score in scores.items())
+        found = OrderedDict((name.lower(), float(str(np.asarray(x)))) for name, x in scores.items())
+        wanted = self.config["valid_metric"]
+        if wanted.lower() not in found:
+            raise InputError(
+                f"valid_metric: expected one of those evaluated, {', '.join(found)}, got "
+                f"{wanted!r}; correct it, or the names that the metric gives"
+            )
+        return found
 
     Evaluator.evaluate = plain
+
+
+def metrics_of_items() -> None:
+    """On any stack: ItemCoverage, GiniIndex, AveragePopularity and TailPercentage stop.
+
+    The collector moves all that it holds to the processor, also the numbers and counters of the
+    training data (``collector.py:227``), which the loader of a knowledge graph does not hand out
+    (``collector.py:87``). Tail items are looked up in a list (``metrics.py:727``).
+    """
+    prepare, collect = Collector.__init__, Collector.data_collect
+
+    def init(self: Any, config: Any) -> None:
+        prepare(self, config)
+        for part in ("valid", "test") if self.register.need("rec.items") else ():
+            drawn = config[f"{part}_neg_sample_args"]["sample_num"]
+            if isinstance(drawn, int) and max(self.topk) > drawn + 1:
+                raise InputError(
+                    f"topk: expected at most {drawn + 1}, the candidates of a user by eval_args "
+                    f"(mode), for metrics of the items in a list, got {max(self.topk)}; lower topk "
+                    "or draw more candidates"
+                )
+
+    def data_collect(self: Any, train_data: Any) -> None:
+        self.data_struct = DataStruct()  # what an evaluation that broke off has left goes
+        collect(self, SimpleNamespace(dataset=train_data._dataset))
+
+    def get_data_struct(self: Any) -> DataStruct:
+        collected, self.data_struct = self.data_struct, DataStruct()
+        for name, value in collected._data_dict.items():
+            if isinstance(value, torch.Tensor):
+                collected.set(name, value.cpu())
+            else:  # of the training data
+                self.data_struct.set(name, value)
+        return collected
+
+    def get_tail(self: Any, items: Any, counts: dict[int, int]) -> Any:
+        if self.tail > 1:
+            tail = [item for item, count in counts.items() if count <= self.tail]
+        else:
+            by_count = sorted(counts, key=lambda item: (counts[item], item))
+            tail = by_count[: max(int(len(by_count) * self.tail), 1)]
+        return np.isin(items, tail).astype(items.dtype)
+
+    Collector.__init__ = init
+    Collector.data_collect = data_collect
+    Collector.get_data_struct = get_data_struct
+    TailPercentage.get_tail = get_tail
 
 
 def update_sparse_dictionaries(module: Any) -> None:
@@ -149,29 +214,6 @@ class _DictionaryMatrix(sp.dok_matrix):
 
     def _update(self, entries: dict[tuple[int, int], float]) -> None:
         self._dict.update(entries)
-
-
-def drop_rows_without_ids() -> None:
-    """On any pandas: after rows without a user are dropped, the wrong rows go for want of an item.
-
-    Their labels are taken for positions (``dataset.py:818``).
-    """
-
-    def drop(self: Any) -> None:
-        for field, own in ((self.uid_field, "user_feat"), (self.iid_field, "item_feat")):
-            for name in (own, "inter_feat"):
-                feat = getattr(self, name)
-                if field is None or feat is None:
-                    continue
-                missing = feat.index[feat[field].isnull()]
-                if len(missing):
-                    self.logger.warning(
-                        f"In {name}, line {list(missing + 2)}, {field} do not exist, so they will "
-                        "be removed."
-                    )
-                    setattr(self, name, feat.drop(missing))
-
-    Dataset._filter_nan_user_or_item = drop
 
 
 def fill_missing_values() -> None:
@@ -288,4 +330,49 @@ def log_files_of_their_own() -> None:
         logging.basicConfig(**settings)
 
     logger.logging = _With(logging, FileHandler=own_file, basicConfig=set_up)
-    logger.init = cache(logger.init)  # each call wraps the streams once more, until they recurse
+
+
+def users_without_items() -> None:
+    """On any stack: RecBole's case study stops on users without items in the evaluated part.
+
+    Of a sequential model it leaves them out, so that scores stand in other users' rows
+    (``case_study.py:49``).
+    """
+    prepare, full_sort_scores = FullSortEvalDataLoader.__init__, case_study.full_sort_scores
+
+    def init(self: Any, config: Any, dataset: Any, sampler: Any, shuffle: bool = False) -> None:
+        prepare(self, config, dataset, sampler, shuffle)
+        if not self.is_sequential:
+            for user, history in enumerate(self.uid2history_item):
+                if history is None:
+                    seen = torch.tensor(list(sampler.used_ids[user]), dtype=torch.int64)
+                    self.uid2history_item[user] = seen
+
+    @wraps(full_sort_scores)
+    def scores(uid_series: Any, model: Any, test_data: Any, device: Any = None) -> torch.Tensor:
+        if test_data.is_sequential:
+            users = test_data._dataset.inter_feat[test_data._dataset.uid_field]
+            for user in uid_series:
+                if (count := int((users == int(user)).sum())) != 1:
+                    raise InputError(
+                        f"uid_series: expected users with one sequence each in this part, got "
+                        f"{user}, who has {count}; leave the user out"
+                    )
+        return full_sort_scores(uid_series, model, test_data, device)
+
+    FullSortEvalDataLoader.__init__ = init
+    case_study.full_sort_scores = scores
+
+
+def wrap_output_once() -> None:
+    """On any stack: each run wraps the output once more, until a few hundredth cannot write.
+
+    (``logger.py``'s ``init``)
+    """
+    wrap = logger.init
+
+    def init(**kwargs: Any) -> None:
+        if not isinstance(sys.stderr, StreamWrapper):
+            wrap(**kwargs)
+
+    logger.init = init

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from torch import Tensor
 
 from recbole_sr.config.plain import to_plain
@@ -144,7 +144,7 @@ def _environment(config: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
-        "cpu_count": os.cpu_count(),
+        "cpu_count": cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "device": str(config["device"]),
         "packages": {name: _version(name) for name in _PACKAGES},

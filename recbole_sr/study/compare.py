@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from joblib import cpu_count
 from tqdm import tqdm
 
 from recbole_sr.config.files import read_properties
@@ -156,7 +156,7 @@ class _Study:
         return result
 
     def _result(self, trial: Trial, folder: Path) -> dict[str, Any]:
-        threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
+        threads = max(1, cpu_count() // self.jobs) if self.jobs > 1 else None
         return trial.finished(folder) or trial.run(folder, threads, self.stopped)
 
     def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

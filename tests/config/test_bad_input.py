@@ -225,7 +225,7 @@ def test_a_command_line(arguments, data, capsys):
 def test_a_model_that_needs_pretrained_vectors_names_the_file(data, capsys):
     assert main(["-m", "GRU4RecKG", "-d", "ml-100k"]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert re.search(r"ml-100k\.ent: expected the features that .*, got no such file; write", said)
+    assert re.search(r"ml-100k\.ent: expected the file that .*, got no such file; write", said)
 
 
 HANDLED = {

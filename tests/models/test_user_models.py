@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -150,3 +151,28 @@ def test_a_class_that_says_what_is_not_there_fails_at_once(tiny):
 def test_a_namesake_of_recboles_model_does_not_get_its_defaults(tiny):
     config = Config(Namesake, "tiny", config_dict=tiny)
     assert (config["model"], config.options.sr_init) == ("BPR", "model")
+
+
+class RowByRow(Undeclared):
+    """Computes the vectors of a batch's items row by row, once for each side of a pair."""
+
+    def calculate_loss(self, interaction):
+        users = self.people(interaction["user_id"])
+        wanted, other = (
+            self.map(self.things[interaction[name]]) for name in ("item_id", "neg_item_id")
+        )
+        return BPRLoss()((users * wanted).sum(-1), (users * other).sum(-1))
+
+    @classmethod
+    def sr_representations(cls):
+        encoded = recbole_sr.Encoded(lambda call, step: call.output, "mapped items", "map")
+        return recbole_sr.Representations(user=recbole_sr.Table("people"), item=encoded)
+
+
+def test_rows_of_other_items_are_not_taken_for_negatives(tiny):
+    settings = {**tiny, "epochs": 1, "sr_warm_epochs": 1, "sr_loss": "model"}
+    given = re.escape("Encoded('mapped items'): expected ids of the batch's item_id, ")
+    with pytest.raises(InputError, match=rf"{given}.* in neg_item_id alone \(such as [\d, ]+\)"):
+        run_recbole_sr(RowByRow, "tiny", config_dict=settings)
+    users = run_recbole_sr(RowByRow, "tiny", config_dict={**settings, "sr_tables": ["user"]})
+    assert set(users["sr"]["epochs"][0]["stable_rank"]) == {"user"}

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from importlib import metadata
 
 import pytest
@@ -118,3 +120,16 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         write_whole(file, "new")
     assert file.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_processors_are_those_that_the_run_may_use():
+    code = """
+import os
+import subprocess
+import sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from recbole_sr.runs.folder import _environment
+assert _environment({"device": "cpu"})["cpu_count"] == 1
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

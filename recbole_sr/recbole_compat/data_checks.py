@@ -1,0 +1,503 @@
+"""Data checked where RecBole reads and splits them, so that nothing is lost without a word.
+
+RecBole's reader shifts columns where a line has too many and fills them where it has too few, and
+pandas takes texts such as NA for missing values.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.utils import EvaluatorType, FeatureType, ModelType
+
+from recbole_sr.errors import InputError
+
+__all__ = ["check_data"]
+
+_TYPES = ("token", "token_seq", "float", "float_seq")
+_CHUNK = 2**20  # characters read at once
+_NAMED = 3  # lines that a message names
+# What pandas reads as missing.
+_MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"}
+_MISSING |= {"1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
+_INTERVALS = [f"{name}_num_interval" for name in ("user_inter", "item_inter", "entity_kg")]
+_INTERVALS += ["relation_kg_num_interval", "val_interval"]
+_FILTERS = (*_INTERVALS, "filter_inter_by_user_or_item", "rm_dup_inter")
+_IDS = {
+    "inter": ("USER_ID_FIELD", "ITEM_ID_FIELD"),
+    "user": ("USER_ID_FIELD",),
+    "item": ("ITEM_ID_FIELD",),
+    "kg": ("HEAD_ENTITY_ID_FIELD", "RELATION_ID_FIELD", "TAIL_ENTITY_ID_FIELD"),
+    "link": ("ITEM_ID_FIELD", "ENTITY_ID_FIELD"),
+}
+
+
+def check_data() -> None:
+    """Have each data set that RecBole makes checked."""
+    _check_files_when_read()
+    _check_filters()
+    _check_given_sequences()
+    _check_parts_when_split()
+
+
+def _check_files_when_read() -> None:
+    """Refuse a damaged file by name, line and column; leave out lines without ids, and say so."""
+    load = Dataset._load_feat
+
+    def load_checked(self: Any, path: str, source: Any) -> pd.DataFrame | None:
+        kind = str(getattr(source, "value", source))
+        chosen, dropped = self._get_load_and_unload_col(source)
+        if chosen == set():  # nothing is read
+            return load(self, path, source)
+        config = self.config
+        ids = [config[key] for key in _IDS.get(kind, ()) if config[key]]
+        file = _File(Path(path), config["encoding"] or "utf-8", config["field_separator"])
+        file.check()
+        file.choose(kind, ids, chosen, dropped)
+        try:
+            frame = load(self, path, source)
+        except ValueError:
+            _find_bad_number(file, config["seq_separator"])
+            raise
+        if frame is None:
+            return None
+        if any(_has_infinite(frame[name]) for name in file.read if file.is_number(name)):
+            _find_bad_number(file, config["seq_separator"])
+        frame = _without_missing(self, file, ids, frame)
+        if kind in ("user", "item", "link"):
+            _compare_ids(self, file, kind, ids, frame)
+        return frame
+
+    Dataset._load_feat = load_checked
+
+
+def _check_filters() -> None:
+    """Refuse intervals that RecBole would skip, dropping another line, and filters of everything.
+
+    A list of tokens that holds numbers would silently leave out those that are meant.
+    """
+    filter_values, reset_index = Dataset._filter_by_field_value, Dataset._reset_index
+    remap = Dataset._remap_ID_all
+
+    def parse(self: Any, text: Any) -> list[tuple[str, float, float, str]] | None:
+        if text is None:
+            return None
+        intervals = []
+        for part in str(text).split(";"):
+            match = re.fullmatch(r"\s*([\[(])(.+),(.+)([\])])\s*", part)
+            left, low, high, right = match.groups() if match else ("", "nan", "nan", "")
+            try:
+                bounds = float(low), float(high)
+            except ValueError:
+                bounds = nan, nan
+            if not bounds[0] <= bounds[1]:
+                keys = (key for key in _INTERVALS if str(text) in str(self.config[key]))
+                raise InputError(
+                    f"{', '.join(keys)}: expected intervals such as [5,inf) or [1,2];(4,9], got "
+                    f"{str(text)!r}; correct it"
+                )
+            intervals.append((left, *bounds, right))
+        return intervals
+
+    def filter_checked(self: Any) -> None:
+        for field, chosen in (self.config["val_interval"] or {}).items():
+            is_text = self.field2type.get(field) in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
+            texts = isinstance(chosen, list) and all(isinstance(value, str) for value in chosen)
+            if is_text and not texts:
+                raise InputError(
+                    f"val_interval ({field}): expected a list of texts, as it has type token, got "
+                    f"{chosen!r}; put each value in quotes"
+                )
+        filter_values(self)
+
+    def refuse_empty(self: Any) -> None:
+        given = [key for key in _FILTERS if self.config[key] not in (None, "[0,inf)", False)]
+        for name in self.feat_name_list:
+            if getattr(self, name).empty:
+                raise InputError(
+                    f"{', '.join(given) or 'data'}: expected some lines of {name} to be left, got "
+                    "none; filter less, or correct the data"
+                )
+
+    def reset_checked(self: Any) -> None:
+        refuse_empty(self)
+        reset_index(self)
+
+    def remap_checked(self: Any) -> None:
+        refuse_empty(self)  # also by a knowledge graph's links
+        remap(self)
+
+    Dataset._parse_intervals_str = parse
+    Dataset._filter_by_field_value = filter_checked
+    Dataset._reset_index = reset_checked
+    Dataset._remap_ID_all = remap_checked
+
+
+def _check_given_sequences() -> None:
+    """Refuse given histories that a sequential model cannot read, or would misread."""
+    presets = SequentialDataset._benchmark_presets
+
+    def presets_checked(self: Any) -> None:
+        items = self.iid_field + self.config["LIST_SUFFIX"]
+        if items not in self.inter_feat:
+            raise InputError(
+                f"benchmark_filename: expected the column {items}:token_seq in each part, from "
+                f"which a sequential model reads histories, got {', '.join(self.inter_feat)}; add "
+                "it to the files and to load_col"
+            )
+        if items not in self.alias["item_id"]:
+            raise InputError(
+                f"alias_of_item_id: expected {[items]}, without which an item has another number "
+                f"there, got {self.config['alias_of_item_id']!r}; set it"
+            )
+        lengths = self.inter_feat[items].map(len)
+        if not lengths.all():
+            raise InputError(
+                f"benchmark_filename: expected an item in each {items}, got none in "
+                f"{(lengths == 0).sum()} of {len(lengths)} lines; take them out of the files"
+            )
+        if lengths.max() > self.max_item_list_len:
+            raise InputError(
+                f"MAX_ITEM_LIST_LENGTH: expected at least {lengths.max()}, the longest {items}, "
+                f"got {self.max_item_list_len}; raise it, or shorten the lists"
+            )
+        presets(self)
+
+    SequentialDataset._benchmark_presets = presets_checked
+
+
+def _check_parts_when_split() -> None:
+    """Say how many of the pairs to be found were trained on, too: ranking them well is no merit.
+
+    RecBole leaves out of a ranking what a user has in an earlier part, unless it is to be found.
+    """
+    build = Dataset.build
+
+    def build_checked(self: Any) -> list[Any]:
+        parts = build(self)
+        repeats = self.config["repeatable"] or self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        if not repeats and self.config["eval_type"] == EvaluatorType.RANKING:
+            _count_repeated_pairs(self, parts)
+        return parts
+
+    Dataset.build = build_checked
+
+
+def _count_repeated_pairs(data: Any, parts: Sequence[Any]) -> None:
+    pairs = [
+        part.inter_feat[data.uid_field] * data.item_num + part.inter_feat[data.iid_field]
+        for part in parts
+    ]
+    repeated = [
+        int(torch.isin(own, torch.cat(pairs[:at])).sum()) for at, own in enumerate(pairs) if at
+    ]
+    counts = [
+        f"{count} of {len(own)} pairs in {name}"
+        for name, count, own in zip(("validation", "test"), repeated, pairs[1:], strict=False)
+        if count
+    ]
+    if counts:
+        given = data.benchmark_filename_list
+        key = "take them out of the files" if given else "set rm_dup_inter: first to keep one each"
+        data.logger.warning(
+            f"{data.dataset_name}: {', '.join(counts)} are in an earlier part, too, so that a "
+            f"model has seen what it is to find; {key}, or repeatable: True if users are to be "
+            "given again what they have"
+        )
+
+
+class _File:
+    """An atomic file.
+
+    Attributes:
+        types: the type of each column by its name, in the file's order.
+        read: names of the columns that RecBole reads.
+
+    """
+
+    def __init__(self, path: Path, encoding: str, separator: str):
+        self.path, self._encoding, self._separator = path, encoding, separator
+        self.types: dict[str, str] = {}
+        self.read: list[str] = []
+        if not isinstance(separator, str) or not separator:
+            raise InputError(f"field_separator: expected text such as a tab, got {separator!r}")
+        self._is_plain = len(separator) == 1
+        try:
+            re.compile(re.escape(separator) if self._is_plain else separator)
+        except re.error as error:
+            raise InputError(
+                f"field_separator: expected one character, or a regular expression, got "
+                f"{separator!r} ({error}); correct it"
+            ) from None
+
+    def check(self) -> None:
+        """Refuse what is no text with a header and as many columns in every line."""
+        number = 0
+        for lines in self._chunks():
+            if not number:
+                self._refuse_zero_bytes(lines[:1], 1)
+                self.types = self._header(lines.pop(0))
+                number = 1
+            self._check_lines(lines, number + 1)
+            number += len(lines)
+        if next(self.rows(), None) is None:
+            raise InputError(f"{self.path}: expected lines below the header, got none")
+
+    def choose(
+        self, kind: str, ids: Sequence[str], chosen: set[str] | None, dropped: set[str] | None
+    ) -> None:
+        """Refuse columns that are asked for and are not there, or are needed and not read."""
+        there = ", ".join(self.types) or "none"
+        for key, columns in (("load_col", chosen), ("unload_col", dropped)):
+            if unknown := sorted(set(columns or ()) - self.types.keys()):
+                raise InputError(
+                    f"{key} ({kind}): expected columns of {self.path}, {there}, got "
+                    f"{unknown[0]!r}; correct it"
+                )
+        self.read = [
+            name
+            for name in self.types
+            if (chosen is None or name in chosen) and name not in (dropped or ())
+        ]
+        for name in ids:
+            if name not in self.types:
+                raise InputError(
+                    f"{self.path}: expected the columns {', '.join(ids)}, got {there}; add {name}, "
+                    "or set USER_ID_FIELD, ITEM_ID_FIELD and the like to their names"
+                )
+            if name not in self.read:
+                raise InputError(
+                    f"{'load_col' if chosen else 'unload_col'} ({kind}): expected {name} to be "
+                    f"read, got {', '.join(self.read) or 'none'}; correct it"
+                )
+            if self.types[name] != "token":
+                raise InputError(
+                    f"{self.path}: expected {name} of type token, as ids are text, got "
+                    f"{self.types[name]}; correct the header"
+                )
+
+    def is_number(self, name: str) -> bool:
+        """Whether a column holds numbers."""
+        return self.types[name].startswith("float")
+
+    def cells(self, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+        """The line and the texts of these columns, line by line."""
+        places = [list(self.types).index(name) for name in names]
+        for line, fields in self.rows():
+            yield line, [fields[place] for place in places]
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """The lines below the header that pandas does not skip, by their numbers."""
+        lines = (line for chunk in self._chunks() for line in chunk)
+        for number, line in enumerate(lines, start=1):
+            fields = self._split(line)
+            if number > 1 and not _is_skipped(fields):
+                yield number, fields
+
+    def _chunks(self) -> Iterator[list[str]]:
+        """Its lines, some at a time, so that a large file costs no memory."""
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: expected a file, got something else; replace it")
+        try:
+            with self.path.open(encoding=self._encoding) as text:
+                while lines := text.readlines(_CHUNK):
+                    yield lines
+        except LookupError:
+            raise InputError(
+                f"encoding: expected one such as utf-8, got {self._encoding!r}"
+            ) from None
+        except UnicodeError:
+            raise InputError(
+                f"{self.path}: expected {self._encoding} text, got other bytes in line "
+                f"{self._undecodable()}; convert the file, or set encoding to what it is in"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: expected a file that can be read, got {error.strerror}; correct it"
+            ) from None
+
+    def _undecodable(self) -> int:
+        with self.path.open("rb") as binary:
+            for number, line in enumerate(binary, start=1):
+                try:
+                    line.decode(self._encoding)
+                except UnicodeError:
+                    return number
+        return number
+
+    def _header(self, line: str) -> dict[str, str]:
+        if line.startswith("\ufeff"):
+            raise InputError(
+                f"{self.path}: expected a header, got a byte order mark before it; set encoding: "
+                "utf-8-sig, or save the file without the mark"
+            )
+        columns = line.rstrip("\n").split(self._separator)
+        types = dict(column.rpartition(":")[::2] for column in columns)
+        named = all(name and ":" not in name for name in types)
+        if not named or len(types) < len(columns) or not set(types.values()) <= set(_TYPES):
+            raise InputError(
+                f"{self.path}: expected a header of distinct name:type columns with types "
+                f"{', '.join(_TYPES)}, got {columns!r}; see RecBole's atomic files, or correct "
+                "field_separator"
+            )
+        return types
+
+    def _check_lines(self, lines: list[str], first: int) -> None:
+        columns = len(self.types)
+        # Quickly first: most files are as they should be, and some are large.
+        text, counts = "".join(lines), {line.count(self._separator) for line in lines}
+        if '"' not in text and "\0" not in text and counts == {columns - 1} and self._is_plain:
+            return
+        self._refuse_zero_bytes(lines, first)
+        for number, line in enumerate(lines, start=first):
+            fields = self._split(line)
+            # One that opens a field and does not close it would swallow what follows.
+            if any("\n" in field for field in fields):
+                raise InputError(
+                    f"{self.path}: expected paired quotes, got one alone in line {number}; mend "
+                    "the line"
+                )
+            if len(fields) != columns and not _is_skipped(fields):
+                raise InputError(
+                    f"{self.path}: expected {columns} columns in every line, got {len(fields)} in "
+                    f"line {number}; mend or remove the line"
+                )
+
+    def _refuse_zero_bytes(self, lines: list[str], first: int) -> None:
+        for number, line in enumerate(lines, start=first):
+            if "\0" in line:
+                raise InputError(
+                    f"{self.path}: expected text, got a zero byte in line {number}; convert the "
+                    "file, or set encoding to what it is in"
+                )
+
+    def _split(self, line: str) -> list[str]:
+        """A line's fields as pandas reads them: by ``csv``, or by a regular expression."""
+        if not self._is_plain:
+            return re.split(self._separator, line.strip())
+        if '"' not in line:
+            return line.rstrip("\n").split(self._separator)
+        return next(csv.reader([line.rstrip("\n") + "\n"], delimiter=self._separator))
+
+
+def _is_skipped(fields: Sequence[str]) -> bool:
+    return len(fields) == 1 and not fields[0].strip()
+
+
+def _has_infinite(column: pd.Series) -> bool:
+    if column.dtype == object:
+        return not np.isfinite(np.concatenate(column.to_list())).all()
+    return bool(np.isinf(column).any())
+
+
+def _find_bad_number(file: _File, separator: str) -> None:
+    """Refuse the first cell that is no finite number where there should be one."""
+    names = [name for name in file.read if file.is_number(name)]
+    for line, cells in file.cells(names):
+        for name, cell in zip(names, cells, strict=True):
+            is_list = file.types[name] == "float_seq"
+            for text in filter(None, cell.split(separator)) if is_list else [cell]:
+                if not _is_number(text) and (is_list or text not in _MISSING):
+                    raise InputError(
+                        f"{file.path}: expected a finite number as {name} in line {line}, got "
+                        f"{text!r}; correct it"
+                    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _without_missing(
+    data: Any, file: _File, ids: Sequence[str], frame: pd.DataFrame
+) -> pd.DataFrame:
+    """Leave out lines without ids; say where that is, and where more is missing than it seems."""
+    filled = {data.config[key] for key in ("TIME_FIELD", "LABEL_FIELD", "RATING_FIELD")}
+    missing = {
+        name: frame[name].map(len) == 0 if file.types[name].endswith("seq") else frame[name].isna()
+        for name in file.read
+        if not file.is_number(name) or name in filled
+    }
+    missing = {name: lines for name, lines in missing.items() if lines.any()}
+    if not missing:
+        return frame
+    found: dict[str, list[tuple[int, str]]] = {name: [] for name in missing}
+    for (line, cells), *rows in zip(file.cells([*missing]), *missing.values(), strict=True):
+        for name, cell, is_missing in zip(missing, cells, rows, strict=True):
+            if is_missing:
+                found[name].append((line, cell))
+    for name, where in found.items():
+        hint = "; pandas takes NA, null, nan and the like for missing: give such values other names"
+        if name in ids:
+            done = "are left out"
+        elif file.is_number(name):
+            done, hint = "are given the mean of the others", ""
+        else:
+            where = [(line, text) for line, text in where if text and text in _MISSING]
+            done = "are read as missing"
+        if where:
+            data.logger.warning(
+                f"{file.path}: {len(where)} of {len(frame)} lines have no {name} and {done}: "
+                f"{_listed(where)}{hint if any(text for _, text in where) else ''}"
+            )
+    if not set(ids) & found.keys():
+        return frame
+    frame = frame[frame[list(ids)].notna().all(axis=1)]
+    if frame.empty:
+        raise InputError(
+            f"{file.path}: expected lines with {' and '.join(ids)}, got none; correct the file"
+        )
+    return frame
+
+
+def _listed(where: Sequence[tuple[int, str]]) -> str:
+    """The first lines, and what stands there if anything does."""
+    named = [f"line {line}" + (f" ({text!r})" if text else "") for line, text in where[:_NAMED]]
+    return ", ".join(named) + (", ..." if len(where) > _NAMED else "")
+
+
+def _compare_ids(
+    data: Any, file: _File, kind: str, ids: Sequence[str], frame: pd.DataFrame
+) -> None:
+    """Say which ids a file has twice, and which of the interactions it does not have."""
+    used, known = data.inter_feat[ids[0]], frame[ids[0]]
+    unknown = ~used.isin(known)
+    twice = known[known.duplicated()]
+    if unknown.all():
+        raise InputError(
+            f"{file.path}: expected some {ids[0]} of the interactions, got none of them; ids are "
+            f"compared as texts, such as {used.iloc[0]!r} and {known.iloc[0]!r}"
+        )
+    if kind == "link":
+        linked = frame[known.isin(used)].drop_duplicates()
+        for name in ids:
+            for token in linked[name][linked[name].duplicated()]:
+                raise InputError(
+                    f"{file.path}: expected each {name} once, as RecBole links one item to one "
+                    f"entity, got {token!r} more than once; remove the other lines"
+                )
+    elif len(twice):
+        data.logger.warning(
+            f"{file.path}: {len(twice)} of {len(frame)} lines repeat the {ids[0]} of an earlier "
+            f"line, such as {twice.iloc[0]!r}, and are left out"
+        )
+    if unknown.any():
+        removed = kind == "link" or data.config["filter_inter_by_user_or_item"] is True
+        removed &= not data.benchmark_filename_list
+        data.logger.warning(
+            f"{file.path}: {unknown.sum()} of {len(used)} interactions have no {ids[0]} of it, but "
+            f"ones such as {used[unknown].iloc[0]!r}; they "
+            f"{'are left out' if removed else 'have no features'}"
+        )
