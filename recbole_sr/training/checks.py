@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from recbole.utils import EvaluatorType
 
 from recbole_sr.config.config import Config
+from recbole_sr.config.recbole_keys import reads_labels
 from recbole_sr.errors import InputError
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.sources import Missing
 
-__all__ = ["check_settings"]
+__all__ = ["check_columns", "check_parts", "check_settings"]
 
 
 def check_settings(config: Config, entry: ModelEntry) -> None:
@@ -19,11 +23,6 @@ def check_settings(config: Config, entry: ModelEntry) -> None:
         InputError: names the key, and what the model has or needs instead.
 
     """
-    if not config["single_spec"] or (config["nproc"] or 1) > 1:
-        raise InputError(
-            f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
-            "start without --nproc"
-        )
     _check_sides(config, entry)
     for key, value in entry.needs.items():
         if config[key] != value:
@@ -83,4 +82,47 @@ def _check_mixed_precision(config: Config, entry: ModelEntry) -> None:
             f"enable_amp: expected False for {config['model']}, as torch has no half precision for "
             "its sparse products or scattering, or it has not been tried, got True; drop the key"
             + (", or set sr_fast: True" if by_fast else "")
+        )
+
+
+def check_columns(config: Config, dataset: Any) -> None:
+    """Refuse data without the labels that training or evaluation reads.
+
+    Raises:
+        InputError: says which settings make labels, and which do without them.
+
+    """
+    label, columns = config["LABEL_FIELD"], list(dataset.inter_feat)
+    unsampled = config["train_neg_sample_args"]["distribution"] == "none"
+    trained = unsampled and reads_labels(config.model_class)
+    evaluated = "labeled" in config["eval_args"]["mode"].values()
+    if label in columns or not (trained or evaluated):
+        return
+    reader = f"{config['model']} without negatives" if trained else "eval_args (mode): labeled"
+    raise InputError(
+        f"LABEL_FIELD: expected a column {label!r} of the interactions for {reader}, got "
+        f"{', '.join(columns)}; set threshold, as in threshold: {{rating: 3}} with rating in "
+        "load_col, for labels from a column, or sample negatives: train_neg_sample_args: "
+        "{distribution: uniform, sample_num: 1}, eval_args: {mode: full}, metrics: [Recall, NDCG] "
+        "and valid_metric: NDCG@10"
+    )
+
+
+def check_parts(config: Config, training: Any) -> None:
+    """Refuse lists longer than there are items, and a training part without interactions.
+
+    Raises:
+        InputError: names the key and the number.
+
+    """
+    items = training.item_num - 1  # without the padding
+    if config["eval_type"] == EvaluatorType.RANKING and max(config["topk"]) > items:
+        raise InputError(
+            f"topk: expected at most {items}, the number of items in {config['dataset']}, got "
+            f"{config['topk']}; lower it, and valid_metric with it"
+        )
+    if not len(training):
+        raise InputError(
+            f"eval_args: expected a split that leaves interactions to train on, got "
+            f"{config['eval_args']['split']} of {config['dataset']}; raise the first ratio"
         )
