@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recbole.utils import ModelType
+
 from recbole_sr.errors import InputError
 
-__all__ = ["check_dataset"]
+__all__ = ["check_dataset", "columns_of"]
 
 _TYPES = ("token", "token_seq", "float", "float_seq")
 
@@ -35,7 +37,9 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
     encoding = settings.get("encoding") or "utf-8"
     for file in (folder / name for name in names):
         if file.is_file():
-            _check_file(file, encoding, settings["field_separator"], wanted)
+            fields = _check_file(file, encoding, settings["field_separator"], wanted)
+            if parts and settings["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+                _check_sequences(file, fields, settings)
     for suffix in settings["additional_feat_suffix"] or ():
         file = folder / f"{name}.{suffix}"
         if folder.is_dir() and not file.is_file():
@@ -46,7 +50,44 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
             )
 
 
-def _check_file(file: Path, encoding: str, separator: str, wanted: set[str]) -> None:
+def columns_of(settings: Mapping[str, Any], source: str) -> set[str] | None:
+    """The columns of a data set's file of a source, such as ``user``; None where it has no such."""
+    folder, name = Path(settings["data_path"]), settings["dataset"]
+    parts = [f"{part}.inter" for part in settings["benchmark_filename"] or ()]
+    found: set[str] | None = None
+    for suffix in parts if parts and source == "inter" else [source]:
+        file = folder / f"{name}.{suffix}"
+        if file.is_file():
+            with open(file, encoding=settings.get("encoding") or "utf-8") as lines:
+                columns = next(lines, "").rstrip("\n").split(settings["field_separator"])
+            found = (found or set()) | {column.rpartition(":")[0] for column in columns}
+    return found
+
+
+def _check_sequences(file: Path, fields: Mapping[str, str], settings: Mapping[str, Any]) -> None:
+    """Refuse parts for a sequential model without the sequences, which RecBole makes of no part."""
+    item = settings["ITEM_ID_FIELD"]
+    column = f"{item}{settings['LIST_SUFFIX']}"
+    about = "the items before the one to predict, which RecBole does not make of benchmark_filename"
+    if fields.get(column) != "token_seq":
+        raise InputError(
+            f"{file}: expected a column {column}:token_seq, {about}, got {', '.join(fields)}; add "
+            f"it, and set alias_of_item_id: [{column}], or drop benchmark_filename"
+        )
+    loaded = (settings["load_col"] or {}).get("inter", "*")
+    if loaded != "*" and column not in loaded:
+        raise InputError(
+            f"load_col: expected {column} in inter, {about}, got {loaded}; add it, and set "
+            f"alias_of_item_id: [{column}]"
+        )
+    if column not in (settings["alias_of_item_id"] or ()):
+        raise InputError(
+            f"alias_of_item_id: expected {column} in it, as it holds items, got "
+            f"{settings['alias_of_item_id']}; set alias_of_item_id: [{column}]"
+        )
+
+
+def _check_file(file: Path, encoding: str, separator: str, wanted: set[str]) -> dict[str, str]:
     try:
         text = file.read_bytes().decode(encoding)
     except UnicodeDecodeError as error:
@@ -67,6 +108,7 @@ def _check_file(file: Path, encoding: str, separator: str, wanted: set[str]) -> 
     if not body.strip():
         raise InputError(f"{file}: expected interactions below the header, got none")
     _check_lines(file, body, separator, len(columns))
+    return fields
 
 
 def _fields(file: Path, columns: list[str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 from recbole.evaluator import metric_types, smaller_metrics
-from recbole.utils import EvaluatorType
+from recbole.utils import EvaluatorType, ModelType
 
 from recbole_sr.config.validation import (
     Count,
@@ -322,6 +322,7 @@ def check_values(settings: Mapping[str, Any], given: Collection[str] = ()) -> No
             )
     keys = validated(_Keys, settings)
     _check_metrics(keys)
+    _check_transform(keys.transform, settings)
     if "valid_metric_bigger" in given and keys.valid_metric_bigger != _bigger(keys.valid_metric):
         raise InputError(
             f"valid_metric_bigger: expected {_bigger(keys.valid_metric)}, which RecBole takes for "
@@ -353,6 +354,20 @@ def check_values(settings: Mapping[str, Any], given: Collection[str] = ()) -> No
 
 def _bigger(metric: str) -> bool:
     return metric.split("@")[0].lower() not in smaller_metrics
+
+
+def _check_transform(name: str | None, settings: Mapping[str, Any]) -> None:
+    """Refuse a transform of sequences where there are none, or without the key that it reads."""
+    if name in (None, "user_defined"):
+        return
+    key = {"mask_itemseq": "mask_ratio", "crop_itemseq": "eta", "reorder_itemseq": "beta"}.get(name)
+    if settings["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        needs = "a sequential model"
+    elif key and not isinstance(settings.get(key), int | float):
+        needs = f"a number as {key}"
+    else:
+        return
+    raise InputError(f"transform: expected {needs} with {name}, got none; drop the key or set it")
 
 
 def _check_metrics(keys: _Keys) -> None:

@@ -31,7 +31,16 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 Model = TypeVar("Model", bound=BaseModel)
 
-_CHATTER = r"^(Value error, )?((Input|List|String) should (be |have )?)?| after validation, not \d+"
+# What pydantic says, and what a user reads.
+_WORDS = {
+    r"^Value error, ": "",
+    r"^Field required": "it to be there",
+    r"^(Input|List|String|Dictionary) should (be |have )?": "",
+    r" after validation, not .*": "",
+    r"a valid dictionary( or instance of \w+)?": "a mapping such as {key: value}",
+    r"greater than or equal to": "at least",
+    r"less than or equal to": "at most",
+}
 
 
 class SubKeys(BaseModel):
@@ -62,6 +71,9 @@ def validated(model: type[Model], keys: Mapping[str, Any]) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
     key, *inside = map(str, first["loc"])
-    expected = re.sub(_CHATTER, "", first["msg"])
-    where = f"{key} ({', '.join(part for part in inside if part != '[key]')})" if inside else key
+    expected = first["msg"]
+    for pattern, words in _WORDS.items():
+        expected = re.sub(pattern, words, expected)
+    places = [part for part in inside if "[" not in part]  # that is pydantic's name of a type
+    where = f"{key} ({', '.join(places)})" if places else key
     raise InputError(f"{where}: expected {expected}, got {reprlib.repr(first['input'])}")

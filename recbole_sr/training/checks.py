@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from recbole.utils import EvaluatorType
 
 from recbole_sr.config.config import Config
+from recbole_sr.config.data_files import columns_of
 from recbole_sr.config.recbole_keys import reads_labels
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, nearest
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.sources import Missing
 
-__all__ = ["check_columns", "check_parts", "check_settings"]
+__all__ = ["check_columns", "check_labels", "check_parts", "check_settings"]
+
+# Mappings from columns, and lists of them.
+_OF_COLUMNS = (
+    "seq_len", "numerical_features", "val_interval", "threshold", "normalize_field",
+    "discretization", "preload_weight", "alias_of_user_id", "alias_of_item_id",
+    "alias_of_entity_id", "alias_of_relation_id",
+)  # fmt: skip
+_SOURCES = ("inter", "user", "item", "kg", "link", "net")
 
 
 def check_settings(config: Config, entry: ModelEntry) -> None:
@@ -85,7 +94,41 @@ def _check_mixed_precision(config: Config, entry: ModelEntry) -> None:
         )
 
 
-def check_columns(config: Config, dataset: Any) -> None:
+def check_columns(config: Config) -> None:
+    """Refuse settings that name columns which the data set does not have, where RecBole would not.
+
+    Raises:
+        InputError: names the key, the column and the one most like it.
+
+    """
+    suffixes = [*_SOURCES, *(config["additional_feat_suffix"] or ())]
+    columns = {suffix: columns_of(config.final_config_dict, suffix) for suffix in suffixes}
+    given = config.external_config_dict
+    for key in ("load_col", "unload_col"):
+        for source, names in (given.get(key) or {}).items():
+            _check_names(key, [source], suffixes, "names of files")
+            if (known := columns[source]) is not None and names != "*":
+                _check_names(key, names, known, f"columns of {source}")
+    if "inter" not in (_SOURCES if config["load_col"] is None else config["load_col"]):
+        raise InputError(
+            f"load_col: expected columns of inter among others, got {config['load_col']}; add "
+            f"inter: [{config['USER_ID_FIELD']}, {config['ITEM_ID_FIELD']}]"
+        )
+    everywhere = set().union(*(found for found in columns.values() if found))
+    for key in _OF_COLUMNS:
+        _check_names(key, given.get(key) or (), everywhere, "columns of the data")
+
+
+def _check_names(key: str, names: Iterable[str], known: Collection[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"{key}: expected {what} ({', '.join(sorted(known))}), got {name!r}; did you mean "
+                f"{nearest(name, known)!r}?"
+            )
+
+
+def check_labels(config: Config, dataset: Any) -> None:
     """Refuse data without the labels that training or evaluation reads.
 
     Raises:

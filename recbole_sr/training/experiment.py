@@ -25,7 +25,7 @@ from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.epochs import describe_ranks, summarize
 from recbole_sr.runs.folder import RunFolder
-from recbole_sr.training.checks import check_columns, check_parts, check_settings
+from recbole_sr.training.checks import check_columns, check_labels, check_parts, check_settings
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -260,8 +260,9 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     unread = unread_pickles(config) if has_weights else nullcontext()
     with refused_by_recbole(f"dataset {config['dataset']!r}"), unread:
         check_dataset(config.final_config_dict)
+        check_columns(config)
         dataset = create_dataset(config)
-        check_columns(config, dataset)
+        check_labels(config, dataset)
         logger.info(dataset)
         prepare_data = fast_preparation if fast else data_preparation
         train_data, valid_data, test_data = prepare_data(config, dataset)
