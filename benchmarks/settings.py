@@ -85,7 +85,7 @@ def main() -> None:
     signal.signal(signal.SIGALRM, _hang)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        tiny = write_tiny(Path("data"), users=12)
+        tiny = write_tiny(Path("data"))
         done = {record["name"] for record in _records(output)}
         for name in given.names:
             if name not in done:

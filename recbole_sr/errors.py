@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 
 __all__ = ["InputError", "check_folder", "nearest", "refused_by_recbole"]
 
@@ -52,7 +53,8 @@ def refused_by_recbole(
     except InputError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines() or ["no reason given"]
+        # An assertion without words is told by its line.
+        lines = str(error).strip().splitlines() or [extract_tb(error.__traceback__)[-1].line or ""]
         # The text of many lines is the traceback of a worker process.
         text = lines[-1] if len(lines) > _MOST_LINES else " ".join(lines)
         reason = f"{type(error).__name__}: {' '.join(text.split())}"
