@@ -56,7 +56,7 @@ _TYPES: dict[str, Any] = {
     "mlp_act_func": _Activation,
     "neigh_info_method": Literal["random", "knn", "louvain"],
     "noise_schedule": Literal["linear", "linear-var", "cosine", "binomial"],
-    "order": Literal[1, 2],
+    "order": Annotated[int, Field(ge=1, le=2)],
     "out_activation": Literal["sigmoid", "relu"],
     "pooling_mode": Literal["max", "mean", "sum"],
     "pooling_type": Literal["max", "average"],

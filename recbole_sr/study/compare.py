@@ -116,9 +116,8 @@ class _Study:
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
-        first = self.points[0] if self.points else {}
-        for group in groups:
-            parts = empty_parts(self.trial(*group).config(**first)["eval_args"]["split"])
+        for group, point in product(groups, self.points or [{}]):
+            parts = empty_parts(self.trial(*group).config(**point)["eval_args"]["split"])
             if parts:
                 raise InputError(
                     "eval_args: expected a split with a validation and a test part, by which a "
