@@ -53,8 +53,10 @@ def experiment(model: str, dataset: str, fast: bool, **settings: Any) -> Run:
     """Our pipeline's preparation; ``fast=False`` is stock RecBole bit for bit, as a test proves."""
     sys.argv = sys.argv[:1]
     warnings.simplefilter("ignore")
+    folder = os.environ.get("RECBOLE_DATA", "dataset")
+    bundled = dataset == "ml-100k" and not Path(folder, dataset).is_dir()
     given = {
-        "data_path": os.environ.get("RECBOLE_DATA", "dataset"),
+        **({} if bundled else {"data_path": folder}),
         "load_col": {"inter": ["user_id", "item_id"]},
         "state": "ERROR",
         "show_progress": False,

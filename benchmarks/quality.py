@@ -14,8 +14,7 @@ METRICS = ("ndcg@10", "recall@10")
 
 def run(fast: bool, seed: int) -> tuple[list[float], dict[str, float]]:
     """The losses of the epochs, and the validation metrics at the end."""
-    # RecBole brings ml-100k along, and looks there only under its default path.
-    made = experiment("BPR", "ml-100k", fast, seed=seed, epochs=EPOCHS, data_path="dataset/")
+    made = experiment("BPR", "ml-100k", fast, seed=seed, epochs=EPOCHS)
     losses = [train(made) / len(made.train_data) for _ in range(EPOCHS)]
     return losses, made.trainer.evaluate(made.valid_data, load_best_model=False)
 

@@ -21,6 +21,7 @@ from recbole_sr.errors import InputError
 __all__ = ["COMMANDS", "PROGRAM", "main", "parse"]
 
 PROGRAM = "recbole-sr"
+_MODEL, _DATA_SET = "BPR", "ml-100k"  # where nobody says another
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +68,9 @@ def parse(
     given, stray = parser.parse_known_args([text for text in arguments if text not in properties])
     if stray:
         parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
-    return given, dict(text.removeprefix("--").split("=", 1) for text in properties)
+    from recbole_sr.config.files import once
+
+    return given, once(properties)
 
 
 def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
@@ -141,8 +144,8 @@ def _compare(arguments: list[str]) -> None:
         "compare",
     )
     add = parser.add_argument
-    add("-m", "--model", nargs="+", default=["BPR"], help="RecBole's names of the models")
-    add("-d", "--dataset", nargs="+", default=["ml-100k"], help="names of the data sets")
+    add("-m", "--model", nargs="+", help=f"RecBole's names; else the files', else {_MODEL}")
+    add("-d", "--dataset", nargs="+", help=f"names of data sets; else the files', else {_DATA_SET}")
     add("--seeds", type=int, default=5, help="runs of each; no claim is made below 5")
     add(
         "--variants",
@@ -241,22 +244,39 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
+class _Once(argparse.Action):
+    """Stores a value, and refuses an option that is given twice."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        given = vars(namespace).setdefault("given", set())
+        if option and self.dest in given:
+            parser.error(f"expected {option} once, got it twice; drop one")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} {command}".rstrip(),
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.register("action", None, _Once)
+    return parser
 
 
 def _of_a_run(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, ...]:
     """What is to be trained on what: a model, a data set, property files and properties."""
     add = parser.add_argument
-    add("-m", "--model", default="BPR", help="RecBole's name of the model")
-    add("-d", "--dataset", default="ml-100k", help="name of the data set")
+    add("-m", "--model", help=f"RecBole's name of the model; else the files', else {_MODEL}")
+    add("-d", "--dataset", help=f"name of the data set; else the files', else {_DATA_SET}")
     add("--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"')
     given, properties = parse(parser, arguments)
-    from recbole_sr.config.files import CommandLine
+    from recbole_sr.config.files import CommandLine, read_properties
 
-    return given.model, given.dataset, given.config_files.split(), CommandLine(properties)
+    files = given.config_files.split()
+    said = {"model": _MODEL, "dataset": _DATA_SET, **read_properties(files)}
+    model = said["model"] if given.model is None else given.model
+    dataset = said["dataset"] if given.dataset is None else given.dataset
+    return model, dataset, files, CommandLine(properties)

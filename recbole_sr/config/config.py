@@ -5,20 +5,24 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import recbole.config
 import yaml
-from recbole.utils import ModelType, get_model
+from recbole.data.dataloader import UserDataLoader
+from recbole.data.utils import get_dataloader
+from recbole.utils import InputType, ModelType, get_model
 
 from recbole_sr.config import recipe
-from recbole_sr.config.files import CommandLine, literals, loader, read_files, read_shipped
+from recbole_sr.config.files import CommandLine, literals, loader, once, read_files, read_shipped
+from recbole_sr.config.model_keys import check_model_keys, model_keys
 from recbole_sr.config.options import REMOVED, Options, published
 from recbole_sr.config.plain import from_plain
-from recbole_sr.config.recbole_keys import check_unread, check_values, empty_parts
+from recbole_sr.config.recbole_keys import check_unread, check_values, empty_parts, samples_none
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.models import registry
 from recbole_sr.models.registry import SUPPORTED, replaceable_loss
@@ -26,7 +30,7 @@ from recbole_sr.objectives.regularizers import REGULARIZERS
 from recbole_sr.recbole_compat.classes import is_recboles
 from recbole_sr.recbole_compat.mends import mend
 
-__all__ = ["Config", "without_sr"]
+__all__ = ["Config", "recboles_name", "without_sr"]
 
 
 # As it was before RecBole, which writes its gpu_id there.
@@ -117,7 +121,7 @@ class Config(recbole.config.Config):
         }
         config.final_config_dict = from_plain(of_today)
         config.options = Options.from_mapping(config.final_config_dict)
-        config.origins = {}
+        config.origins = config.external_config_dict = {}
         config.model, config.dataset = config["model"], config["dataset"]
         if model_class is None and config.model not in SUPPORTED:
             raise InputError(
@@ -144,6 +148,22 @@ class Config(recbole.config.Config):
         for sentence in recipe.idle_keys(self.options, self.origins):
             getLogger().warning(sentence)
 
+    def model_refused(
+        self, at_fault: Callable[[Exception], bool] = lambda error: True
+    ) -> AbstractContextManager[None]:
+        """Around what a model of RecBole does at first: its own keys are named if it fails.
+
+        Where the class is the user's own, that code may be at fault: its errors stay as they are.
+
+        Args:
+            at_fault: as for :func:`~recbole_sr.errors.refused_by_recbole`.
+
+        """
+        own = model_keys(recboles_name(self.model_class))
+        given = [f"{key}: {self[key]}" for key in self.external_config_dict if key in own]
+        what = f"{self['model']}{' with ' if given else ''}{', '.join(given)}"
+        return refused_by_recbole(what, lambda e: is_recboles(self.model_class) and at_fault(e))
+
     def _find_origins(self, given_by: str) -> dict[str, str]:
         """Who set each key that is not a default, from the lowest to the highest."""
         origins = {
@@ -157,7 +177,9 @@ class Config(recbole.config.Config):
     def _prepare_objective(self) -> None:
         """Refuse an objective that the model cannot have; sample negatives where it wants any."""
         loss = self.options.loss
-        if loss is not None:
+        if loss is None:
+            self._check_negatives()
+        else:
             replaceable_loss(self.model_class)
             if not loss.needs_negatives:
                 self._sample_no_negatives()
@@ -170,6 +192,21 @@ class Config(recbole.config.Config):
             for name, weight in self[key].items():
                 if weight and REGULARIZERS[name].reads == "pairs":
                     replaceable_loss(self.model_class, f"{key}: expected no {name}")
+
+    def _check_negatives(self) -> None:
+        """Refuse a model that learns from negatives where none are sampled."""
+        if self["train_neg_sample_args"]["distribution"] != "none":
+            return
+        pairwise = self["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
+        histories = get_dataloader(self, "train") is UserDataLoader
+        if self["MODEL_TYPE"] == ModelType.KNOWLEDGE or (pairwise and not histories):
+            by_loss = not hasattr(self.model_class, "input_type")
+            raise InputError(
+                f"train_neg_sample_args: expected negatives for {self['model']}, which learns from "
+                "pairs of an item that a user has and one that is sampled, got none; drop the key, "
+                "or set train_neg_sample_args: {distribution: uniform, sample_num: 1}"
+                + (", or loss_type: CE" if by_loss else "")
+            )
 
     def _sample_no_negatives(self) -> None:
         given = self.external_config_dict.get("train_neg_sample_args")
@@ -204,12 +241,21 @@ class Config(recbole.config.Config):
             )
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> Any:
-        named = model or self.external_config_dict.get("model")
-        if isinstance(named, type):
-            registry.entry_of(named)
-        elif named:
+        given = self.external_config_dict
+        model = given.get("model") if model is None else model
+        dataset = given.get("dataset") if dataset is None else dataset
+        for key, name in (("model", model), ("dataset", dataset)):
+            named = isinstance(name, str) and name
+            if not (named or (key == "model" and isinstance(name, type))):
+                raise InputError(
+                    f"{key}: expected a name, got {name!r}; give it as -{key[0]} on the command "
+                    f"line, as {key} in a property file or as an argument"
+                )
+        if isinstance(model, type):
+            registry.entry_of(model)
+        else:
             # RecBole takes a misspelt name for one of another library's.
-            registry.named(named)
+            registry.named(model)
         with refused_by_recbole(f"model {model!r} and dataset {dataset!r}"):
             *found, name = super()._get_model_and_dataset(model, dataset)
         if Path(name).name != name:
@@ -226,22 +272,41 @@ class Config(recbole.config.Config):
         # Not those of sys.argv: a program that calls us has arguments of its own there.
         given = {**self.file_config_dict, **self.variable_config_dict}
         check_unread(without_sr(given), self.internal_config_dict, self.model_class)
-        check_values(settings)
+        check_values(settings, self.external_config_dict)
+        if is_recboles(self.model_class):
+            check_model_keys(self.model, settings)
+        key = "train_neg_sample_args"
+        if samples_none(settings[key]):  # RecBole knows not all ways to say so
+            settings[key] = None
+            self.external_config_dict.update(
+                {key: None} if key in self.external_config_dict else {}
+            )
         if _VISIBLE_GPUS is not None and "gpu_id" not in self.external_config_dict:
             settings["gpu_id"] = _VISIBLE_GPUS
-        key, sequential = "train_neg_sample_args", settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        sequential = settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
         by_loss = not hasattr(self.model_class, "input_type")
         if sequential and by_loss and settings.get("loss_type") == "CE":  # refuses negatives
             settings[key] = self.external_config_dict.get(key)
         return settings
+
+    def _set_default_parameters(self) -> None:
+        """RecBole's derived keys; it reads the ml-100k that it has whatever ``data_path`` says."""
+        given = self.external_config_dict.get("data_path")
+        super()._set_default_parameters()
+        if given is not None:
+            self["data_path"] = os.path.join(given, self.dataset)
+            if self.dataset == "ml-100k" and not os.path.isdir(self["data_path"]):
+                raise InputError(
+                    f"data_path: expected a folder with a folder ml-100k, got {given!r}; drop the "
+                    "key for the ml-100k that comes with RecBole"
+                )
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         """RecBole's defaults, those of the method, and the model's recipe.
 
         A subclass of a RecBole model has that model's defaults, which RecBole finds by name.
         """
-        parents = (parent.__name__ for parent in model_class.__mro__ if is_recboles(parent))
-        known = next((name for name in parents if name in SUPPORTED), model)
+        known = recboles_name(model_class)
         super()._load_internal_config_dict(known, model_class, dataset)
         self.internal_config_dict.update(Options().model_dump())
         if is_recboles(model_class):
@@ -257,11 +322,16 @@ class Config(recbole.config.Config):
 
     def _load_cmd_line(self) -> dict[str, Any]:
         """The ``--key=value`` arguments; the launcher and the host program own the others."""
-        arguments = [arg[2:] for arg in sys.argv[1:] if arg.startswith("--") and "=" in arg]
-        return literals(dict(arg.split("=", 1) for arg in arguments))
+        return literals(once(arg for arg in sys.argv[1:] if arg.startswith("--") and "=" in arg))
 
     def _convert_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
         return literals(config_dict)
+
+
+def recboles_name(model_class: type) -> str:
+    """Name of the model of RecBole that a class is or extends; its own where it is none."""
+    parents = (parent.__name__ for parent in model_class.__mro__ if is_recboles(parent))
+    return next((name for name in parents if name in SUPPORTED), model_class.__name__)
 
 
 def without_sr(settings: Mapping[str, Any]) -> dict[str, Any]:

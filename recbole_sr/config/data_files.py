@@ -11,7 +11,7 @@ from recbole.utils import ModelType
 
 from recbole_sr.errors import InputError, nearest
 
-__all__ = ["check_dataset"]
+__all__ = ["check_dataset", "columns_of"]
 
 
 def check_dataset(settings: Mapping[str, Any]) -> None:
@@ -61,3 +61,17 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
         file = folder / f"{name}.{suffix}"
         if os.path.lexists(file) and not file.is_file():
             raise InputError(f"{file}: expected a file, got something else; move it away")
+
+
+def columns_of(settings: Mapping[str, Any], source: str) -> set[str] | None:
+    """The columns of a data set's file of a source, such as ``user``; None where it has no such."""
+    folder, name = Path(settings["data_path"]), settings["dataset"]
+    parts = [f"{part}.inter" for part in settings["benchmark_filename"] or ()]
+    found: set[str] | None = None
+    for suffix in parts if parts and source == "inter" else [source]:
+        file = folder / f"{name}.{suffix}"
+        if file.is_file():
+            with open(file, encoding=settings.get("encoding") or "utf-8") as lines:
+                columns = next(lines, "").rstrip("\n").split(settings["field_separator"])
+            found = (found or set()) | {column.rpartition(":")[0] for column in columns}
+    return found

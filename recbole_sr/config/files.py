@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -21,6 +22,7 @@ __all__ = [
     "find_file",
     "literals",
     "loader",
+    "once",
     "read_files",
     "read_properties",
     "read_shipped",
@@ -36,7 +38,23 @@ class CommandLine(dict[str, str]):
 
 
 class _Loader(yaml.SafeLoader):
-    """Has a name of its own, so that a data set, which holds its configuration, pickles."""
+    """Refuses a key that is given twice in one mapping, where YAML takes the last.
+
+    It has a name of its own, so that a data set, which holds its configuration, pickles.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        # Merge keys are joined later, and may be overridden.
+        keys = [key for key, _ in node.value if key.value != "<<"]
+        if twice := _repeated([(key.tag, str(key.value)) for key in keys]):
+            line = max(key.start_mark.line for key in keys if str(key.value) == twice[1]) + 1
+            raise _RepeatedKey(f"the key {twice[1]!r} twice, again in line {line}; drop one")
+        return node
+
+
+class _RepeatedKey(yaml.YAMLError):
+    """A mapping with one key twice."""
 
 
 @cache
@@ -117,6 +135,27 @@ def find_file(name: str) -> Path:
     return shipped if shipped.is_file() and not Path(name).is_file() else Path(name)
 
 
+def once(arguments: Iterable[str]) -> dict[str, str]:
+    """Texts of a command line, each ``--key=value``, by key.
+
+    Raises:
+        InputError: a key is there twice, with two values.
+
+    Example:
+        >>> once(["--epochs=1"])
+        {'epochs': '1'}
+    """
+    texts: dict[str, str] = {}
+    for argument in arguments:
+        key, _, text = argument.removeprefix("--").partition("=")
+        if texts.setdefault(key, text) != text:
+            raise InputError(
+                f"{key}: expected one value on the command line, got {texts[key]!r} and {text!r}; "
+                "drop one"
+            )
+    return texts
+
+
 def literals(texts: Mapping[str, Any]) -> dict[str, Any]:
     """Text as a literal, a number of numpy's as Python's, everything else as it is."""
     return {key: _value(value) for key, value in texts.items()}
@@ -160,11 +199,33 @@ def _value(given: Any) -> Any:
     if not isinstance(given, str):
         return given.item() if isinstance(given, np.generic) else given
     with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        return ast.literal_eval(given)
+        return ast.literal_eval(_without_repeated_keys(given))
     if given.lower() in ("true", "false", "null", "~") or given[:1] in ("[", "{"):
-        with suppress(yaml.YAMLError):  # RecBole's intervals look like a list: "[5,inf)"
+        # RecBole's intervals look like a list: "[5,inf)"
+        try:
             return _read_yaml(given)
+        except _RepeatedKey as error:
+            raise InputError(f"{given}: expected each key once, got {error}") from None
+        except (yaml.YAMLError, ValueError, RecursionError):
+            return given
     return given
+
+
+def _without_repeated_keys(text: str) -> str:
+    """The text of a Python literal; one that names a key twice is left to YAML, which refuses it.
+
+    Raises:
+        ValueError: such a key.
+    """
+    for node in ast.walk(ast.parse(text, mode="eval")):
+        if isinstance(node, ast.Dict) and _repeated([ast.dump(key) for key in node.keys if key]):
+            raise ValueError
+    return text
+
+
+def _repeated(names: Sequence[Any]) -> Any:
+    """The first of the names that is there twice, or None."""
+    return next((name for name, times in Counter(names).items() if times > 1), None)
 
 
 def _size(value: Any, known: dict[int, int]) -> int:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import core_schema
 
-from recbole_sr.config.validation import NotNegative, Positive, validated
+from recbole_sr.config.validation import Count, Natural, NotNegative, Positive, validated
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.init.initialization import INITIALIZATIONS, parameters
 from recbole_sr.objectives.losses import LOSSES, Loss
@@ -126,13 +126,13 @@ class Options(BaseModel):
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
     )
 
-    sr_warm_epochs: int = _key(5, ge=0)
+    sr_warm_epochs: Natural = _key(5)
     """Epochs of the warm phase; 0 means that there is none."""
 
     sr_switch: Literal["epochs", "metric"] = _key("epochs", "sr_warm_epochs")
     """What ends the warm phase: its number of epochs, or a validation score that stays."""
 
-    sr_patience: int = _key(5, "sr_switch: metric", ge=1)
+    sr_patience: Count = _key(5, "sr_switch: metric")
     """Evaluations in a row without a better validation score that end the warm phase."""
 
     sr_loss: Annotated[str, _OneOf(LOSSES, "model")] = _key("model")
@@ -165,7 +165,7 @@ class Options(BaseModel):
     sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral")
     """Power of the degrees that divide interactions: 0 keeps popularity, 0.5 is LightGCN's."""
 
-    sr_init_sweeps: int = _key(0, "sr_init: spectral", ge=0)
+    sr_init_sweeps: int = _key(0, "sr_init: spectral", ge=0, le=1000)
     """Iterations of alternating least squares (ALS) that refine the singular vectors."""
 
     sr_init_power: NotNegative = _key(1.0, "sr_init: spectral")
@@ -178,7 +178,7 @@ class Options(BaseModel):
     sr_monitor: bool = _key(True)
     """Whether to measure and log the stable rank of both tables each epoch."""
 
-    sr_save_step: int = _key(1, ge=0)
+    sr_save_step: Natural = _key(1)
     """Epochs between two saved states that a killed run can resume from; 0 saves none."""
 
     sr_fast: bool = _key(True)

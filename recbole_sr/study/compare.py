@@ -35,8 +35,8 @@ _RUNS, _TUNING = "runs", "tuning"
 
 
 def compare(
-    models: Sequence[str] = ("BPR",),
-    datasets: Sequence[str] = ("ml-100k",),
+    models: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
     *,
     seeds: int = 5,
     variants: Sequence[str] = ("default",),
@@ -55,8 +55,8 @@ def compare(
     ``comparison.md``, ``.csv``, ``.json`` and ``report.html`` are written at the end.
 
     Args:
-        models: RecBole's names.
-        datasets: names of data sets.
+        models: RecBole's names; None takes ``model`` of the settings, or else BPR.
+        datasets: names of data sets; None takes ``dataset`` of the settings, or else ml-100k.
         seeds: how many; they count up from the ``seed`` given, RecBole's 2020 by default.
         variants: ``none`` (this package, switched off), ``published``, ``default``, or paths of
             property files.
@@ -82,6 +82,9 @@ def compare(
     """
     named = _named([baseline, *variants])
     shared = {**read_properties(config_file_list), **(config_dict or {})}
+    model, dataset = shared.pop("model", "BPR"), shared.pop("dataset", "ml-100k")
+    models = _listed(model) if models is None else models
+    datasets = _listed(dataset) if datasets is None else datasets
     _check_shared(shared, named)
     points = grid_points(read_properties([tune_file]), tune_trials) if tune_file else []
     study = _Study(Path(output), named, shared, seeds, points, jobs)
@@ -113,9 +116,8 @@ class _Study:
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
-        first = self.points[0] if self.points else {}
-        for group in groups:
-            parts = empty_parts(self.trial(*group).config(**first)["eval_args"]["split"])
+        for group, point in product(groups, self.points or [{}]):
+            parts = empty_parts(self.trial(*group).config(**point)["eval_args"]["split"])
             if parts:
                 raise InputError(
                     "eval_args: expected a split with a validation and a test part, by which a "
@@ -183,6 +185,10 @@ def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str,
         )
 
 
+def _listed(names: Any) -> list[Any]:
+    return names if isinstance(names, list) else [names]
+
+
 def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
     named: dict[str, dict[str, Any]] = {}
     for variant in variants:
@@ -200,4 +206,10 @@ def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
                 "check the spelling"
             )
         named[name] = VARIANTS[name] if name == variant else read_properties([variant])
+        for key in ("model", "dataset"):
+            if key in named[name]:
+                raise InputError(
+                    f"{variant}: expected no {key} in it, as a study trains every variant on each "
+                    f"{key}, got {named[name][key]!r}; give it as -{key[0]}"
+                )
     return named

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from recbole.utils import EvaluatorType
 
 from recbole_sr.config.config import Config
-from recbole_sr.errors import InputError
+from recbole_sr.config.data_files import columns_of
+from recbole_sr.config.recbole_keys import reads_labels
+from recbole_sr.errors import InputError, nearest
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.sources import Missing
 
-__all__ = ["check_settings"]
+__all__ = ["check_columns", "check_labels", "check_parts", "check_settings"]
+
+# Mappings from columns, and lists of them.
+_OF_COLUMNS = (
+    "seq_len", "numerical_features", "val_interval", "threshold", "normalize_field",
+    "discretization", "preload_weight", "alias_of_user_id", "alias_of_item_id",
+    "alias_of_entity_id", "alias_of_relation_id",
+)  # fmt: skip
+_SOURCES = ("inter", "user", "item", "kg", "link", "net")
 
 
 def check_settings(config: Config, entry: ModelEntry) -> None:
@@ -19,11 +32,6 @@ def check_settings(config: Config, entry: ModelEntry) -> None:
         InputError: names the key, and what the model has or needs instead.
 
     """
-    if not config["single_spec"] or (config["nproc"] or 1) > 1:
-        raise InputError(
-            f"nproc: expected 1, got {config['nproc']}; distributed training is not supported, "
-            "start without --nproc"
-        )
     _check_sides(config, entry)
     for key, value in entry.needs.items():
         if config[key] != value:
@@ -83,4 +91,81 @@ def _check_mixed_precision(config: Config, entry: ModelEntry) -> None:
             f"enable_amp: expected False for {config['model']}, as torch has no half precision for "
             "its sparse products or scattering, or it has not been tried, got True; drop the key"
             + (", or set sr_fast: True" if by_fast else "")
+        )
+
+
+def check_columns(config: Config) -> None:
+    """Refuse settings that name columns which the data set does not have, where RecBole would not.
+
+    Raises:
+        InputError: names the key, the column and the one most like it.
+
+    """
+    suffixes = [*_SOURCES, *(config["additional_feat_suffix"] or ())]
+    columns = {suffix: columns_of(config.final_config_dict, suffix) for suffix in suffixes}
+    given = config.external_config_dict
+    for key in ("load_col", "unload_col"):
+        for source, names in (given.get(key) or {}).items():
+            _check_names(key, [source], suffixes, "names of files")
+            if (known := columns[source]) is not None and names != "*":
+                _check_names(key, names, known, f"columns of {source}")
+    if "inter" not in (_SOURCES if config["load_col"] is None else config["load_col"]):
+        raise InputError(
+            f"load_col: expected columns of inter among others, got {config['load_col']}; add "
+            f"inter: [{config['USER_ID_FIELD']}, {config['ITEM_ID_FIELD']}]"
+        )
+    everywhere = set().union(*(found for found in columns.values() if found))
+    for key in _OF_COLUMNS:
+        _check_names(key, given.get(key) or (), everywhere, "columns of the data")
+
+
+def _check_names(key: str, names: Iterable[str], known: Collection[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"{key}: expected {what} ({', '.join(sorted(known))}), got {name!r}; did you mean "
+                f"{nearest(name, known)!r}?"
+            )
+
+
+def check_labels(config: Config, dataset: Any) -> None:
+    """Refuse data without the labels that training or evaluation reads.
+
+    Raises:
+        InputError: says which settings make labels, and which do without them.
+
+    """
+    label, columns = config["LABEL_FIELD"], list(dataset.inter_feat)
+    unsampled = config["train_neg_sample_args"]["distribution"] == "none"
+    trained = unsampled and reads_labels(config.model_class)
+    evaluated = "labeled" in config["eval_args"]["mode"].values()
+    if label in columns or not (trained or evaluated):
+        return
+    reader = f"{config['model']} without negatives" if trained else "eval_args (mode): labeled"
+    raise InputError(
+        f"LABEL_FIELD: expected a column {label!r} of the interactions for {reader}, got "
+        f"{', '.join(columns)}; set threshold, as in threshold: {{rating: 3}} with rating in "
+        "load_col, for labels from a column, or sample negatives: train_neg_sample_args: "
+        "{distribution: uniform, sample_num: 1}, eval_args: {mode: full}, metrics: [Recall, NDCG] "
+        "and valid_metric: NDCG@10"
+    )
+
+
+def check_parts(config: Config, training: Any) -> None:
+    """Refuse lists longer than there are items, and a training part without interactions.
+
+    Raises:
+        InputError: names the key and the number.
+
+    """
+    items = training.item_num - 1  # without the padding
+    if config["eval_type"] == EvaluatorType.RANKING and max(config["topk"]) > items:
+        raise InputError(
+            f"topk: expected at most {items}, the number of items in {config['dataset']}, got "
+            f"{config['topk']}; lower it, and valid_metric with it"
+        )
+    if not len(training):
+        raise InputError(
+            f"eval_args: expected a split that leaves interactions to train on, got "
+            f"{config['eval_args']['split']} of {config['dataset']}; raise the first ratio"
         )

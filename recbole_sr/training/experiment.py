@@ -30,7 +30,7 @@ from recbole_sr.runs.files import locked
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.runs.identity import data_identity, refuse_other_data
 from recbole_sr.runs.state import reopened
-from recbole_sr.training.checks import check_settings
+from recbole_sr.training.checks import check_columns, check_labels, check_parts, check_settings
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -300,12 +300,16 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     logger.info(config)
     with refused_by_recbole(f"dataset {config['dataset']!r}"), unread_pickles(config):
         check_dataset(config.final_config_dict)
+        check_columns(config)
         dataset = create_dataset(config)
+        check_labels(config, dataset)
         logger.info(dataset)
         prepare_data = fast_preparation if fast else data_preparation
         train_data, valid_data, test_data = prepare_data(config, dataset)
+        check_parts(config, train_data._dataset)
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model = inject(model_class)(config, train_data._dataset).to(config["device"])
+    with config.model_refused():
+        model = inject(model_class)(config, train_data._dataset).to(config["device"])
     if config.options.sr_published and not has_weights:
         reset_embeddings(model)  # the authors' tables are N(0, 1), where RecBole has Xavier's
     if (fill := config.options.initialization) and not has_weights:

@@ -62,6 +62,7 @@ class PhasedTrainer(_Trainer):
         self.initial_stable_rank: Ranks | None = None
         self.run_state = RunState(self)
         self.run_folder: RunFolder | None = None
+        self._stepped = self._evaluated = False
         self._check_reachable()
         if self.options.sr_fast:
             self.eval_collector = TopCollector(config)
@@ -85,7 +86,10 @@ class PhasedTrainer(_Trainer):
         if saved and self.run_folder is None:
             self.run_state.claim()
         try:
-            best = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+            with self.config.model_refused(self._in_first_step):
+                best = super().fit(
+                    train_data, valid_data, verbose, saved, show_progress, callback_fn
+                )
         finally:
             self.tensorboard.close()  # else its last events and its thread outlive the run
         self.run_state.finish(self.epochs, train_data)
@@ -103,7 +107,10 @@ class PhasedTrainer(_Trainer):
             self._load(model_file)
         if self.options.sr_fast:
             self.eval_collector.begin_evaluation(eval_data, self._full_sort_batch_eval)
-        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        with self.config.model_refused(lambda error: not self._evaluated):
+            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        self._evaluated = True
+        return result
 
     def _load(self, model_file: str | None) -> None:
         """Take the weights of a checkpoint, or of this run's best model, having checked them."""
@@ -129,6 +136,10 @@ class PhasedTrainer(_Trainer):
             )
         return scored
 
+    def _in_first_step(self, error: Exception) -> bool:
+        """Whether settings can still be at fault; files are another matter."""
+        return not self._stepped and not isinstance(error, OSError)
+
     def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, SparseAdam):
@@ -151,6 +162,7 @@ class PhasedTrainer(_Trainer):
         gradients = row_gradients(self.model, self.optimizer) if fast else nullcontext()
         with self.model.sr_regularized(phase), gradients:
             loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
+        self._stepped = True
         seconds = perf_counter() - start
         self._check_weights()
         total = sum(loss) if isinstance(loss, tuple) else loss
@@ -162,6 +174,7 @@ class PhasedTrainer(_Trainer):
     def _check_nan(self, loss: Tensor) -> None:
         """Stop at a loss that is NaN or, which RecBole lets pass, infinite."""
         self._batch += 1
+        self._stepped = self._stepped or self._batch > 1
         if not loss.isfinite().all():
             raise InputError(
                 f"epoch {self._epoch}, batch {self._batch}, {self.schedule.phase.name} phase: "

@@ -15,51 +15,108 @@ SETTINGS = {
     "epochs": ["-1", "0", "two", "1.5", "null"],
     "train_batch_size": ["0", "-5", "1e30", "x"],
     "eval_batch_size": ["0", "x"],
-    "embedding_size": ["0", "-3", "x", "8.5"],
-    "topk": ["[]", "0", "[10,x]", "ten"],
+    "embedding_size": ["0", "-3", "x", "8.5", "null"],
+    "topk": ["[]", "0", "[10,x]", "ten", "99999999999999999999", "[10,31]", "[&a [*a]]"],
     "metrics": ["[]", "Recal", "[Recall,Foo]", "[NDCG,AUC]", "5"],
     "valid_metric": ["NDCG@7", "NDCG", "foo", "5"],
+    "valid_metric_bigger": ["False", "x"],
+    "tail_ratio": ["0", "x"],
     "eval_args": [
         "x",
+        "{splits: {LS: valid_and_test}}",
+        "{ordr: TO}",
+        "{5: 6}",
+        "{split: null}",
+        "{split: 5}",
+        "{split: {}}",
+        "{split: [0.8,0.1,0.1]}",
+        "{split: {RS: 5}}",
         "{split: {RS: [0.8,0.1]}}",
+        "{split: {RS: [1.2,-0.1,-0.1]}}",
+        "{split: {RS: [0,0,0]}}",
+        "{split: {RS: [0,0.5,0.5]}}",
+        "{split: {RS: [0.8,0.1,.nan]}}",
         "{split: {XX: [0.8,0.1,0.1]}}",
+        "{split: {LS: all}}",
+        "{split: {RS: [0.8,0.1,0.1], LS: valid_only}}",
         "{mode: foo}",
+        "{mode: uni}",
+        "{mode: uni0}",
+        "{mode: uni-1}",
+        "{mode: pop9999999}",
+        "{mode: {tset: full}}",
+        "{mode: {valid: uni5, test: uni}}",
+        "{mode: labeled}",
+        "{mode: null}",
         "{group_by: foo}",
         "{order: foo}",
+        "{order: RO, order: TO}",
+        "{'order': 'RO', 'order': 'TO'}",
     ],
     "stopping_step": ["-1", "x"],
     "eval_step": ["x", "0.5"],
     "learner": ["foo", "5"],
     "seed": ["x", "-1", "4294967296", "1.5"],
-    "clip_grad_norm": ["5", "x"],
+    "clip_grad_norm": ["5", "x", "{}", "{foo: 1}", "{max_norm: .nan}", "{max_norm: 0}"],
     "train_neg_sample_args": [
         "5",
+        "None",
+        "'None'",
+        "{distribution: none}",
+        "{uniform: 5}",
+        "{dynamic: True}",
+        "{dynamic: 1}",
+        "{sample_num: none}",
+        "{alpha: x}",
         "{sample_num: 0}",
         "{sample_num: -1}",
         "{sample_num: x}",
         "{distribution: foo}",
     ],
-    "user_inter_num_interval": ["[5", "[100,inf)", "5"],
+    "user_inter_num_interval": ["[5", "[100,inf)", "5", "[9,5]", "[a,b]"],
     "item_inter_num_interval": ["5..9", "[100,inf)"],
     "additional_feat_suffix": ["ent", "[ent]", "5"],
-    "load_col": ["5", "{inter: [user_id]}", "{inter: [nothing]}"],
-    "USER_ID_FIELD": ["foo"],
+    "load_col": [
+        "5",
+        "{inter: [user_id]}",
+        "{inter: [nothing]}",
+        "{inter: user_id}",
+        "{inter: [user_id,item_id,ratng]}",
+        "{intre: [user_id,item_id]}",
+        "{}",
+    ],
+    "unload_col": ["{inter: [ratng]}"],
+    "seq_len": ["{ratng: 3}", "{user_id: 0}"],
+    "numerical_features": ["[ratng]", "ratng"],
+    "alias_of_item_id": ["[ratng]", "user_id"],
+    "val_interval": ["{ratng: '[1,2]'}", "{user_id: 5}"],
+    "threshold": ["{}", "{ratng: 1}", "{user_id: x}"],
+    "discretization": ["{ratng: {method: ED}}", "{user_id: {method: XX}}"],
+    "filter_inter_by_user_or_item": ["x"],
+    "MAX_ITEM_LIST_LENGTH": ["0", "x"],
+    "NEG_PREFIX": [""],
+    "USER_ID_FIELD": ["foo", "item_id"],
     "data_path": ["nowhere", "5"],
     "encoding": ["foo", "utf-16"],
-    "benchmark_filename": ["[a,b,c]", "5"],
+    "benchmark_filename": ["[a,b,c]", "5", "train", "[train,test]"],
     "gpu_id": ["x"],
-    "worker": ["-1", "x"],
+    "worker": ["-1", "x", "99999"],
     "show_progress": ["x", "5"],
     "shuffle": ["x"],
     "repeatable": ["x"],
     "enable_amp": ["x"],
     "state": ["loud", "5"],
     "checkpoint_dir": ["/proc/none", "5"],
-    "metric_decimal_place": ["x", "-1"],
-    "loss_decimal_place": ["x"],
+    "metric_decimal_place": ["x", "-1", "99999999999999999999"],
+    "loss_decimal_place": ["x", "0"],
     "rm_dup_inter": ["foo"],
-    "transform": ["foo"],
-    "nproc": ["2"],
+    "transform": ["foo", "mask_itemseq"],
+    "nproc": ["2", "x"],
+    "local_rank": ["0"],
+    "world_size": ["1"],
+    "ip": ["localhost"],
+    "port": ["5678"],
+    "offset": ["0"],
     # misspelt keys of RecBole and of this package
     "learning_rat": ["0.1"],
     "trian_batch_size": ["64"],
@@ -85,7 +142,7 @@ SETTINGS = {
     "sr_published": ["x", "5"],
     "sr_init": ["svd", "5"],
     "sr_init_power": ["-1", "x", ".inf"],
-    "sr_init_sweeps": ["-1", "1.5", "x"],
+    "sr_init_sweeps": ["-1", "1.5", "x", "99999999999999999999"],
     "sr_init_margin": ["0", "-1", "x"],
 }
 
@@ -104,6 +161,10 @@ FILES = {
     + "".join(f"x{i + 1}: &x{i + 1} [{', '.join([f'*x{i}'] * 10)}]\n" for i in range(12)),
     "NaN weight": "sr_warm_regularizers: {stable_rank: .nan}\n",
     "unknown key": "learning_rat: 0.1\n",
+    "a key twice": "epochs: 1\nstate: ERROR\nepochs: 2\n",
+    "a key twice, inside": "eval_args: {order: RO, order: TO}\n",
+    "a launcher's key": "local_rank: 0\n",
+    "text for no negatives": "train_neg_sample_args: None\n",
     "two documents": "epochs: 1\n---\nepochs: 2\n",
 }
 
@@ -158,6 +219,27 @@ STRAY = [
     ["-d", ""],
     ["--config_files", "none.yaml"],
     ["--config_files", "data"],
+    ["--epochs=1", "--epochs=2"],
+    ["--seed=1", "-m", "BPR", "-m", "NeuMF"],
+    # a model's own keys
+    ["-m", "LightGCN", "--n_layers=x"],
+    ["-m", "LightGCN", "--n_layers=99999999999999999999"],
+    ["-m", "LightGCN", "--reg_weight=null"],
+    ["-m", "NeuMF", "--dropout_prob=2"],
+    ["-m", "NeuMF", "--mlp_hidden_size=5"],
+    ["-m", "NAIS", "--algorithm=foo"],
+    ["-m", "RaCT", "--train_stage=foo"],
+    ["-m", "SGL", "--type=XX"],  # RecBole would take the whole graph
+    ["-m", "LINE", "--order=3"],
+    ["-m", "FISM", "--reg_weights=[1,1,1]"],
+    ["-m", "DGCF", "--n_factors=3"],
+    ["-m", "ConvNCF", "--cnn_channels=[1,2]"],
+    ["-m", "LightGCN", "--train_neg_sample_args=None"],
+    ["-m", "NeuMF", "--train_neg_sample_args=None"],  # no labels either
+    ["-m", "FM"],
+    ["--metrics=[AUC]", "--valid_metric=AUC"],
+    ["--metrics=[AUC]", "--valid_metric=AUC", "--eval_args={mode: labeled}"],
+    ["-d", "ml-100k", "--data_path=nowhere"],
 ]
 
 
@@ -190,6 +272,7 @@ def refused(arguments, capsys):
     assert all(line.startswith(("usage:", " ", "recbole-sr: error")) for line in said)
     assert not Path("made").exists()
     assert not list(Path().glob("saved/*.pth"))
+    return said[-1]
 
 
 @pytest.mark.usefixtures("data")
@@ -220,6 +303,88 @@ def test_a_data_set(content, data, capsys):
 @pytest.mark.parametrize("arguments", STRAY, ids=" ".join)
 def test_a_command_line(arguments, data, capsys):
     refused(["-d", "good", "--config_files", "base.yaml", *arguments], capsys)
+
+
+WORDS = [
+    (["--eval_args={ordr: TO}"], "eval_args: .* 'ordr' .*'order'"),
+    (["--eval_args={mode: uni0}"], r"eval_args \(mode, valid\): expected .* got 'uni0'"),
+    (["--topk=[31]", "--valid_metric=NDCG@31"], "topk: expected at most 30, the number of items"),
+    (["--train_neg_sample_args=None"], "negatives for BPR, .* set train_neg_sample_args: {dist"),
+    (["--local_rank=0"], "local_rank: .* distributed training is not supported"),
+    (["-m", "FM"], "LABEL_FIELD: .* 'label' .* set threshold, .* train_neg_sample_args"),
+    (["-m", "LightGCN", "--n_layers=x"], "n_layers: expected a valid integer, got 'x'"),
+    (["-m", "DGCF", "--n_factors=3"], "DGCF with embedding_size: 4, n_factors: 3: .*size % self"),
+    (["--epochs=1", "--epochs=2"], "epochs: expected one value .*, got '1' and '2'; drop one"),
+    (["--load_col={inter: [user_id,item_id,itm]}"], "load_col: .* 'itm'; did you mean 'item_id'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WORDS)
+def test_the_sentence_names_the_key_and_what_to_do(arguments, words, data, capsys):
+    said = refused(["-d", "good", "--config_files", "base.yaml", *arguments], capsys)
+    assert re.search(words, said)
+
+
+LEGAL = [
+    "--eval_args={split: {RS: [8,1,1]}}",  # RecBole normalises them
+    "--eval_args={split: {LS: valid_and_test}, mode: {valid: uni5}, group_by: none}",
+    "--train_neg_sample_args={distribution: popularity, sample_num: 2, alpha: 0.5}",
+    "--clip_grad_norm={max_norm: 1, norm_type: .inf}",
+    "--user_inter_num_interval=[2,20]",
+    "--item_inter_num_interval=[0,1];[2,inf)",
+    "--load_col={inter: '*'}",
+    "--nproc=1",
+]
+
+
+@pytest.mark.parametrize("argument", LEGAL)
+def test_what_recbole_takes_is_taken(argument, data):
+    assert main(["-d", "good", "--config_files", "base.yaml", argument]) == 0
+
+
+def test_model_and_data_set_of_a_file_count_unless_the_command_line_says_others(data, capsys):
+    Path("own.yaml").write_text("config_files: base.yaml\nmodel: LightGCN\ndataset: good\n")
+    for arguments, model in (([], "LightGCN"), (["-m", "BPR"], "BPR")):
+        assert main(["config", "--config_files", "own.yaml", *arguments]) == 0
+        shown = capsys.readouterr().out
+        assert re.search(rf"\| model +\| {model} ", shown)
+        assert re.search(r"\| dataset +\| good ", shown)
+    Path("own.yaml").write_text("model: 5\n")
+    assert "model: expected a name" in refused(["--config_files", "own.yaml"], capsys)
+
+
+def test_an_own_ml_100k_is_read_where_data_path_says(data):
+    data("ml-100k", GOOD)
+    given = ["-d", "ml-100k", "--config_files", "base.yaml"]
+    assert main([*given, "--data_path=data", "--topk=30", "--valid_metric=NDCG@30"]) == 0
+
+
+def test_merge_keys_of_yaml_are_not_keys_given_twice(data):
+    Path("own.yaml").write_text(
+        "eval_args: &own {order: RO, group_by: user}\n"
+        "train_neg_sample_args: {sample_num: 1}\n"
+        "clip_grad_norm: {<<: {max_norm: 1, norm_type: 2}, norm_type: 1}\n"
+    )
+    assert main(["-d", "good", "--config_files", "base.yaml own.yaml"]) == 0
+
+
+def test_a_sequential_model_says_which_column_given_parts_need(data, capsys):
+    parts = {"train": slice(0, 80), "valid": slice(80, 100), "test": slice(100, 120)}
+    folder = Path("data/parts")
+    folder.mkdir()
+    given = ["-m", "SASRec", "-d", "parts", "--config_files", "base.yaml"]
+    given += ["--benchmark_filename=[train,valid,test]", "--train_batch_size=64"]
+    for part, rows in parts.items():
+        (folder / f"parts.{part}.inter").write_text(HEADER + "".join(ROWS[rows]))
+    assert "expected the column item_id_list:token_seq" in refused(given, capsys)
+    for part, rows in parts.items():
+        lines = [row.replace("\n", "\ti1 i2\n") for row in ROWS[rows]]
+        header = HEADER.replace("\n", "\titem_id_list:token_seq\n")
+        (folder / f"parts.{part}.inter").write_text(header + "".join(lines))
+    assert "add it to the files and to load_col" in refused(given, capsys)
+    given += ["--load_col={inter: [user_id,item_id,item_id_list]}"]
+    assert "alias_of_item_id: expected ['item_id_list']" in refused(given, capsys)
+    assert main([*given, "--alias_of_item_id=[item_id_list]"]) == 0
 
 
 def test_a_model_that_needs_pretrained_vectors_names_the_file(data, capsys):

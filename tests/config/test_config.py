@@ -47,15 +47,15 @@ def test_the_dictionary_given_is_left_as_it_was():
     ],
 )
 def test_text_on_the_command_line_is_a_literal(text, value, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["run", f"--transform={text}"])
-    assert Config("BPR", "ml-100k")["transform"] == value
+    monkeypatch.setattr("sys.argv", ["run", f"--xgb_model={text}"])
+    assert Config("BPR", "ml-100k")["xgb_model"] == value
 
 
 def test_text_is_never_evaluated(tmp_path, monkeypatch):
     text = f"__import__('os').mkdir({str(tmp_path / 'made')!r})"
-    monkeypatch.setattr("sys.argv", ["run", f"--transform={text}"])
-    config = Config("BPR", "ml-100k", config_dict={"ip": text})
-    assert config["transform"] == config["ip"] == text
+    monkeypatch.setattr("sys.argv", ["run", f"--xgb_model={text}"])
+    config = Config("BPR", "ml-100k", config_dict={"xgb_params": text})
+    assert config["xgb_model"] == config["xgb_params"] == text
     assert not os.path.exists(tmp_path / "made")
 
 

@@ -105,7 +105,7 @@ def test_what_it_keeps_beside_its_weights_goes_where_it_computes(tiny, experimen
     model.load_other_parameter(None)
 
 
-def test_a_key_that_a_class_above_it_reads_is_known(tiny, tmp_path, monkeypatch):
+def test_a_key_that_a_class_above_it_reads_is_known(tiny, tmp_path, monkeypatch, caplog):
     (tmp_path / "above.py").write_text(
         "from recbole.model.general_recommender import BPR\n"
         "class Above(BPR):\n"
@@ -118,17 +118,17 @@ def test_a_key_that_a_class_above_it_reads_is_known(tiny, tmp_path, monkeypatch)
     own = type("Own", (above,), {"sr_representations": Declared.sr_representations})
     own.__module__ = __name__
     assert Config(own, "tiny", config_dict={**tiny, "my_key": 1})["my_key"] == 1
-    with pytest.raises(InputError, match="unknown key 'my_kye'"):
-        Config(own, "tiny", config_dict={**tiny, "my_kye": 1})
+    assert not caplog.messages
+    Config(own, "tiny", config_dict={**tiny, "my_kye": 1})  # read in a way that nobody can see?
+    assert "unknown key 'my_kye'" in caplog.text
 
 
-def test_keys_of_a_class_without_source_are_let_through(tiny, monkeypatch):
+def test_keys_of_a_class_without_source_are_let_through(tiny, monkeypatch, caplog):
     monkeypatch.delattr("__main__.__file__", raising=False)  # as in a notebook
     own = type("Own", (Declared,), {"__module__": "__main__"})
     name = "looked_up_" + "nowhere"
     assert Config(own, "tiny", config_dict={**tiny, name: 1})[name] == 1
-    with pytest.raises(InputError, match=f"unknown key '{name}'"):
-        Config(Declared, "tiny", config_dict={**tiny, name: 1})
+    assert not caplog.messages
 
 
 def test_it_pickles_and_copies(tiny, experiment):

@@ -310,7 +310,14 @@ REFUSED = {
         "data_path: expected a valid string",
     ),
     "no trial": ({"tune_file": "grid.yaml", "tune_trials": 0}, "trials: expected 1 or more, got 0"),
+    "a wrong value deep in the grid": (
+        {"tune_file": "deep.yaml"},
+        "embedding_size: expected at least 1, got 0",
+    ),
     "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
+    "unknown model among the settings": ({"config_dict": {"model": "LightGCM"}}, "LightGCM"),
+    "a data set among the settings": ({"config_dict": {"dataset": 5}}, "dataset: expected a name"),
+    "a model in a variant": ({"variants": ["named.yaml"]}, "named.yaml: expected no model in it"),
 }
 
 
@@ -321,6 +328,8 @@ def test_what_cannot_work_is_refused_before_anything_runs(given, sentence, tmp_p
     (tmp_path / "lists.yaml").write_text("choice: [1, 2]\n")
     (tmp_path / "bounds.yaml").write_text("loguniform: {learning_rate: [-6, -3]}\n")
     (tmp_path / "empty.yaml").write_text("\n")
+    (tmp_path / "deep.yaml").write_text("choice: {embedding_size: [8, 0]}\n")
+    (tmp_path / "named.yaml").write_text("model: LightGCN\n")
     (tmp_path / "misspelt.yaml").write_text("choice: {epoch: [1, 2]}\n")
     (tmp_path / "grid.yaml").write_text("choice: {epochs: [1, 2]}\n")
     with pytest.raises(InputError, match=sentence):

@@ -9,6 +9,7 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import early_stopping
 
+from recbole_sr.errors import InputError
 from recbole_sr.study.trial import OFF
 from recbole_sr.training.trainer import inject_trainer
 
@@ -154,3 +155,55 @@ def test_ranks_go_to_wandb_by_recboles_step(experiment, tiny, monkeypatch):
         ranks = {e["epoch"]: e["stable_rank"][side] for e in result["sr"]["epochs"]}
         assert seen == ranks
     assert [x["train_step"] for x in logged if "train/train_loss" in x] == [0, 1, 2]
+
+
+@pytest.fixture
+def raised(experiment, tiny):
+    """What an error becomes in a call of LightGCN's method, the first being 1."""
+
+    def run(name, at, error):
+        made = experiment("LightGCN", "tiny", **tiny, epochs=2, n_layers=1)
+        method, calls = getattr(made.model, name), iter(range(1, 99))
+
+        def fail(*args, **kwargs):
+            if next(calls) == at:
+                raise error
+            return method(*args, **kwargs)
+
+        setattr(made.model, name, fail)
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - the tests look at it
+            made.train(saved=False, verbose=False)
+        return caught.value
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["calculate_loss", "full_sort_predict"])
+def test_an_error_in_the_first_step_or_evaluation_names_model_and_keys(name, raised):
+    error = KeyError("n")
+    caught = raised(name, 1, error)
+    assert isinstance(caught, InputError)
+    assert "LightGCN with embedding_size: 8, n_layers: 1: RecBole cannot use" in str(caught)
+    assert caught.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "error"),
+    [
+        ("calculate_loss", 3, KeyError("a bug")),
+        ("full_sort_predict", 3, KeyError("a bug")),
+        ("calculate_loss", 1, OSError("disk full")),
+    ],
+)
+def test_a_later_error_and_one_of_files_stay_what_they_are(name, at, error, raised):
+    assert raised(name, at, error) is error
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")]
+)
+@pytest.mark.parametrize("at", [1, 3])
+def test_too_little_memory_is_said_in_a_sentence(at, error, raised):
+    caught = raised("calculate_loss", at, error)
+    assert isinstance(caught, InputError)
+    assert "expected to fit into memory" in str(caught)
