@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["InputError", "check_folder", "nearest", "refused_by_recbole"]
+__all__ = ["InputError", "check_file", "check_folder", "nearest", "refused_by_recbole"]
 
 
 class InputError(ValueError):
@@ -32,6 +33,43 @@ _REFUSALS = (
     OSError,
     ImportError,
 )
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def check_file(path: str | os.PathLike[str], what: str = "a file") -> None:
+    """Refuse an input that is no regular file, or that cannot be opened, before it is read.
+
+    A pipe would wait for its writer, and ``/dev/zero`` never ends.
+
+    Args:
+        path: of the input; links are followed.
+        what: was expected, as the sentence says it.
+
+    Raises:
+        InputError: names the file and what it is.
+
+    Example:
+        >>> check_file("/dev/null")
+        Traceback (most recent call last):
+        recbole_sr.errors.InputError: /dev/null: expected a file, got a device; check the path
+    """
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+        if kind == stat.S_IFREG:
+            with open(path, "rb"):
+                return
+        found = _KINDS.get(kind, "something else")
+    except (OSError, ValueError) as error:  # a NUL byte in a name is a ValueError
+        found = getattr(error, "strerror", None) or str(error)
+    raise InputError(f"{path}: expected {what}, got {found}; check the path")
 
 
 def check_folder(file: str | os.PathLike[str]) -> None:
