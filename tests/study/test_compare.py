@@ -231,7 +231,7 @@ def test_a_run_with_a_tuple_is_the_same_when_read_back(tmp_path):
 
 
 def test_a_run_without_a_score_that_counts_is_a_failed_one(brief, tmp_path):
-    late = {"sr_warm_epochs": 1, "sr_switch": "metric", "sr_patience": 1, "eval_step": 2}
+    late = {"sr_warm_epochs": 4, "sr_switch": "metric", "sr_patience": 1, "eval_step": 2}
     late |= {"epochs": 5, "learning_rate": 1e-9}  # switches after the second evaluation, the last
     (tmp_path / "late.yaml").write_text(yaml.safe_dump(late))
     comparison = compare(
