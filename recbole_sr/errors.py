@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["InputError", "check_file", "check_folder", "nearest", "refused_by_recbole"]
+__all__ = ["InputError", "check_file", "check_output", "nearest", "refused_by_recbole"]
 
 
 class InputError(ValueError):
@@ -68,19 +68,45 @@ def check_file(path: str | os.PathLike[str], what: str = "a file") -> None:
                 return
         found = _KINDS.get(kind, "something else")
     except (OSError, ValueError) as error:  # a NUL byte in a name is a ValueError
-        found = getattr(error, "strerror", None) or str(error)
+        found = _reason(error)
     raise InputError(f"{path}: expected {what}, got {found}; check the path")
 
 
-def check_folder(file: str | os.PathLike[str]) -> None:
-    """Refuse an output whose folder is not there, before work is done for it.
+def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> None:
+    """Refuse an output that cannot be written, before work is done for it.
+
+    It never takes the place of an input, of what a run or a study keeps, or of a pipe or a device:
+    only of a file that began as this output does.
+
+    Args:
+        path: of the output.
+        replaced: how a file begins that may be replaced, upper case or lower; none may if empty.
 
     Raises:
         InputError: names the file.
+
     """
-    folder = Path(file).absolute().parent
+    folder = Path(path).parent
     if not folder.is_dir():
-        raise InputError(f"{file}: expected a file in a folder, got no folder {folder}; make it")
+        raise InputError(f"{path}: expected a file in a folder, got no folder {folder}; make it")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: expected a folder to write to, got one that is read-only")
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {_reason(error)}; give another name") from None
+    found = _KINDS.get(kind, "a file of another kind")
+    if kind == stat.S_IFREG and replaced:
+        with open(path, "rb") as file:
+            if file.read(len(replaced)).lower() == replaced.lower():
+                return
+    raise InputError(f"{path}: expected a new file, got {found} that is there; give another name")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 @contextmanager

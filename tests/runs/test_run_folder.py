@@ -91,8 +91,10 @@ def test_a_resumed_run_has_the_lines_and_spectra_of_the_whole(ran, tmp_path):
 
 
 def test_a_line_half_written_is_left_out(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"epoch": 0}\n{"epo')
-    assert RunFolder(tmp_path).epochs() == [{"epoch": 0}]
+    line = {"epoch": 0, "phase": "main", "train_loss": None, "train_seconds": 1.0}
+    line |= {"valid_score": 0.5, "stable_rank": None}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + '\n{"epo')
+    assert RunFolder(tmp_path).epochs() == [line]
 
 
 def test_a_damaged_line_is_refused(tmp_path):

@@ -137,7 +137,9 @@ def instead_of_runs(monkeypatch):
         score = {"mrr@10": random.Random(repr(trial.request())).random()}  # noqa: S311
         outcome = {"best_valid_score": score["mrr@10"], "valid_score_bigger": True}
         outcome |= {"best_valid_result": score, "test_result": score, "metric": "mrr@10"}
-        outcome |= {"epochs": 2, "seconds": {"total": 1.0}, "split": [trial.seed], "error": None}
+        seconds = dict.fromkeys(("start_up", "training", "evaluation", "total"), 1.0)
+        outcome |= {"epochs": 2, "seconds": seconds, "split": [trial.seed], "error": None}
+        outcome |= {"sizes": [80, 10, 10]}
         folder.mkdir(parents=True)
         RunFolder(folder).write("request.json", trial.request())
         RunFolder(folder).write("result.json", {**trial.request(), **outcome})
@@ -209,6 +211,20 @@ def test_a_study_is_not_overwritten(part, tmp_path):
         compare(output="study")
 
 
+OUTCOME = {
+    "error": None,
+    "metric": "mrr@10",
+    "best_valid_score": 0.1,
+    "valid_score_bigger": True,
+    "best_valid_result": {"mrr@10": 0.1},
+    "test_result": {"mrr@10": 0.1},
+    "epochs": 2,
+    "seconds": {"start_up": 1, "training": 1, "evaluation": 1, "total": 3},
+    "split": [1],
+    "sizes": [8, 1, 1],
+}
+
+
 def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
     trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
     folder = RunFolder(tmp_path)
@@ -216,7 +232,7 @@ def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
     assert trial.finished(tmp_path) is None
     folder.write("result.json", {"best_valid_score": 0.1})  # killed before it was complete
     assert trial.finished(tmp_path) is None
-    folder.write("result.json", {"best_valid_score": 0.1, "error": None})
+    folder.write("result.json", OUTCOME)
     assert trial.finished(tmp_path)["best_valid_score"] == 0.1
     with pytest.raises(InputError, match="expected a run with the settings of this study"):
         replace(trial, settings={"epochs": 4}).finished(tmp_path)
@@ -226,7 +242,7 @@ def test_a_run_with_a_tuple_is_the_same_when_read_back(tmp_path):
     trial = Trial("NeuMF", "tiny", "default", 1, {"mlp_hidden_size": (64, 32)})
     folder = RunFolder(tmp_path)
     folder.write("request.json", asdict(trial))
-    folder.write("result.json", {"error": None})
+    folder.write("result.json", OUTCOME)
     assert trial.finished(tmp_path)
 
 
@@ -255,7 +271,7 @@ def test_a_run_is_taken_over_whole_unless_it_failed(tmp_path):
     done.write("result.json", {"error": "out of memory"})
     trial.take_over(done.path, folder.path)
     assert not folder.path.exists()
-    done.write("result.json", {"best_valid_score": 0.1, "error": None})
+    done.write("result.json", OUTCOME)
     trial.take_over(done.path, folder.path)
     assert trial.finished(folder.path) == trial.finished(done.path)
 
