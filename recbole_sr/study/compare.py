@@ -118,8 +118,10 @@ class _Study:
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
-        if self.folder.exists():
+        if self.folder.is_dir():
             check_output(self.folder / _PAGE, PAGE)
+        elif os.path.lexists(self.folder):
+            raise InputError(f"{self.folder}: expected a folder, got a file; give another --output")
         for table in filter(os.path.lexists, (self.folder / name for name in _TABLES)):
             check_file(table)
         self._check_names(groups)

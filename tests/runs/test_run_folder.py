@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,6 +107,30 @@ def test_a_damaged_line_is_refused(tmp_path):
 def test_what_is_not_finite_is_null(tmp_path):
     RunFolder(tmp_path).write("a.json", {"x": [float("nan"), float("inf"), 1.5]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": [None, None, 1.5]}
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_folder_after(
+    tmp_path, monkeypatch
+):
+    """A power cut then finds the old content or the new."""
+    done, file = [], tmp_path / "a.json"
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor):
+        done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        assert not done[0].is_file() or done[0].read_text() == "new"
+        sync(descriptor)
+
+    def replaced(draft, place):
+        done.append(place)
+        return replace(draft, place)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_whole(file, "new")
+    draft, *others = done
+    assert (draft.parent, draft.suffix) == (tmp_path, ".tmp")
+    assert others == [file, tmp_path]
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

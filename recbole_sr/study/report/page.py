@@ -142,7 +142,7 @@ def _comparison(folder: Path) -> dict[str, Any] | None:
         failed = [{key: str(run[key]) for key in FAILED} for run in study["failed"]]
         shown = list(map(_table, tables(study)))
         return {"method": str(study["method"]), "tables": shown, "failed": failed}
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(
             f"{folder / 'comparison.json'}: expected a comparison as compare leaves it, got other "
             f"data ({type(error).__name__}: {error}); write it again by compare --resume"
