@@ -54,6 +54,8 @@ READERS = {
     "config files": ["--config_files"],
     "spectrum": ["spectrum"],
     "grid": ["compare", "--tune"],
+    "export": ["export", "-o", "new.pth"],
+    "resume": ["resume"],
 }
 
 
@@ -96,7 +98,7 @@ def test_an_interrupt_says_how_to_go_on_and_that_goes_on(train, monkeypatch, cap
     sentence = said(capsys)
     (file,) = Path("saved").glob("*.run.pth")
     assert sentence == f"recbole-sr: interrupted; go on by: recbole-sr resume {file}"
-    assert checkpoint.read_run(file)["epoch"] == 2
+    assert checkpoint.read_run(file).epoch == 2
     assert main(["resume", str(file)]) == 0
 
 
