@@ -25,12 +25,22 @@ RecBole's own imports.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_sr.errors import InputError
-from recbole_sr.recbole_compat.versions import refuse_unsupported_packages
+# The command line cannot catch what its own import raises: Ctrl-C ends it at once until it can,
+# and a refusal is one sentence.
+_name = Path(sys.argv[0]).name if sys.argv else ""
+_is_command = _name in ("recbole-sr", "recbole-sr.exe", "run_recbole_sr.py") or (
+    _name == "-m" and "recbole_sr" in sys.orig_argv
+)
+if _is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from recbole_sr.errors import InputError  # noqa: E402
+from recbole_sr.recbole_compat.versions import refuse_unsupported_packages  # noqa: E402
 
 if TYPE_CHECKING:
     from recbole_sr.config.config import Config
@@ -94,8 +104,7 @@ _NAMED_OTHERWISE = {"Representations": "ModelEntry"}
 try:
     refuse_unsupported_packages()
 except InputError as refusal:
-    # The command line, which cannot catch what its own import raises, says one sentence.
-    if Path(sys.argv[0]).name not in ("recbole-sr", "recbole-sr.exe", "run_recbole_sr.py", "-m"):
+    if not _is_command:
         raise
     print(f"recbole-sr: {refusal}", file=sys.stderr)
     sys.exit(2)

@@ -6,10 +6,18 @@ Each command imports what it needs itself: ``--help`` and a mistyped flag need n
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import json
+import logging
+import os
+import shlex
+import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,20 +39,94 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None reads ``sys.argv``.
 
     Returns:
-        The exit code: 0, or 2 where something given cannot work.
+        The exit code: 0; 1 where runs of a study failed; 2 where something given cannot work; 130
+        where it was interrupted; 141 where nobody reads what it prints.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = COMMANDS[arguments.pop(0)] if arguments[:1] and arguments[0] in COMMANDS else _train
+    named = arguments[:1] and arguments[0] in COMMANDS
+    command = COMMANDS[arguments.pop(0)] if named else _train
+    if isinstance(sys.stdout, io.TextIOWrapper):  # LANG=C knows no names beyond ASCII
+        sys.stdout.reconfigure(errors="backslashreplace")
+    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     # RecBole calls what torch deprecates; that is no news to who runs a command.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     # RecBole's Config would read them again, and those of other commands for properties.
     sys.argv[1:] = []
     try:
-        command(arguments)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as during the import
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _check_surroundings(arguments)
+        code = command(arguments)
+        sys.stdout.flush()
+        return code or 0
     except InputError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return _end(2, f"error: {error}")
+    except BrokenPipeError:  # as of `recbole-sr models | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes at exit
+        return 141
+    except (OSError, RuntimeError) as error:
+        failed = _of_the_system(error)
+        if failed is None:
+            raise
+        parts = (_described(failed), _how_to_go_on(error, command))
+        return _end(2, f"error: {'; '.join(filter(None, parts))}")
+    except KeyboardInterrupt as error:
+        print(file=sys.stderr)  # the line of a bar or of the log may not be at its end
+        return _end(130, f"interrupted; {_how_to_go_on(error, command) or 'start it again'}")
+
+
+def _end(code: int, sentence: str) -> int:
+    with suppress(OSError):
+        print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+    return code
+
+
+def _check_surroundings(arguments: Sequence[str]) -> None:
+    try:
+        os.getcwd()
+    except OSError:
+        raise InputError(
+            "the working folder: expected one that is there, got a removed one; cd to another"
+        ) from None
+    for text in arguments:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{text!r}: expected an argument in UTF-8, got other bytes; give another name"
+            ) from None
+
+
+def _of_the_system(error: BaseException | None) -> OSError | None:
+    """The error of a disk or a folder, also where torch has turned it into another one."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
+
+
+def _described(error: OSError) -> str:
+    advice = {
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some space",
+        errno.EFBIG: "raise the limit on the size of files",
+        errno.EEXIST: "expected a folder there; move the file away, or give another folder",
+        errno.ENOTDIR: "expected a folder there; move the file away, or give another folder",
+        errno.EISDIR: "expected a file there; move the folder away, or give another name",
+        errno.ENAMETOOLONG: "give a shorter name",
+    }.get(error.errno or 0, "check that it is there and may be read and written")
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}; {advice}"
+
+
+def _how_to_go_on(error: BaseException, command: Callable[[list[str]], Any]) -> str:
+    """What to type next, after training that has a saved state or a study that has runs."""
+    if command in (_compare, _resume):
+        return f"go on by the same command{' with --resume' if command is _compare else ''}"
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        state = getattr(frame.f_locals.get("trainer"), "run_state", None)
+        if state and os.path.isfile(file := f"{state.path}.run.pth"):
+            return f"go on by: {PROGRAM} resume {shlex.quote(file)}"
+    return ""
 
 
 def parse(
@@ -137,7 +219,7 @@ def _models(arguments: list[str]) -> None:
     print(page(), end="")
 
 
-def _compare(arguments: list[str]) -> None:
+def _compare(arguments: list[str]) -> int:
     parser = _parser(
         "Train a baseline and variants of the method on the same splits and compare them. Any "
         "property can be set for all runs as --key=value.",
@@ -164,6 +246,7 @@ def _compare(arguments: list[str]) -> None:
     from recbole_sr.config.files import read_properties
     from recbole_sr.study.compare import compare
     from recbole_sr.study.summary import to_markdown
+    from recbole_sr.study.trial import run_name
 
     comparison = compare(
         given.model,
@@ -181,6 +264,15 @@ def _compare(arguments: list[str]) -> None:
     )
     print(to_markdown(comparison))
     print(f"Report: {Path(given.output) / 'report.html'}")
+    if not (failed := comparison["failed"]):
+        return 0
+    first = failed[0]
+    runs = len(failed) + sum(row["runs"] for row in comparison["rows"])
+    return _end(
+        1,
+        f"error: {len(failed)} of {runs} runs failed, the first ({run_name(first)}) by: "
+        f"{first['error']}; mend that and go on by --resume",
+    )
 
 
 def _report(arguments: list[str]) -> None:
@@ -233,7 +325,7 @@ def _spectrum(arguments: list[str]) -> None:
     print(tabulate(rows, head, "plain", disable_numparse=True))
 
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
+COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "config": _config,
     "export": _export,
     "models": _models,

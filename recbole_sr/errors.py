@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
 
-__all__ = ["InputError", "check_folder", "nearest", "refused_by_recbole"]
+__all__ = ["InputError", "check_file", "check_output", "nearest", "refused_by_recbole"]
 
 
 _MOST_LINES = 9
@@ -23,15 +24,78 @@ class InputError(ValueError):
     """
 
 
-def check_folder(file: str | os.PathLike[str]) -> None:
-    """Refuse an output whose folder is not there, before work is done for it.
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def check_file(path: str | os.PathLike[str], what: str = "a file") -> None:
+    """Refuse an input that is no regular file, or that cannot be opened, before it is read.
+
+    A pipe would wait for its writer, and ``/dev/zero`` never ends.
+
+    Args:
+        path: of the input; links are followed.
+        what: was expected, as the sentence says it.
+
+    Raises:
+        InputError: names the file and what it is.
+
+    Example:
+        >>> check_file("/dev/null")
+        Traceback (most recent call last):
+        recbole_sr.errors.InputError: /dev/null: expected a file, got a device; check the path
+    """
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+        if kind == stat.S_IFREG:
+            with open(path, "rb"):
+                return
+        found = _KINDS.get(kind, "something else")
+    except (OSError, ValueError) as error:  # a NUL byte in a name is a ValueError
+        found = _reason(error)
+    raise InputError(f"{path}: expected {what}, got {found}; check the path")
+
+
+def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> None:
+    """Refuse an output that cannot be written, before work is done for it.
+
+    It never takes the place of an input, of what a run or a study keeps, or of a pipe or a device:
+    only of a file that began as this output does.
+
+    Args:
+        path: of the output.
+        replaced: how a file begins that may be replaced, upper case or lower; none may if empty.
 
     Raises:
         InputError: names the file.
+
     """
-    folder = Path(file).absolute().parent
+    folder = Path(path).parent
     if not folder.is_dir():
-        raise InputError(f"{file}: expected a file in a folder, got no folder {folder}; make it")
+        raise InputError(f"{path}: expected a file in a folder, got no folder {folder}; make it")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: expected a folder to write to, got one that is read-only")
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {_reason(error)}; give another name") from None
+    found = _KINDS.get(kind, "a file of another kind")
+    if kind == stat.S_IFREG and replaced:
+        with open(path, "rb") as file:
+            if file.read(len(replaced)).lower() == replaced.lower():
+                return
+    raise InputError(f"{path}: expected a new file, got {found} that is there; give another name")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 @contextmanager

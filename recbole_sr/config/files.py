@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from os.path import isfile  # pathlib's raises on names that are too long
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import recbole.config
 import yaml
 
 from recbole_sr.config.shipped import properties_folder
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, check_file
 
 __all__ = [
     "CommandLine",
@@ -96,7 +97,7 @@ def read_files(files: Sequence[str]) -> tuple[dict[str, Any], Origins]:
 def read_shipped(name: str) -> tuple[dict[str, Any], Origins]:
     """A file of ``properties/`` and those it includes; nothing where there is none."""
     file = _shipped(name)
-    return _merged(_layers(file, name) if file.is_file() else ())
+    return _merged(_layers(file, name) if isfile(file) else ())
 
 
 def _layers(
@@ -132,7 +133,7 @@ def _merged(layers: Iterable[tuple[str, dict[str, Any]]]) -> tuple[dict[str, Any
 def find_file(name: str) -> Path:
     """A file of the user's, or else the shipped one of that name."""
     shipped = _shipped(name)
-    return shipped if shipped.is_file() and not Path(name).is_file() else Path(name)
+    return shipped if isfile(shipped) and not isfile(name) else Path(name)
 
 
 def once(arguments: Iterable[str]) -> dict[str, str]:
@@ -165,7 +166,7 @@ def _included(name: str, by: Path) -> Path:
     """The file that another one includes: beside it, or else as any other."""
     if by.is_relative_to(_shipped("")):
         return _shipped(name)
-    return by.parent / name if (by.parent / name).is_file() else find_file(name)
+    return by.parent / name if isfile(by.parent / name) else find_file(name)
 
 
 def _shipped(name: str) -> Path:
@@ -173,8 +174,9 @@ def _shipped(name: str) -> Path:
 
 
 def _read_mapping(file: Path) -> dict[str, Any]:
+    check_file(file, "a YAML property file")
     try:
-        settings = _read_yaml(file.read_text("utf-8"))
+        settings = _read_yaml(file.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{file}: expected a YAML property file, got {reason}") from None

@@ -127,10 +127,10 @@ class Options(BaseModel):
     )
 
     sr_warm_epochs: Natural = _key(5)
-    """Epochs of the warm phase; 0 means that there is none."""
+    """Epochs of the warm phase, at most; 0 means that there is none."""
 
     sr_switch: Literal["epochs", "metric"] = _key("epochs", "sr_warm_epochs")
-    """What ends the warm phase: its number of epochs, or a validation score that stays."""
+    """What ends the warm phase: its number of epochs, or sooner, a score that stays (metric)."""
 
     sr_patience: Count = _key(5, "sr_switch: metric")
     """Evaluations in a row without a better validation score that end the warm phase."""

@@ -70,6 +70,13 @@ def idle_keys(options: Options, origins: Mapping[str, str]) -> list[str]:
         f"{' or '.join(needs)}"
         for key, needs in _idle(options)
     ]
+    # The first evaluation is always the best so far, so that one more than patience is needed.
+    if options.sr_switch == "metric" and 0 < options.sr_warm_epochs <= options.sr_patience + 1:
+        sentences.append(
+            f"sr_switch: metric ({origins.get('sr_switch', DEFAULT)}) has no effect, as "
+            f"sr_warm_epochs: {options.sr_warm_epochs} ends the warm phase before sr_patience: "
+            f"{options.sr_patience} can; raise sr_warm_epochs, or lower sr_patience"
+        )
     loss = LOSSES.get(options.sr_loss)
     for key in ("sr_warm_regularizers", "sr_main_regularizers"):
         for name, weight in (getattr(options, key) or {}).items():
@@ -109,7 +116,8 @@ def _phases(options: Options) -> Iterator[str]:
         end = (
             f"{options.sr_warm_epochs} epochs"
             if options.sr_switch == "epochs"
-            else f"until {options.sr_patience} evaluations without a better score"
+            else f"until {options.sr_patience} evaluations without a better score, at most "
+            f"{options.sr_warm_epochs} epochs"
         )
         yield f"warm phase: {loss}{_weights(options.warm_regularizers)}{target}, {end}"
     else:

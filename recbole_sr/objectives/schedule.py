@@ -19,9 +19,9 @@ class Schedule:
     Args:
         warm: the phase that training starts in.
         main: the phase it ends in.
-        switch: ``epochs`` ends the warm phase after ``warm_epochs`` epochs; ``metric`` once
-            ``patience`` evaluations in a row brought no better validation score.
-        warm_epochs: 0 means no warm phase, whatever ``switch`` is.
+        switch: ``epochs`` ends the warm phase after ``warm_epochs`` epochs; ``metric`` sooner,
+            once ``patience`` evaluations in a row brought no better validation score.
+        warm_epochs: the most epochs that the warm phase has; 0 means that there is none.
         patience: evaluations, 1 or more.
         bigger: whether a bigger validation score is a better one.
 
@@ -55,9 +55,8 @@ class Schedule:
 
     def begin_epoch(self, epoch: int) -> Phase:
         """Decide the phase of an epoch that is about to be trained; epochs count from 0."""
-        by_epoch = self.switch == "epochs"
-        enough = epoch >= self.warm_epochs if by_epoch else self._misses >= self.patience
-        if self.warming and enough:
+        stays = self.switch == "metric" and self._misses >= self.patience
+        if self.warming and (stays or epoch >= self.warm_epochs):
             self.warming = False
             self.switch_epoch = epoch
         return self.phase

@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, check_file
 from recbole_sr.runs.epochs import EpochRecord
 from recbole_sr.runs.files import replacing
 
@@ -113,6 +113,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         InputError: there is no such file, it is damaged, or it holds more than tensors and plain
             data, as RecBole's own checkpoints do.
     """
+    check_file(path, "a checkpoint of recbole_sr")
     try:
         # Only a zip file: else torch would read it as a bare pickle.
         with zipfile.ZipFile(path), warnings.catch_warnings():

@@ -8,7 +8,7 @@ import recbole.config
 import torch
 
 from recbole_sr.config.config import Config, without_sr
-from recbole_sr.errors import check_folder
+from recbole_sr.errors import check_output
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.files import replacing
 
@@ -24,12 +24,13 @@ def export(model_file: str | os.PathLike[str], exported_file: str | os.PathLike[
 
     Args:
         model_file: path of a checkpoint of this package.
-        exported_file: where to; an existing file is replaced.
+        exported_file: where to; nothing is there yet.
 
     Raises:
-        InputError: ``model_file`` is not a checkpoint of this package, or there is no such folder.
+        InputError: ``model_file`` is not a checkpoint of this package, there is no such folder, or
+            something has the name ``exported_file`` already.
     """
-    check_folder(exported_file)
+    check_output(exported_file)
     state = checkpoint.read_model(model_file)
     keys = ("epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter", "optimizer")
     exported = {name: getattr(state, name) for name in keys}

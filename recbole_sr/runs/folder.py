@@ -3,26 +3,64 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from joblib import cpu_count
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
+from typing_extensions import NotRequired, TypedDict
 
 from recbole_sr.config.plain import to_plain
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, check_file
 from recbole_sr.runs.files import write_whole
 from recbole_sr.runs.spectrum import singular_values
 
-__all__ = ["RunFolder"]
+__all__ = ["MORE", "Count", "Epoch", "RunFolder", "Settings", "Spectra"]
 
 _PACKAGES = ("recbole_sr", "recbole", "torch", "numpy", "scipy", "pandas")
+
+MORE = ConfigDict(extra="allow", strict=True)
+Count = Annotated[int, Field(ge=0, le=2**53)]
+# What is not finite is null; a size or a time never is.
+_Ranks = dict[str, float | None]
+Spectra = dict[str, dict[str, list[float | None]]]
+
+
+class Settings(TypedDict):
+    """What a report needs of ``settings.json``, which holds every key of the run."""
+
+    __pydantic_config__ = MORE  # type: ignore[misc]
+    model: str
+    dataset: str
+    seed: int
+    valid_metric: str
+    valid_metric_bigger: bool
+
+
+class Epoch(TypedDict):
+    """A line of ``metrics.jsonl``, as :class:`~recbole_sr.runs.epochs.EpochRecord`."""
+
+    __pydantic_config__ = MORE  # type: ignore[misc]
+    epoch: Count
+    phase: str
+    train_loss: float | None
+    train_seconds: float
+    valid_score: float | None
+    stable_rank: _Ranks | None
+    valid_seconds: NotRequired[float | None]
+    rank_weight: NotRequired[_Ranks | None]
+
+
+_EPOCHS = TypeAdapter(list[Epoch])
 
 
 class RunFolder:
@@ -100,27 +138,31 @@ class RunFolder:
         """Write a JSON file whole."""
         write_whole(self.path / name, _json(data, indent=1) + "\n")
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str, kind: Any = dict[str, Any]) -> Any:
         """The content of a JSON file; None where it is not there (yet).
 
+        Args:
+            name: of the file.
+            kind: the type that it has to have, such as :class:`Settings`.
+
         Raises:
-            InputError: the file is no JSON.
+            InputError: the file is no JSON, or of another type.
 
         """
         file = self.path / name
-        return _parse(file.read_text("utf-8"), file) if file.is_file() else None
+        return _parse(_content(file), file, TypeAdapter(kind)) if os.path.lexists(file) else None
 
-    def epochs(self) -> list[dict[str, Any]]:
+    def epochs(self) -> list[Epoch]:
         """The lines of ``metrics.jsonl``; one that is still being written is left out.
 
         Raises:
-            InputError: a finished line is no JSON.
+            InputError: a finished line is no JSON, or no epoch.
 
         """
         file = self.path / "metrics.jsonl"
-        text = file.read_text("utf-8") if file.is_file() else ""
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        return [_parse(line, file) for line in lines]
+        content = _content(file) if os.path.lexists(file) else b""
+        lines = content[: content.rfind(b"\n") + 1].splitlines()
+        return list(_parse(b"[%s]" % b",".join(lines), file, _EPOCHS))
 
 
 def _json(data: Any, indent: int | None = None) -> str:
@@ -129,14 +171,28 @@ def _json(data: Any, indent: int | None = None) -> str:
     return json.dumps(json.loads(text, parse_constant=lambda _: None), indent=indent)
 
 
-def _parse(text: str, file: Path) -> Any:
+def _content(file: Path) -> bytes:
+    check_file(file, "a file as a run leaves it")
+    return file.read_bytes()
+
+
+def _parse(content: bytes, file: Path, kind: TypeAdapter[Any]) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{file}: expected JSON as a run leaves it, got {text[:40]!r} ({error}); "
-            "give another run, or run it again"
-        ) from None
+        found = json.loads(content.decode(), parse_constant=lambda _: None, parse_float=_finite)
+        return kind.validate_python(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        found = f"{place}: {first['msg']}"
+    except (ValueError, RecursionError) as error:
+        found = f"{content[:40]!r} ({error})"
+    raise InputError(
+        f"{file}: expected JSON as a run leaves it, got {found}; give another run, or run it again"
+    )
+
+
+def _finite(text: str) -> float | None:
+    return value if math.isfinite(value := float(text)) else None
 
 
 def _environment(config: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, check_file
 from recbole_sr.runs.checkpoint import first_line, read
 
 __all__ = ["read_tensors"]
@@ -55,13 +55,10 @@ def read_tensors(path: str) -> dict[str, Tensor]:
         InputError: there is no such file, it is damaged, or it is not a checkpoint.
 
     """
+    check_file(path, "a checkpoint")
     try:
         with open(path, "rb") as file:
             state = _state(file)
-    except OSError as error:
-        raise InputError(
-            f"{path}: expected a checkpoint, got {error.strerror}; check the path"
-        ) from None
     except Exception as error:  # a damaged or hostile file raises anything
         raise InputError(
             f"{path}: expected a checkpoint saved by RecBole or recbole_sr, got "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,12 @@ from tqdm import tqdm
 
 from recbole_sr.config.files import read_properties
 from recbole_sr.config.recbole_keys import empty_parts
-from recbole_sr.errors import InputError
-from recbole_sr.runs.files import write_whole
+from recbole_sr.errors import InputError, check_file, check_output
+from recbole_sr.runs.files import locked, write_whole
 from recbole_sr.runs.folder import RunFolder
+from recbole_sr.study.report.page import PAGE, report
 from recbole_sr.study.summary import summarize, to_csv, to_markdown
-from recbole_sr.study.trial import OFF, STOCK, Trial
+from recbole_sr.study.trial import OFF, STOCK, Trial, run_name
 from recbole_sr.study.tuning import grid_points, tune
 
 __all__ = ["VARIANTS", "compare"]
@@ -31,7 +33,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
 }
 _FIRST_SEED = 2020  # RecBole's own
-_RUNS, _TUNING = "runs", "tuning"
+_RUNS, _TUNING, _PAGE = "runs", "tuning", "report.html"
+_TABLES = ("comparison.json", "comparison.md", "comparison.csv")
+_PARTS = (_RUNS, _TUNING, *_TABLES)
 
 
 def compare(
@@ -90,9 +94,11 @@ def compare(
     study = _Study(Path(output), named, shared, seeds, points, jobs)
     groups = list(product(models, datasets, study.variants))
     study.check(groups, resume)
-    results = study.results(groups)
-    comparison = summarize(results, study.epochs(results), next(iter(named)))
-    study.write(comparison)
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with locked(study.folder):
+        results = study.results(groups)
+        comparison = summarize(results, study.epochs(results), next(iter(named)))
+        study.write(comparison)
     return comparison
 
 
@@ -111,17 +117,37 @@ class _Study:
         for name, number in (("seeds", self.seeds), ("jobs", self.jobs)):
             if number < 1:
                 raise InputError(f"{name}: expected 1 or more, got {number}; give a number")
-        if not resume and any((self.folder / part).is_dir() for part in (_RUNS, _TUNING)):
+        if not resume and any(os.path.lexists(self.folder / part) for part in _PARTS):
             raise InputError(
                 f"{self.folder}: expected no study there, but it holds one; "
                 "continue it with --resume, or give another folder by --output"
             )
+        if self.folder.is_dir():
+            check_output(self.folder / _PAGE, PAGE)
+        elif os.path.lexists(self.folder):
+            raise InputError(f"{self.folder}: expected a folder, got a file; give another --output")
+        for table in filter(os.path.lexists, (self.folder / name for name in _TABLES)):
+            check_file(table)
+        self._check_names(groups)
         for group, point in product(groups, self.points or [{}]):
             parts = empty_parts(self.trial(*group).config(**point)["eval_args"]["split"])
             if parts:
                 raise InputError(
                     "eval_args: expected a split with a validation and a test part, by which a "
                     f"study judges, got none for {' and '.join(sorted(parts))}; give all three"
+                )
+
+    def _check_names(self, groups: Sequence[tuple[str, str, str]]) -> None:
+        """Refuse two groups whose runs would share a folder, as ``a-b`` with ``c``, and ``a``."""
+        named: dict[str, tuple[str, str, str]] = {}
+        for group in groups:
+            name = self.trial(*group).name
+            if Path(name).name != name:
+                raise InputError(f"{name}: expected names without a slash, got one; rename it")
+            if (other := named.setdefault(name, group)) != group:
+                raise InputError(
+                    "variants: expected runs whose folders have names of their own, got "
+                    f"{name} for both {' '.join(other)} and {' '.join(group)}; rename a file"
                 )
 
     def trial(self, model: str, dataset: str, variant: str) -> Trial:
@@ -162,16 +188,14 @@ class _Study:
         return trial.finished(folder) or trial.run(folder, threads, self.stopped)
 
     def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        names = ["{model}-{dataset}-{variant}-{seed}".format_map(result) for result in results]
+        names = [run_name(result) for result in results]
         return {name: RunFolder(self.folder / _RUNS / name).epochs() for name in names}
 
     def write(self, comparison: Mapping[str, Any]) -> None:
-        from recbole_sr.study.report.page import report
-
         RunFolder(self.folder).write("comparison.json", comparison)
         write_whole(self.folder / "comparison.md", to_markdown(comparison))
         write_whole(self.folder / "comparison.csv", to_csv(comparison))
-        report([str(self.folder)], str(self.folder / "report.html"))
+        report([str(self.folder)], str(self.folder / _PAGE))
 
 
 def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,16 +14,17 @@ __all__ = ["Paired", "holm", "paired"]
 
 @dataclass(frozen=True)
 class Paired:
-    """Two-sided paired t-test of the mean difference.
+    """Two-sided corrected resampled t-test of the mean difference.
 
     Attributes:
         n: pairs.
         difference: mean of ours minus theirs.
-        low: lower end of the 95 % interval of the difference; None with fewer than two pairs.
+        low: lower end of the 95 % interval of the difference; None with fewer than two pairs, or
+            where the sizes of the parts are not known.
         high: its upper end.
-        p_value: None where it is not defined: fewer than two pairs, or differences all equal but
-            not zero.
-        effect_size: mean over standard deviation of the differences, Cohen's d_z; None likewise.
+        p_value: None where it is not defined: as ``low``, or differences all equal but not zero.
+        effect_size: mean over standard deviation of the differences, Cohen's d_z; None with fewer
+            than two pairs, or differences all equal but not zero.
 
     """
 
@@ -34,8 +36,12 @@ class Paired:
     effect_size: float | None
 
 
-def paired(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
-    """Compare scores that belong together pair by pair.
+def paired(ours: Sequence[float], theirs: Sequence[float], ratio: float | None) -> Paired:
+    r"""Compare scores that belong together pair by pair.
+
+    Where each pair has a random split of the same data, the training parts overlap, so the
+    differences are not independent and Student's t-test is too sure. The variance of their mean is
+    therefore taken as :math:`(1/n + n_{test}/n_{train}) s^2` in place of :math:`s^2/n`.
 
     The t-test, not Wilcoxon's: with five pairs the least p-value that Wilcoxon's exact test can
     give is 0.0625.
@@ -43,14 +49,18 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
     Args:
         ours: one score a seed, at least one.
         theirs: as many, in the same order.
+        ratio: test interactions for each training interaction, 0 or more; 0 where all pairs have
+            one split, which gives Student's test; None where it is not known, which gives no test.
 
-    Source: Student, "The probable error of a mean", Biometrika 6(1), 1908; Cohen, "Statistical
-    Power Analysis for the Behavioral Sciences", 1988, for d_z.
+    Source: Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52(3),
+    2003; Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, for d_z.
 
     Example:
-        >>> result = paired([3.0, 4.0, 5.5], [2.0, 2.0, 2.5])
+        >>> result = paired([3.0, 4.0, 5.5], [2.0, 2.0, 2.5], ratio=0)
         >>> result.difference, round(result.effect_size, 4), round(result.p_value, 4)
         (2.0, 2.0, 0.0742)
+        >>> round(paired([3.0, 4.0, 5.5], [2.0, 2.0, 2.5], ratio=1 / 8).p_value, 4)
+        0.098
 
     """
     differences = np.subtract(ours, theirs)
@@ -63,9 +73,12 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Paired:
         if abs(mean) <= deviation:  # equal scores, but for that noise
             return Paired(n, 0.0, 0.0, 0.0, 1.0, 0.0)
         return Paired(n, mean, mean, mean, None, None)
-    test = stats.ttest_rel(ours, theirs)
-    low, high = map(float, test.confidence_interval(0.95))
-    return Paired(n, mean, low, high, float(test.pvalue), mean / deviation)
+    if ratio is None:
+        return Paired(n, mean, None, None, None, mean / deviation)
+    error = deviation * math.sqrt(1 / n + ratio)
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+    return Paired(n, mean, mean - half, mean + half, p_value, mean / deviation)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

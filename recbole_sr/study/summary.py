@@ -11,16 +11,28 @@ from typing import Any, TypeVar
 import pandas as pd
 from tabulate import tabulate
 
+from recbole_sr.errors import InputError
 from recbole_sr.study.statistics import holm, paired
-from recbole_sr.study.trial import STOCK
+from recbole_sr.study.trial import STOCK, run_name
 
-__all__ = ["best_at", "cells", "grouped", "summarize", "tables", "to_csv", "to_markdown"]
+__all__ = [
+    "FAILED",
+    "best_at",
+    "cells",
+    "grouped",
+    "summarize",
+    "tables",
+    "to_csv",
+    "to_markdown",
+]
 
+FAILED = ("model", "dataset", "variant", "seed", "error")
 _MIN_SEEDS = 5
 _LEVEL = 0.05
 _METHOD = (
     "Every variant of a seed has the same split, initial random state and batches as the baseline;"
-    " a seed stands for all three. Test: two-sided paired t-test on the test score, Holm-corrected"
+    " a seed stands for all three. Test: two-sided paired t-test on the test score, corrected for"
+    " splits that overlap where seeds differ in it (Nadeau and Bengio, 2003), and Holm-corrected"
     f" over the variants of one model and data set, level {_LEVEL}. Effect size: mean over standard"
     " deviation of the paired differences (Cohen's d_z). Plus-minus is the standard deviation over"
     " seeds, brackets a 95 % interval of the mean paired difference. Training seconds leave out"
@@ -49,7 +61,7 @@ def summarize(
         and variant) and ``failed`` (model, dataset, variant, seed, error).
 
     Raises:
-        RuntimeError: two runs of one seed had different splits.
+        InputError: two runs of one seed had different splits.
 
     """
     rows = []
@@ -60,9 +72,7 @@ def summarize(
         variants = grouped(group, itemgetter("variant"))
         rows += _judged([_row(runs, base, epochs, baseline) for runs in variants])
     failed = [
-        {key: result[key] for key in ("model", "dataset", "variant", "seed", "error")}
-        for result in results
-        if result["error"] is not None
+        {key: result[key] for key in FAILED} for result in results if result["error"] is not None
     ]
     return {"baseline": baseline, "method": _METHOD, "rows": rows, "failed": failed}
 
@@ -105,9 +115,11 @@ def _check_splits(finished: Sequence[Result]) -> None:
     for first, *others in grouped(finished, itemgetter("seed")):
         for run in others:
             if run["split"] != first["split"]:
-                raise RuntimeError(
-                    f"{run['model']} on {run['dataset']}, seed {run['seed']}: {run['variant']} was "
-                    f"trained on another split than {first['variant']}"
+                raise InputError(
+                    f"{run['model']} on {run['dataset']}, seed {run['seed']}: expected one split "
+                    f"for all variants, got another for {run['variant']} than for "
+                    f"{first['variant']}; give keys that change the data or the split to all runs, "
+                    "as --key=value, and keep the data set's files as they are during a study"
                 )
 
 
@@ -134,9 +146,20 @@ def _row(
     pairs = [(run, base[run["seed"]]) for run in own if run["seed"] in base]
     row["to_baseline"] = _to_baseline(pairs, epochs)
     if pairs and not is_baseline:
-        scores = [[run["test_result"][metric] for run in side] for side in zip(*pairs, strict=True)]
-        row["test"] = asdict(paired(*scores))
+        ours, theirs = (
+            [run["test_result"][metric] for run in side] for side in zip(*pairs, strict=True)
+        )
+        row["test"] = asdict(paired(ours, theirs, _ratio([run for run, _ in pairs])))
     return row
+
+
+def _ratio(runs: Sequence[Result]) -> float | None:
+    """Test interactions for each training interaction, by which splits of one data set overlap."""
+    if len({tuple(run["split"]) for run in runs}) == 1:
+        return 0.0  # one split for all seeds
+    if not all(run.get("sizes") for run in runs):
+        return None
+    return fmean(run["sizes"][2] / run["sizes"][0] for run in runs)
 
 
 def _judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -159,7 +182,7 @@ def _to_baseline(
     """Epochs and training seconds to the baseline's best validation score on the same seed."""
     reached = []
     for own, base in pairs:
-        lines = epochs["{model}-{dataset}-{variant}-{seed}".format_map(own)]
+        lines = epochs[run_name(own)]
         found = best_at(lines, base["best_valid_score"], base["valid_score_bigger"])
         if found:
             reached.append(found)
@@ -173,8 +196,10 @@ def _to_baseline(
 def _verdict(test: Mapping[str, Any], bigger: bool) -> str:
     if test["n"] < _MIN_SEEDS:
         return f"no claim: paired seeds {test['n']}, needed {_MIN_SEEDS}"
+    if test["p_holm"] is None and test["low"] is None:
+        return "no claim: earlier runs, without the sizes of the parts; run them anew"
     if test["p_holm"] is None or test["p_holm"] >= _LEVEL:
-        return "no difference shown"
+        return "no significant difference"
     return "better" if (test["difference"] > 0) == bigger else "worse"
 
 

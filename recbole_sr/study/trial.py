@@ -1,4 +1,4 @@
-"""One run of a study, in a process of its own: ``python -m recbole_sr.study.trial FOLDER``.
+"""One run of a study, in a process of its own.
 
 A process of its own, because RecBole configures logging, random numbers and torch for a whole
 process: no run then sees what an earlier one left, and one that crashes ends alone. It ends when
@@ -7,23 +7,29 @@ its standard input does, as that of a study that is killed: a run that went on w
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt
+from typing_extensions import NotRequired, TypedDict
 
 from recbole_sr.config.files import read_shipped
 from recbole_sr.config.plain import to_plain
 from recbole_sr.errors import InputError
-from recbole_sr.runs.folder import RunFolder
+from recbole_sr.runs.folder import MORE, Count, Epoch, RunFolder
 
-__all__ = ["OFF", "STOCK", "Trial"]
+__all__ = ["OFF", "STOCK", "Trial", "run_name"]
 
 STOCK = "stock"
 OFF: dict[str, Any] = {**read_shipped("off.yaml")[0], "sr_fast": False}
@@ -32,7 +38,43 @@ _NOT_JUDGED = (
     "no epoch that counts was evaluated, or no test: a study needs a validation and a test part, "
     "and an eval_step that reaches the main phase"
 )
+_NOT_FINITE = "a score is not a finite number: lower learning_rate"
 _GLANCE = 0.2  # seconds between looks at whether to stop
+# A run imports from where its study does, whatever lies in the working folder. It ignores Ctrl-C,
+# which the terminal sends to it too: it ends with its study.
+_CHILD = (
+    "import sys; sys.path[:] = sys.argv[2:]; import signal; "
+    "signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "from recbole_sr.study.trial import main; main(sys.argv[1])"
+)
+
+
+def run_name(run: Mapping[str, Any]) -> str:
+    """The name of a run's folder, from its model, data set, variant and seed."""
+    return "{model}-{dataset}-{variant}-{seed}".format_map(run)
+
+
+class _Seconds(TypedDict):
+    start_up: float
+    training: float
+    evaluation: float
+    total: float
+
+
+class _Outcome(TypedDict):
+    """``result.json`` of a trial that ended well."""
+
+    __pydantic_config__ = MORE  # type: ignore[misc]
+    error: None
+    metric: str
+    epochs: Count
+    best_valid_score: float
+    valid_score_bigger: bool
+    best_valid_result: dict[str, float]
+    test_result: dict[str, float]
+    seconds: _Seconds
+    split: list[int]
+    sizes: NotRequired[Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +99,7 @@ class Trial:
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.model}-{self.dataset}-{self.variant}-{self.seed}"
+        return run_name(vars(self))
 
     def config(self, **more: Any) -> Any:
         """The RecBole configuration of this trial.
@@ -91,8 +133,9 @@ class Trial:
 
         Returns:
             The trial, ``error`` (None, or the last line the run printed), and where it went well
-            RecBole's result dictionary, ``metric``, ``epochs``, ``switch_epoch``, ``seconds`` and
-            ``split``, which is the same for runs on the same split.
+            RecBole's result dictionary, ``metric``, ``epochs``, ``switch_epoch``, ``seconds``,
+            ``split``, which is the same for runs on the same split, and ``sizes``: interactions
+            for training, validation and test.
 
         """
         run = RunFolder(folder)
@@ -112,7 +155,7 @@ class Trial:
         """The result in ``folder``; None where no run has ended well there.
 
         Raises:
-            InputError: the run that ended there had other settings.
+            InputError: the run that ended there had other settings, or its files are damaged.
         """
         run = RunFolder(folder)
         result = run.read(_RESULT)
@@ -124,7 +167,14 @@ class Trial:
                 f"{folder}: expected a run with the settings of this study, got one with others; "
                 "restore the settings, remove that folder, or give another --output"
             )
-        return result
+        outcome: dict[str, Any] = run.read(_RESULT, _Outcome)
+        for kind in ("best_valid_result", "test_result"):
+            if outcome["metric"] not in outcome[kind]:
+                raise InputError(
+                    f"{folder / _RESULT}: expected {outcome['metric']} in {kind}, got "
+                    f"{', '.join(outcome[kind])}; remove that folder, so that it is run again"
+                )
+        return {**outcome, **self.request()}
 
     def take_over(self, done: Path, folder: Path) -> None:
         """Copy this trial's run from ``done`` to ``folder``, its result last; nothing if it failed.
@@ -142,10 +192,8 @@ class Trial:
 
 def _start(folder: Path, threads: int | None, stopped: threading.Event) -> int:
     """Run this module on ``folder``; the exit code, negative for a signal."""
-    source = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "recbole_sr.study.trial", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-c", _CHILD, str(folder), *map(str, sys.path)]
+    environment = dict(os.environ)
     if threads:
         environment.setdefault("OMP_NUM_THREADS", str(threads))
     with (
@@ -165,19 +213,23 @@ def _end_with_the_study() -> None:
     os._exit(1)
 
 
-def main(folder: Path) -> None:
+def main(path: str) -> None:
     """Run the trial that ``request.json`` in a folder describes."""
     from recbole_sr.runs.snapshot import fingerprint
 
     sys.argv[1:] = []  # RecBole's Config reads it
     threading.Thread(target=_end_with_the_study, daemon=True).start()
     start = perf_counter()
+    folder = Path(path)
     run = RunFolder(folder)
     trial = Trial(**run.read(_REQUEST))
-    config = trial.config(checkpoint_dir=str(folder), show_progress=False)
+    # What is removed at the end need not be saved to be continued.
+    config = trial.config(checkpoint_dir=path, show_progress=False, sr_save_step=0)
     experiment = _experiment(trial, config)
     start_up = perf_counter() - start
     loaders = (experiment.train_data, experiment.valid_data, experiment.test_data)
+    for loader in loaders[1:]:
+        _same_candidates(loader, trial.seed)
     split = [fingerprint(loader._dataset) for loader in loaders]
     outcome = experiment.train(saved=True, verbose=False, folder=str(folder))
     method = outcome.pop("sr", {"switch_epoch": None})
@@ -186,15 +238,47 @@ def main(folder: Path) -> None:
     records = run.epochs()
     result = {
         **trial.request(),
-        "error": None if outcome["best_valid_result"] and outcome["test_result"] else _NOT_JUDGED,
+        "error": _error(outcome["best_valid_result"], outcome["test_result"]),
         **outcome,
         "metric": config["valid_metric"].lower(),
         "epochs": len(records),
         "switch_epoch": method["switch_epoch"],
         "seconds": _seconds(records, start_up, perf_counter() - start),
         "split": split,
+        "sizes": [len(loader._dataset) for loader in loaders],
     }
     run.write(_RESULT, result)
+
+
+def _error(*results: Mapping[str, float] | None) -> str | None:
+    if not all(results):
+        return _NOT_JUDGED
+    scores = chain.from_iterable(result.values() for result in results if result)
+    return None if all(map(math.isfinite, scores)) else _NOT_FINITE
+
+
+def _same_candidates(loader: Any, seed: int) -> None:
+    """Let a loader that samples candidates draw the same ones at each evaluation.
+
+    RecBole draws them from numpy's global generator, whose state depends on the epochs before, so
+    that each variant of a seed would rank its items among others. Training draws on undisturbed.
+    """
+    from recbole.data.dataloader import NegSampleEvalDataLoader
+
+    if not isinstance(loader, NegSampleEvalDataLoader):
+        return
+    import numpy as np
+
+    class Seeded(type(loader)):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[Any]:
+            state = np.random.get_state()
+            np.random.seed(seed)
+            try:
+                yield from super().__iter__()
+            finally:
+                np.random.set_state(state)
+
+    loader.__class__ = Seeded
 
 
 def _experiment(trial: Trial, config: Any) -> Any:
@@ -207,7 +291,7 @@ def _experiment(trial: Trial, config: Any) -> Any:
     return prepare(config)
 
 
-def _seconds(records: list[dict[str, Any]], start_up: float, total: float) -> dict[str, float]:
+def _seconds(records: list[Epoch], start_up: float, total: float) -> dict[str, float]:
     """Where the time went; ``other`` is the rest: the final test, checkpoints, monitors."""
     known = {
         "start_up": start_up,
@@ -215,7 +299,3 @@ def _seconds(records: list[dict[str, Any]], start_up: float, total: float) -> di
         "evaluation": sum(record["valid_seconds"] or 0 for record in records),
     }
     return {**known, "other": total - sum(known.values()), "total": total}
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

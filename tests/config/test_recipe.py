@@ -78,7 +78,7 @@ def test_warm_phases_are_described():
     ("model", "key", "value", "with_it"),
     [
         ("BPR", "sr_warm_regularizers", {"stable_rank": 0.1}, {"sr_warm_epochs": 5}),
-        ("BPR", "sr_switch", "metric", {"sr_warm_epochs": 5}),
+        ("BPR", "sr_switch", "metric", {"sr_warm_epochs": 9}),
         ("DGCF", "sr_patience", 3, {"sr_switch": "metric"}),
         ("DGCF", "sr_init_margin", 1.0, {"sr_init": "spectral"}),
         ("DGCF", "sr_temperature", 0.5, {"sr_loss": "ssm"}),
@@ -116,6 +116,11 @@ def test_a_key_that_would_do_nothing_is_refused(model, key, value, with_it):
         (
             {"sr_warm_epochs": 0, "sr_switch": "metric"},
             "sr_switch: metric (config_dict) has no effect without sr_warm_epochs",
+        ),
+        (
+            {"sr_warm_epochs": 6, "sr_switch": "metric"},
+            "sr_switch: metric (config_dict) has no effect, as sr_warm_epochs: 6 ends the warm "
+            "phase before sr_patience: 5 can; raise sr_warm_epochs, or lower sr_patience",
         ),
     ],
 )

@@ -13,8 +13,8 @@ from recbole_sr.objectives.rank_target import RankTarget
 from recbole_sr.objectives.schedule import Schedule
 
 
-def schedule(**settings):
-    return Schedule(Phase("warm"), Phase("main"), **settings)
+def schedule(warm_epochs=60, **settings):
+    return Schedule(Phase("warm"), Phase("main"), warm_epochs=warm_epochs, **settings)
 
 
 def run(machine, scores):
@@ -42,8 +42,17 @@ def test_metric_switches_after_that_many_evaluations_without_a_better_score():
     assert machine.switch_epoch == 4
 
 
-def test_metric_waits_for_ever_while_scores_improve():
-    assert set(run(schedule(switch="metric", patience=1), range(50))) == {"warm"}
+@given(st.integers(1, 8), st.integers(1, 4), st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_metric_ends_the_warm_phase_no_later_than_epochs_do(warm_epochs, patience, scores):
+    machine = schedule(switch="metric", warm_epochs=warm_epochs, patience=patience)
+    names = run(machine, scores)
+    assert names == sorted(names, reverse=True)
+    assert names.count("warm") <= warm_epochs
+
+
+def test_metric_waits_for_the_last_warm_epoch_while_scores_improve():
+    names = run(schedule(switch="metric", patience=1, warm_epochs=5), range(8))
+    assert names == ["warm"] * 5 + ["main"] * 3
 
 
 def test_a_better_score_starts_the_patience_anew():

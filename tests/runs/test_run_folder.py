@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,8 +94,10 @@ def test_a_resumed_run_has_the_lines_and_spectra_of_the_whole(ran, tmp_path):
 
 
 def test_a_line_half_written_is_left_out(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"epoch": 0}\n{"epo')
-    assert RunFolder(tmp_path).epochs() == [{"epoch": 0}]
+    line = {"epoch": 0, "phase": "main", "train_loss": None, "train_seconds": 1.0}
+    line |= {"valid_score": 0.5, "stable_rank": None}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + '\n{"epo')
+    assert RunFolder(tmp_path).epochs() == [line]
 
 
 def test_a_damaged_line_is_refused(tmp_path):
@@ -106,6 +109,30 @@ def test_a_damaged_line_is_refused(tmp_path):
 def test_what_is_not_finite_is_null(tmp_path):
     RunFolder(tmp_path).write("a.json", {"x": [float("nan"), float("inf"), 1.5]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": [None, None, 1.5]}
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_folder_after(
+    tmp_path, monkeypatch
+):
+    """A power cut then finds the old content or the new."""
+    done, file = [], tmp_path / "a.json"
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor):
+        done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        assert not done[0].is_file() or done[0].read_text() == "new"
+        sync(descriptor)
+
+    def replaced(draft, place):
+        done.append(place)
+        return replace(draft, place)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_whole(file, "new")
+    draft, *others = done
+    assert (draft.parent, draft.suffix) == (tmp_path, ".tmp")
+    assert others == [file, tmp_path]
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +11,19 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from contract import settings_of
+from test_report import mutants
+from tiny_data import write_tiny
 
+from recbole_sr.cli import main
 from recbole_sr.errors import InputError
+from recbole_sr.runs.files import locked
 from recbole_sr.runs.folder import RunFolder
-from recbole_sr.study.compare import _Study, compare
-from recbole_sr.study.trial import OFF, STOCK, Trial
+from recbole_sr.study.compare import VARIANTS, _Study, compare
+from recbole_sr.study.trial import OFF, STOCK, Trial, _experiment, _same_candidates
 from recbole_sr.study.tuning import grid_points, tune
 
 
@@ -137,7 +143,9 @@ def instead_of_runs(monkeypatch):
         score = {"mrr@10": random.Random(repr(trial.request())).random()}  # noqa: S311
         outcome = {"best_valid_score": score["mrr@10"], "valid_score_bigger": True}
         outcome |= {"best_valid_result": score, "test_result": score, "metric": "mrr@10"}
-        outcome |= {"epochs": 2, "seconds": {"total": 1.0}, "split": [trial.seed], "error": None}
+        seconds = dict.fromkeys(("start_up", "training", "evaluation", "total"), 1.0)
+        outcome |= {"epochs": 2, "seconds": seconds, "split": [trial.seed], "error": None}
+        outcome |= {"sizes": [80, 10, 10]}
         folder.mkdir(parents=True)
         RunFolder(folder).write("request.json", trial.request())
         RunFolder(folder).write("result.json", {**trial.request(), **outcome})
@@ -174,7 +182,8 @@ def test_the_best_of_a_search_serves_all_seeds_and_is_the_first_seeds_run(
 
 
 @pytest.mark.slow
-def test_an_interrupted_study_ends_the_runs_it_waits_for(brief, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_study_that_is_ended_ends_the_runs_it_waits_for(number, brief, tmp_path):
     long = {**brief, "epochs": 100_000, "stopping_step": 100_000, "sr_save_step": 0}
     (tmp_path / "all.yaml").write_text(yaml.safe_dump({"sr_init": "model", **long}))
     words = ["compare", "-m", "BPR", "-d", "tiny", "--baseline", "default", "--variants"]
@@ -192,10 +201,11 @@ def test_an_interrupted_study_ends_the_runs_it_waits_for(brief, tmp_path):
         while not all(RunFolder(run).epochs() for run in runs):
             assert study.poll() is None
             time.sleep(0.05)
-        study.send_signal(signal.SIGINT)
-        assert study.wait(timeout=60) != 0
+        study.send_signal(number)
+        assert study.wait(timeout=60) == (130 if number == signal.SIGINT else -number)
     finally:
         study.kill()
+    time.sleep(1)  # until a run whose study was killed has noticed
     lengths = [os.path.getsize(run / "metrics.jsonl") for run in runs]
     time.sleep(1)
     assert [os.path.getsize(run / "metrics.jsonl") for run in runs] == lengths
@@ -209,6 +219,20 @@ def test_a_study_is_not_overwritten(part, tmp_path):
         compare(output="study")
 
 
+OUTCOME = {
+    "error": None,
+    "metric": "mrr@10",
+    "best_valid_score": 0.1,
+    "valid_score_bigger": True,
+    "best_valid_result": {"mrr@10": 0.1},
+    "test_result": {"mrr@10": 0.1},
+    "epochs": 2,
+    "seconds": {"start_up": 1, "training": 1, "evaluation": 1, "total": 3},
+    "split": [1],
+    "sizes": [8, 1, 1],
+}
+
+
 def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
     trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
     folder = RunFolder(tmp_path)
@@ -216,22 +240,106 @@ def test_a_finished_run_is_only_taken_for_the_same_settings(tmp_path):
     assert trial.finished(tmp_path) is None
     folder.write("result.json", {"best_valid_score": 0.1})  # killed before it was complete
     assert trial.finished(tmp_path) is None
-    folder.write("result.json", {"best_valid_score": 0.1, "error": None})
+    folder.write("result.json", OUTCOME)
     assert trial.finished(tmp_path)["best_valid_score"] == 0.1
     with pytest.raises(InputError, match="expected a run with the settings of this study"):
         replace(trial, settings={"epochs": 4}).finished(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["result.json", "request.json"])
+def test_a_damaged_run_is_named_or_run_again(name, tmp_path):
+    trial = Trial("BPR", "tiny", "default", 1, {"epochs": 3})
+    folder = RunFolder(tmp_path)
+    folder.write("request.json", asdict(trial))
+    folder.write("result.json", {**asdict(trial), **OUTCOME})
+    whole = trial.finished(tmp_path)
+    for content in list(mutants(tmp_path / name)):
+        (tmp_path / name).write_bytes(content)
+        try:
+            found = trial.finished(tmp_path)
+        except InputError as refusal:
+            named = str(tmp_path) in str(refusal)
+        else:
+            named = found is None or found.keys() >= whole.keys() - {"sizes"}
+            json.dumps(found, allow_nan=False)
+        assert named, content[:200]
+
+
+def test_runs_that_share_a_folder_are_refused(tmp_path):
+    for variant in ("b-c", "c"):
+        (tmp_path / f"{variant}.yaml").write_text("sr_warm_epochs: 0\n")
+    for name in ("a", "a-b"):
+        shutil.copytree(write_tiny(tmp_path / "from" / name)["data_path"], tmp_path / "to" / name)
+    with pytest.raises(InputError, match="got BPR-a-b-c-2020 for both BPR a b-c and BPR a-b c"):
+        compare(datasets=["a", "a-b"], baseline="b-c.yaml", variants=["c.yaml"])
+
+
+def test_two_studies_do_not_share_a_folder(tmp_path, instead_of_runs, brief):
+    (tmp_path / "study").mkdir()
+    with locked("study"), pytest.raises(InputError, match="study: expected that nothing is writ"):
+        compare(["BPR"], ["tiny"], seeds=1, config_dict=brief, output="study")
+    assert not instead_of_runs
+
+
+def test_a_study_is_not_begun_over_other_files(tmp_path):
+    (tmp_path / "comparison.md").write_text("mine")
+    with pytest.raises(InputError, match="expected no study there"):
+        compare(output=".")
+    with pytest.raises(InputError, match="expected a folder, got a file"):
+        compare(output="comparison.md")
+
+
+def test_a_study_whose_runs_failed_says_why(brief, monkeypatch, capsys):
+    def fail(trial, *_):
+        return {**trial.request(), "error": "out of memory"}
+
+    monkeypatch.setattr(Trial, "run", fail)
+    shared = [f"--{key}={value}" for key, value in brief.items()]
+    words = ["compare", "-m", "BPR", "-d", "tiny", "--seeds", "2", *shared, "-o", "study"]
+    assert main(words) == 1
+    told = capsys.readouterr()
+    assert "out of memory" in told.out
+    assert told.err.splitlines()[-1] == (
+        "recbole-sr: error: 4 of 4 runs failed, the first (BPR-tiny-stock-2020) by: out of "
+        "memory; mend that and go on by --resume"
+    )
+    assert "out of memory" in Path("study/report.html").read_text("utf-8")
+
+
+def test_all_variants_of_a_seed_rank_the_same_candidates(tmp_path, brief):
+    """Those of the baseline too, which trained for fewer epochs and drew other numbers."""
+    settings = {**brief, "eval_args": {"mode": "uni5"}}
+    drawn = []
+    for variant, more in (("stock", {"epochs": 1}), ("none", {"epochs": 2})):
+        trial = Trial("BPR", "tiny", variant, 3, {**settings, **more, **VARIANTS["none"]})
+        made = _experiment(trial, trial.config())
+        _same_candidates(made.test_data, 3)
+        np.random.seed(len(drawn))
+        drawn.append([batch[0]["item_id"].tolist() for batch in made.test_data])
+        assert np.random.get_state()[1][0] == len(drawn) - 1  # training draws on undisturbed
+    assert drawn[0] == drawn[1]
+
+
+def test_a_run_imports_from_where_its_study_does(brief, tmp_path, monkeypatch):
+    """Neither a folder in the way nor the order of PYTHONPATH is for a run to choose."""
+    (tmp_path / "statistics.py").write_text("raise SystemExit('wrong module')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = Trial("BPR", "tiny", "none", 1, {**brief, "epochs": 1}).run(tmp_path / "run")
+    assert result["error"] is None
+    assert len(result["sizes"]) == 3
+    assert not list((tmp_path / "run").glob("*.run.pth"))
 
 
 def test_a_run_with_a_tuple_is_the_same_when_read_back(tmp_path):
     trial = Trial("NeuMF", "tiny", "default", 1, {"mlp_hidden_size": (64, 32)})
     folder = RunFolder(tmp_path)
     folder.write("request.json", asdict(trial))
-    folder.write("result.json", {"error": None})
+    folder.write("result.json", OUTCOME)
     assert trial.finished(tmp_path)
 
 
 def test_a_run_without_a_score_that_counts_is_a_failed_one(brief, tmp_path):
-    late = {"sr_warm_epochs": 1, "sr_switch": "metric", "sr_patience": 1, "eval_step": 2}
+    late = {"sr_warm_epochs": 4, "sr_switch": "metric", "sr_patience": 1, "eval_step": 2}
     late |= {"epochs": 5, "learning_rate": 1e-9}  # switches after the second evaluation, the last
     (tmp_path / "late.yaml").write_text(yaml.safe_dump(late))
     comparison = compare(
@@ -255,7 +363,7 @@ def test_a_run_is_taken_over_whole_unless_it_failed(tmp_path):
     done.write("result.json", {"error": "out of memory"})
     trial.take_over(done.path, folder.path)
     assert not folder.path.exists()
-    done.write("result.json", {"best_valid_score": 0.1, "error": None})
+    done.write("result.json", OUTCOME)
     trial.take_over(done.path, folder.path)
     assert trial.finished(folder.path) == trial.finished(done.path)
 

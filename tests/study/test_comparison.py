@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from recbole_sr.errors import InputError
 from recbole_sr.study.statistics import holm, paired
 from recbole_sr.study.summary import best_at, summarize, to_csv, to_markdown
 from recbole_sr.study.trial import STOCK
@@ -30,6 +31,7 @@ def result(variant, seed, score, **more):
         "switch_epoch": None,
         "seconds": {"start_up": 1, "training": 4, "evaluation": 1, "other": 1, "total": 7},
         "split": [seed],
+        "sizes": [80, 10, 10],
         **more,
     }
 
@@ -54,7 +56,8 @@ def test_mean_spread_and_paired_test():
     assert stock["test"] is None
     assert ours["test_result"]["mrr@10"]["mean"] == pytest.approx(0.348)
     assert ours["test_result"]["mrr@10"]["sd"] == pytest.approx(0.0192353841)
-    expected = [paired(scores, STOCK_SCORES) for scores in (OUR_SCORES, [0.1, 0.2, 0.1, 0.2, 0.15])]
+    others = (OUR_SCORES, [0.1, 0.2, 0.1, 0.2, 0.15])
+    expected = [paired(scores, STOCK_SCORES, ratio=1 / 8) for scores in others]
     corrected = holm([one.p_value for one in expected])
     assert [row["test"]["p_holm"] for row in (ours, worse)] == corrected
     assert ours["test"]["effect_size"] == expected[0].effect_size
@@ -79,7 +82,7 @@ def test_any_variant_can_be_the_baseline():
 
 def test_no_difference_is_not_shown_as_one():
     row = summarize(*study(default=STOCK_SCORES))["rows"][1]
-    assert row["verdict"] == "no difference shown"
+    assert row["verdict"] == "no significant difference"
 
 
 def test_smaller_can_be_better():
@@ -127,8 +130,26 @@ def test_a_variant_that_always_failed_still_has_its_row():
 def test_another_split_stops_the_comparison():
     results, epochs = study(seeds=1, default=OUR_SCORES)
     results[1]["split"] = [99]
-    with pytest.raises(RuntimeError, match="trained on another split"):
+    with pytest.raises(InputError, match="expected one split for all variants, got another for de"):
         summarize(results, epochs)
+
+
+def test_seeds_with_one_split_are_independent():
+    results, epochs = study(default=OUR_SCORES)
+    for one in results:
+        one["split"] = [7]
+    test = summarize(results, epochs)["rows"][1]["test"]
+    assert test["p_value"] == paired(OUR_SCORES, STOCK_SCORES, ratio=0).p_value
+
+
+def test_runs_that_kept_no_sizes_have_no_test():
+    results, epochs = study(default=OUR_SCORES)
+    del results[-1]["sizes"]
+    comparison = summarize(results, epochs)
+    row = comparison["rows"][1]
+    assert row["test"]["p_value"] is None
+    assert row["verdict"].startswith("no claim: earlier runs")
+    assert "+0.0420" in to_markdown(comparison)
 
 
 def test_csv_and_json_hold_the_same_numbers():

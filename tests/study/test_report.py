@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 import shutil
 import sys
@@ -9,7 +11,7 @@ import pytest
 
 from recbole_sr.cli import main
 from recbole_sr.errors import InputError
-from recbole_sr.runs.folder import RunFolder
+from recbole_sr.runs.folder import RunFolder, Settings
 from recbole_sr.study.report.figures import draw
 from recbole_sr.study.report.page import read_runs, report
 from recbole_sr.study.report.paper import write_figures
@@ -139,6 +141,19 @@ def test_figures_for_papers_are_drawn_from_the_same_numbers(study, tmp_path):
     assert list(axes.lines[0].get_ydata()) == figures[1].series[0].y
 
 
+def test_a_figure_takes_the_place_of_a_figure_alone(study, tmp_path):
+    pytest.importorskip("matplotlib")
+    settings = RunFolder(study / "runs" / "BPR-tiny-none-2020")
+    settings.write("settings.json", {**settings.read("settings.json"), "dataset": "../../x"})
+    for _ in range(2):
+        files = write_figures(read_runs(study), "figures")
+        assert {file.parent.name for file in files} == {"figures"}
+    files[0].write_text("mine")
+    with pytest.raises(InputError, match="expected a new file, got a file"):
+        write_figures(read_runs(study), "figures")
+    assert files[0].read_text() == "mine"
+
+
 def test_without_matplotlib_figures_say_what_to_install(study, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(InputError, match=r"pip install 'recbole_sr\[figures\]'"):
@@ -156,3 +171,101 @@ def test_the_command_writes_the_page(study, tmp_path, capsys):
     assert len(said.split("\n")) > 10
     page = (tmp_path / "out.html").read_text()
     assert not re.search(r'(src|href)="(https?:)?//', page.split("<script>")[0])
+
+
+CONTENTS = [
+    b"", b"\xff\xfe", b"{", b"null\n", b"5\n", b'"x"\n', b"[]\n", b"{}\n", b"[1]\n", b"NaN\n",
+    b"1e999\n", b"9" * 5000 + b"\n", b"[" * 100_000 + b"\n", b'{"a": ' * 50_000 + b"\n",
+    b'{"\\ud800": "\\ud800"}\n', b"\xef\xbb\xbf{}\n", b"{}\n\n{}\n",
+]  # fmt: skip
+VALUES = [None, "x", "\ud800", [], {}, [[]], True, -1, 0, 10**400, math.nan, math.inf, 1e308]
+FILES = [
+    "comparison.json",
+    "runs/BPR-tiny-default-2020/settings.json",
+    "runs/BPR-tiny-default-2020/request.json",
+    "runs/BPR-tiny-default-2020/metrics.jsonl",
+    "runs/BPR-tiny-default-2020/spectra.json",
+]
+
+
+def paths(value, path=()):
+    """Where each part of a JSON value lies."""
+    yield path
+    if isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            yield from paths(part, (*path, key))
+
+
+def replaced(value, path, by):
+    if not path:
+        return by
+    copied = value.copy()
+    copied[path[0]] = replaced(value[path[0]], path[1:], by)
+    return copied
+
+
+def without(value, path):
+    if len(path) == 1:
+        return {k: part for k, part in value.items() if k != path[0]}
+    return replaced(value, path[:1], without(value[path[0]], path[1:]))
+
+
+def mutants(file):
+    """What a file may hold in place of what it holds."""
+    yield from CONTENTS
+    text = file.read_text()
+    lines = text.splitlines() if file.suffix == ".jsonl" else [text]
+    data = json.loads(lines[0])
+    known = [path for path in paths(data) if len(path) < 2 or not isinstance(path[-1], int)]
+    if file.name == "settings.json":  # all others are only shown
+        read = (*Settings.__annotations__, "epochs")
+        known = [path for path in known if not path or path[0] in read]
+    for path in known:
+        made = [replaced(data, path, by) for by in VALUES]
+        made += [without(data, path)] if path and isinstance(path[-1], str) else []
+        for one in made:
+            yield "\n".join([json.dumps(one), *lines[1:], ""]).encode()
+    yield text.encode()[: len(text) // 2]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_named_or_the_page_is_drawn(name, study, monkeypatch):
+    monkeypatch.setattr("plotly.offline.get_plotlyjs", lambda: "")
+    file, outcomes = study / name, []
+    for content in list(mutants(file)):
+        file.write_bytes(content)
+        try:
+            report([str(study)], "report.html")
+        except InputError as refusal:
+            outcomes.append(str(file) in str(refusal) or content[:200])
+        else:
+            with open("report.html", encoding="utf-8") as page:
+                json.dumps(embedded(page.read()), allow_nan=False)
+            outcomes.append(True)
+    assert set(outcomes) == {True}
+    assert len(outcomes) > 30
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_no_file_is_named(name, study):
+    file = study / name
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(InputError, match="expected a file as a run leaves it, got a folder"):
+        report([str(study)], "report.html")
+    file.rmdir()
+    os.mkfifo(file)
+    with pytest.raises(InputError, match="expected a file as a run leaves it, got a pipe"):
+        report([str(study)], "report.html")
+
+
+def test_what_is_not_finite_is_a_gap(study):
+    file = study / "runs" / "BPR-tiny-default-2020" / "metrics.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[1]["valid_score"] = lines[2]["train_loss"] = float("nan")
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    figures = {figure.id: figure for figure in draw(report([str(study)], "report.html"))}
+    for name, epochs in (("valid-epochs", [0, 2, 3]), ("loss", [0, 1, 3])):
+        (series,) = (one for one in figures[name].series if one.name == "default")
+        assert series.x == epochs

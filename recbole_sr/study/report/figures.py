@@ -8,13 +8,13 @@ from itertools import accumulate
 from operator import attrgetter, itemgetter
 from typing import Any
 
+from recbole_sr.runs.folder import Epoch
 from recbole_sr.study.summary import grouped
 
 __all__ = ["Figure", "Run", "Series", "draw"]
 
 SIDES = ("user", "item")
 MOMENTS = ("start", "switch", "end")
-Epoch = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,26 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from recbole_sr.errors import InputError, check_folder
+from typing_extensions import TypedDict
+
+from recbole_sr.errors import InputError, check_output
 from recbole_sr.runs.files import write_whole
-from recbole_sr.runs.folder import RunFolder
+from recbole_sr.runs.folder import MORE, RunFolder, Settings, Spectra
 from recbole_sr.study.report.figures import Run, draw
-from recbole_sr.study.summary import cells, grouped, tables
+from recbole_sr.study.summary import FAILED, cells, grouped, tables
 from recbole_sr.study.trial import STOCK
 
-__all__ = ["read_runs", "report"]
+__all__ = ["PAGE", "read_runs", "report"]
+
+PAGE = b"<!doctype html>"  # what a page begins with: nothing else is replaced by one
 
 # Settings that differ between any two runs and say nothing about either.
 _INCIDENTAL = {"seed", "checkpoint_dir", "show_progress", "state"}
+
+
+class _Request(TypedDict):
+    __pydantic_config__ = MORE  # type: ignore[misc]
+    variant: str
 
 
 def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
@@ -40,9 +49,13 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    check_folder(output)
-    runs = [run for folder in folders for run in _named(Path(folder), len(folders) > 1)]
-    studies = [RunFolder(folder).read("comparison.json") for folder in folders]
+    check_output(output, PAGE)
+    comparisons = [_comparison(Path(folder)) for folder in folders]
+    runs = [
+        run
+        for folder, comparison in zip(map(Path, folders), comparisons, strict=True)
+        for run in _named(folder, len(folders) > 1, empty=bool(comparison))
+    ]
     page = Environment(
         loader=PackageLoader("recbole_sr.study.report", "templates"),
         autoescape=True,
@@ -50,33 +63,38 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     )
     text = page.get_template("page.html").render(
         sections=[_section(group) for group in grouped(runs, attrgetter("section"))],
-        comparisons=[_comparison(study) for study in studies if study],
+        comparisons=list(filter(None, comparisons)),
         plotly=get_plotlyjs(),
     )
-    write_whole(Path(output), text)
+    # Names may hold bytes that are no UTF-8.
+    write_whole(Path(output), text.encode("utf-8", "replace").decode())
     return runs
 
 
-def _named(folder: Path, among_others: bool) -> list[Run]:
+def _named(folder: Path, among_others: bool, empty: bool) -> list[Run]:
     """The runs of a folder; beside another study's, a variant is named with its study."""
-    runs = read_runs(folder)
+    runs = read_runs(folder, empty)
     if among_others and (folder / "runs").is_dir():
         return [replace(run, label=f"{folder.name}, {run.label}") for run in runs]
     return runs
 
 
-def read_runs(folder: Path) -> list[Run]:
+def read_runs(folder: Path, empty: bool = False) -> list[Run]:
     """The runs in a folder: itself, or those of a study; a run without an epoch yet is left out.
 
+    Args:
+        folder: of a run or a study.
+        empty: whether there may be none, as where all runs of a study failed.
+
     Raises:
-        InputError: the folder holds neither a run nor a study.
+        InputError: the folder holds neither a run nor a study, or a file in it is damaged.
 
     """
     study = folder / "runs"
     found = sorted(study.iterdir()) if study.is_dir() else [folder]
     runs = [run for one in found if (run := _read_run(one)) is not None]
     runs.sort(key=lambda run: run.label != STOCK)  # first what the others are seen against
-    if not runs:
+    if not runs and not empty:
         raise InputError(
             f"{folder}: expected the folder of a run with metrics.jsonl, or of a study, got "
             f"{'neither' if folder.is_dir() else 'no folder'}; give saved/<run> or a study's output"
@@ -86,11 +104,12 @@ def read_runs(folder: Path) -> list[Run]:
 
 def _read_run(path: Path) -> Run | None:
     folder = RunFolder(path)
-    settings, epochs = folder.read("settings.json"), folder.epochs()
+    settings, epochs = folder.read("settings.json", Settings), folder.epochs()
     if not settings or not epochs:
         return None
-    label = (folder.read("request.json") or {}).get("variant", path.name)
-    return Run(label, settings, epochs, folder.read("spectra.json") or {})
+    request = folder.read("request.json", _Request) or {}
+    spectra = folder.read("spectra.json", Spectra) or {}
+    return Run(request.get("variant", path.name), settings, epochs, spectra)
 
 
 def _section(runs: Sequence[Run]) -> dict[str, Any]:
@@ -115,10 +134,22 @@ def _differing(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str,
             yield key, values
 
 
-def _comparison(study: Mapping[str, Any]) -> dict[str, Any]:
-    shown = []
-    for title, rows in tables(study):
-        texts = [cells(row) for row in rows]
-        columns = list(dict.fromkeys(chain(*texts)))
-        shown.append({"title": title, "columns": columns, "rows": texts})
-    return {"method": study["method"], "tables": shown, "failed": study["failed"]}
+def _comparison(folder: Path) -> dict[str, Any] | None:
+    study = RunFolder(folder).read("comparison.json")
+    if study is None:
+        return None
+    try:
+        failed = [{key: str(run[key]) for key in FAILED} for run in study["failed"]]
+        shown = list(map(_table, tables(study)))
+        return {"method": str(study["method"]), "tables": shown, "failed": failed}
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(
+            f"{folder / 'comparison.json'}: expected a comparison as compare leaves it, got other "
+            f"data ({type(error).__name__}: {error}); write it again by compare --resume"
+        ) from None
+
+
+def _table(table: tuple[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    title, rows = table
+    texts = [cells(row) for row in rows]
+    return {"title": title, "columns": list(dict.fromkeys(chain(*texts))), "rows": texts}

@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, check_output
 from recbole_sr.study.report.figures import Figure, Run, draw
 from recbole_sr.study.summary import grouped
 
@@ -16,6 +16,8 @@ __all__ = ["plot", "write_figures"]
 # Okabe and Ito, "Color universal design", 2008, darkest first; the page has the same order.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
 _DASHES = ("-", "--", ":", "-.")
+# How a figure begins: nothing else is replaced by one.
+_STARTS = {"png": b"\x89PNG", "svg": b"<?xml"}
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
 
@@ -30,7 +32,7 @@ def write_figures(runs: Sequence[Run], folder: str) -> list[Path]:
         The files.
 
     Raises:
-        InputError: matplotlib is missing.
+        InputError: matplotlib is missing, or something else has a figure's name.
 
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -38,8 +40,11 @@ def write_figures(runs: Sequence[Run], folder: str) -> list[Path]:
     for group in grouped(runs, attrgetter("section")):
         for figure in draw(group):
             drawn = plot(figure)
-            for suffix in ("png", "svg"):
-                file = Path(folder) / f"{group[0].section}-{figure.id}.{suffix}"
+            for suffix, start in _STARTS.items():
+                # The name of a data set comes from a file: it may not lead to another folder.
+                name = f"{group[0].section}-{figure.id}.{suffix}".replace("/", "_")
+                file = Path(folder) / name
+                check_output(file, start)
                 drawn.savefig(file, dpi=300)
                 files.append(file)
     return files
