@@ -134,6 +134,7 @@ class Config(recbole.config.Config):
             config.final_config_dict.pop(key, None)
         config["dataset_save_path"] = config["dataloaders_save_path"] = None  # never read
         config["save_dataset"] = False  # it was saved when the run began
+        check_values(config.final_config_dict)
         if _VISIBLE_GPUS is not None and config["gpu_id"]:  # none stays none
             config["gpu_id"] = _VISIBLE_GPUS
         config._init_device()
