@@ -93,6 +93,11 @@ class _Keys(BaseModel):
     pretrain_epochs: Count = 1
     save_step: Count = 1
     MAX_ITEM_LIST_LENGTH: Count = 1
+    rm_dup_inter: Literal["first", "last"] | None = None
+    threshold: dict[str, Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    seq_len: dict[str, Count] | None = None
+    seq_separator: Annotated[str, Field(min_length=1)] = " "
+    tail_ratio: NotNegative | None = None
 
     @model_validator(mode="before")
     @classmethod
