@@ -203,7 +203,7 @@ def _check_given_sequences() -> None:
 
 
 def _check_parts_when_split() -> None:
-    """Say how many of the pairs to be found were trained on, too: ranking them well is no merit.
+    """Refuse a split without times or training data; count pairs that are in two of its parts.
 
     RecBole leaves out of a ranking what a user has in an earlier part, unless it is to be found.
     """
@@ -499,7 +499,7 @@ def _without_missing(
             )
     if not set(ids) & found.keys():
         return frame
-    frame = frame[frame[list(ids)].notna().all(axis=1)]
+    frame = frame.drop(frame.index[frame[list(ids)].isna().any(axis=1)])
     if frame.empty:
         raise InputError(
             f"{file.path}: expected lines with {' and '.join(ids)}, got none; correct the file"

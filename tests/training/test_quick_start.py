@@ -156,7 +156,7 @@ def test_data_that_are_gone_are_missed_in_a_sentence(tiny, tmp_path):
     run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_save_step": 0})
     (file,) = (tmp_path / "saved").glob("*.pth")
     (tmp_path / "data/tiny/tiny.inter").unlink()
-    with pytest.raises(InputError, match=r"dataset 'tiny': .*tiny\.inter"):
+    with pytest.raises(InputError, match=r"tiny\.inter"):
         load_data_and_model(str(file))
 
 
