@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from math import isfinite, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from recbole_sr.errors import InputError
 
 __all__ = ["check_data"]
 
+_TOKENS = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
 _TYPES = ("token", "token_seq", "float", "float_seq")
 _CHUNK = 2**20  # characters read at once
+_LARGEST = float(np.finfo(np.float32).max)
 _NAMED = 3  # lines that a message names
 # What pandas reads as missing.
 _MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"}
@@ -45,6 +47,7 @@ def check_data() -> None:
     """Have each data set that RecBole makes checked."""
     _check_files_when_read()
     _check_filters()
+    _check_aliases()
     _check_given_sequences()
     _check_parts_when_split()
 
@@ -70,8 +73,15 @@ def _check_files_when_read() -> None:
             raise
         if frame is None:
             return None
-        if any(_has_infinite(frame[name]) for name in file.read if file.is_number(name)):
+        numbers = [name for name in file.read if file.is_number(name)]
+        if any(_has_infinite(frame[name]) for name in numbers):
             _find_bad_number(file, config["seq_separator"])
+        for name in numbers:
+            if frame[name].isna().all() and not self.benchmark_filename_list:
+                raise InputError(
+                    f"{file.path}: expected numbers as {name}, got none; fill the column in, or "
+                    "take it out of load_col"
+                )
         frame = _without_missing(self, file, ids, frame)
         if kind in ("user", "item", "link"):
             _compare_ids(self, file, kind, ids, frame)
@@ -110,7 +120,7 @@ def _check_filters() -> None:
 
     def filter_checked(self: Any) -> None:
         for field, chosen in (self.config["val_interval"] or {}).items():
-            is_text = self.field2type.get(field) in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
+            is_text = self.field2type.get(field) in _TOKENS
             texts = isinstance(chosen, list) and all(isinstance(value, str) for value in chosen)
             if is_text and not texts:
                 raise InputError(
@@ -121,6 +131,7 @@ def _check_filters() -> None:
 
     def refuse_empty(self: Any) -> None:
         given = [key for key in _FILTERS if self.config[key] not in (None, "[0,inf)", False)]
+        given += ["links to the knowledge graph"] if hasattr(self, "item2entity") else []
         for name in self.feat_name_list:
             if getattr(self, name).empty:
                 raise InputError(
@@ -140,6 +151,22 @@ def _check_filters() -> None:
     Dataset._filter_by_field_value = filter_checked
     Dataset._reset_index = reset_checked
     Dataset._remap_ID_all = remap_checked
+
+
+def _check_aliases() -> None:
+    """Refuse aliases that RecBole would pass over, as they are no tokens."""
+    set_alias = Dataset._set_alias
+
+    def set_checked(self: Any, name: str, default: list[Any]) -> None:
+        for field in self.config[f"alias_of_{name}"] or []:
+            if self.field2type.get(field) not in _TOKENS:
+                raise InputError(
+                    f"alias_of_{name}: expected fields of type token or token_seq that are read, "
+                    f"got {field!r}; correct it, or load_col"
+                )
+        set_alias(self, name, default)
+
+    Dataset._set_alias = set_checked
 
 
 def _check_given_sequences() -> None:
@@ -176,14 +203,25 @@ def _check_given_sequences() -> None:
 
 
 def _check_parts_when_split() -> None:
-    """Say how many of the pairs to be found were trained on, too: ranking them well is no merit.
+    """Refuse a split without times or training data; count pairs that are in two of its parts.
 
     RecBole leaves out of a ranking what a user has in an earlier part, unless it is to be found.
     """
     build = Dataset.build
 
     def build_checked(self: Any) -> list[Any]:
+        by_time = self.config["eval_args"]["order"] == "TO" and not self.benchmark_filename_list
+        if by_time and self.time_field not in self.inter_feat:
+            raise InputError(
+                f"TIME_FIELD: expected the column {self.time_field}, by which eval_args (order: TO)"
+                f" sorts, got {', '.join(self.inter_feat)}; add it to load_col"
+            )
         parts = build(self)
+        if not len(parts[0].inter_feat):
+            raise InputError(
+                f"{self.dataset_name}: expected interactions to train on, for a sequential model "
+                "several of a user, got none; correct eval_args (split) or the data"
+            )
         repeats = self.config["repeatable"] or self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         if not repeats and self.config["eval_type"] == EvaluatorType.RANKING:
             _count_repeated_pairs(self, parts)
@@ -386,7 +424,13 @@ class _File:
             return re.split(self._separator, line.strip())
         if '"' not in line:
             return line.rstrip("\n").split(self._separator)
-        return next(csv.reader([line.rstrip("\n") + "\n"], delimiter=self._separator))
+        try:
+            return next(csv.reader([line.rstrip("\n") + "\n"], delimiter=self._separator))
+        except csv.Error as error:
+            raise InputError(
+                f"{self.path}: expected fields that pandas can read, got {line[:20]!r}... "
+                f"({error}); shorten it"
+            ) from None
 
 
 def _is_skipped(fields: Sequence[str]) -> bool:
@@ -394,9 +438,10 @@ def _is_skipped(fields: Sequence[str]) -> bool:
 
 
 def _has_infinite(column: pd.Series) -> bool:
+    """Whether float32, in which RecBole keeps numbers, cannot hold one; lists have no missing."""
     if column.dtype == object:
-        return not np.isfinite(np.concatenate(column.to_list())).all()
-    return bool(np.isinf(column).any())
+        return not (np.abs(np.concatenate(column.to_list())) <= _LARGEST).all()
+    return bool((column.abs() > _LARGEST).any())
 
 
 def _find_bad_number(file: _File, separator: str) -> None:
@@ -415,7 +460,7 @@ def _find_bad_number(file: _File, separator: str) -> None:
 
 def _is_number(text: str) -> bool:
     try:
-        return isfinite(float(text))
+        return abs(float(text)) <= _LARGEST
     except ValueError:
         return False
 
@@ -454,7 +499,7 @@ def _without_missing(
             )
     if not set(ids) & found.keys():
         return frame
-    frame = frame[frame[list(ids)].notna().all(axis=1)]
+    frame = frame.drop(frame.index[frame[list(ids)].isna().any(axis=1)])
     if frame.empty:
         raise InputError(
             f"{file.path}: expected lines with {' and '.join(ids)}, got none; correct the file"

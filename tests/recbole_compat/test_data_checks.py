@@ -199,7 +199,7 @@ def test_lines_without_ids_of_a_given_part_are_not_of_padding(tiny, caplog):
     assert all(f"tiny.{part}.inter: 1 of " in caplog.text for part in "abc")
 
 
-@pytest.mark.parametrize("text", ["good", "inf", "-inf", "1e999", "3,5"])
+@pytest.mark.parametrize("text", ["good", "inf", "-inf", "1e999", "1e39", "3,5"])
 @pytest.mark.parametrize(("column", "name"), [(2, "rating"), (3, "timestamp")])
 def test_what_is_no_finite_number_is_refused_by_its_line(column, name, text, read):
     put("inter", 7, column, text)
@@ -213,6 +213,32 @@ def test_a_sequence_of_numbers_holds_finite_numbers(text, read):
     put("ent", 3, 1, f"0.5 {text} 0.5")
     with pytest.raises(InputError, match=rf"finite number as ent_emb in line 3, got '{text}'"):
         read("BPR", additional_feat_suffix=["ent"], load_col=None)
+
+
+def test_a_column_without_numbers_is_refused(read):
+    edit("inter", lambda lines: [lines[0], *(x.rsplit("\t", 1)[0] + "\t" for x in lines[1:])])
+    with pytest.raises(InputError, match=r"tiny\.inter: expected numbers as timestamp, got none"):
+        read("SASRec")
+
+
+@pytest.mark.parametrize("model", ["BPR", "SASRec"])
+def test_what_is_sorted_by_time_has_times(model, read):
+    load = {"inter": ["user_id", "item_id"]}
+    data = read(model, eval_args={"order": "TO"}, load_col=load)
+    with pytest.raises(InputError, match=r"TIME_FIELD: expected the column timestamp, .*load_col"):
+        data.build()
+
+
+def test_a_sequential_model_has_sequences_to_train_on(read):
+    edit("inter", lambda lines: [lines[0], *lines[1::12]])
+    with pytest.raises(InputError, match=r"tiny: expected interactions to train on, .*, got none"):
+        read("SASRec").build()
+
+
+def test_a_field_too_long_for_pandas_is_refused(read):
+    put("item", 5, 1, '"' + "c1 " * 50_000 + '"')
+    with pytest.raises(InputError, match=r"tiny\.item: expected fields that pandas can read"):
+        read("FM")
 
 
 def test_what_is_filled_in_or_taken_for_missing_is_said(read, caplog):
@@ -271,6 +297,10 @@ ASKED = {
     "an interval the wrong way round": (
         {"item_inter_num_interval": "[5,3]"},
         r"item_inter_num_interval: expected intervals .*, got '\[5, 3\]'",
+    ),
+    "an alias that is no token": (
+        {"load_col": None, "alias_of_item_id": ["rating"]},
+        "alias_of_item_id: expected fields of type token .*, got 'rating'",
     ),
     "numbers for texts": (
         {"load_col": None, "val_interval": {"user_id": [1, 2]}},
