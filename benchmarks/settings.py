@@ -49,7 +49,7 @@ HUGE = 10**20
 # Right, though of the kind that is wrong for other keys of that type.
 RIGHT = {
     ("gpu_id", "5"), ("state", "None"), ("eval_step", "-1"), ("eval_step", repr(HUGE)),
-    ("normalize_all", "True"), *((f"{name}_num_interval", "None") for name in
+    ("normalize_all", "True"), ("fredom_type", "None"), *((f"{name}_num_interval", "None") for name in
     ("user_inter", "item_inter", "entity_kg", "relation_kg")),
 }  # fmt: skip
 WRONG: dict[type, list[Any]] = {
