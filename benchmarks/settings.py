@@ -48,10 +48,17 @@ NUMBERS = ("reg_weight", "negative_weight", "resolution", "w_max", "global_ratio
 HUGE = 10**20
 # Right, though of the kind that is wrong for other keys of that type.
 RIGHT = {
-    ("gpu_id", "5"), ("state", "None"), ("eval_step", "-1"), ("eval_step", repr(HUGE)),
-    ("normalize_all", "True"), ("fredom_type", "None"), *((f"{name}_num_interval", "None") for name in
-    ("user_inter", "item_inter", "entity_kg", "relation_kg")),
-}  # fmt: skip
+    ("gpu_id", "5"),
+    ("state", "None"),
+    ("eval_step", "-1"),
+    ("eval_step", repr(HUGE)),
+    ("normalize_all", "True"),
+    ("fredom_type", "None"),
+    ("user_inter_num_interval", "None"),
+    ("item_inter_num_interval", "None"),
+    ("entity_kg_num_interval", "None"),
+    ("relation_kg_num_interval", "None"),
+}
 WRONG: dict[type, list[Any]] = {
     bool: ["x", 2, [], None, 0.5],
     int: ["x", 1.5, [1], {"a": 1}, -1, HUGE, None, True, math.nan],
