@@ -22,5 +22,6 @@ models        every listed model for one epoch of ml-100k, a process each; one r
 growth        step time and peak memory from 10^4 to 10^7 rows
 quality       loss and metrics over 5 seeds, with a paired test
 reliability   what the reliability tests try, and what they lose
+settings      wrong and extreme values for each key of RecBole and of its models
 ============  ====================================================================================
 """

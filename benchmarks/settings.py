@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -47,10 +48,17 @@ NUMBERS = ("reg_weight", "negative_weight", "resolution", "w_max", "global_ratio
 HUGE = 10**20
 # Right, though of the kind that is wrong for other keys of that type.
 RIGHT = {
-    ("gpu_id", "5"), ("state", "None"), ("eval_step", "-1"), ("eval_step", repr(HUGE)),
-    ("normalize_all", "True"), *((f"{name}_num_interval", "None") for name in
-    ("user_inter", "item_inter", "entity_kg", "relation_kg")),
-}  # fmt: skip
+    ("gpu_id", "5"),
+    ("state", "None"),
+    ("eval_step", "-1"),
+    ("eval_step", repr(HUGE)),
+    ("normalize_all", "True"),
+    ("fredom_type", "None"),
+    ("user_inter_num_interval", "None"),
+    ("item_inter_num_interval", "None"),
+    ("entity_kg_num_interval", "None"),
+    ("relation_kg_num_interval", "None"),
+}
 WRONG: dict[type, list[Any]] = {
     bool: ["x", 2, [], None, 0.5],
     int: ["x", 1.5, [1], {"a": 1}, -1, HUGE, None, True, math.nan],
@@ -62,14 +70,14 @@ WRONG: dict[type, list[Any]] = {
 }
 EXTREME: dict[type, list[Any]] = {
     bool: [True, False],
-    int: [0, 1, 7, 100],
+    int: [0, 1, 7, 20],
     float: [0.0, 0.999, 1.0, 1e30],
     str: ["x", ""],
     list: [[], [3], [1, 1, 1, 1, 1]],
     dict: [{}],
     type(None): ["x", [], {}],
 }
-SECONDS = 60
+SECONDS, MEMORY = 60, 8 << 30
 OUTCOMES = ("refused", "ran", "traceback", "hang")
 
 
@@ -83,6 +91,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     sys.argv = sys.argv[:1]
     signal.signal(signal.SIGALRM, _hang)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         tiny = write_tiny(Path("data"))

@@ -54,6 +54,7 @@ _TYPES: dict[str, Any] = {
     "loss_type": Literal["BPR", "CE"],
     "mean_type": Literal["x0", "eps"],
     "mlp_act_func": _Activation,
+    "n_iter": Annotated[int, Field(ge=1, le=5)],  # neighbours of neighbours: a power
     "neigh_info_method": Literal["random", "knn", "louvain"],
     "noise_schedule": Literal["linear", "linear-var", "cosine", "binomial"],
     "order": Annotated[int, Field(ge=1, le=2)],

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_sr.errors import InputError
 from recbole_sr.models.batch import ModelBatch
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.registry import entry_of
@@ -197,7 +198,7 @@ class RegularizedModel(_Model):
         source = self.sr_entry.side
         for side in [side for side in phase.sides if source(side).always] or phase.sides:
             if not self.sr_seen[side]:
-                raise RuntimeError(
+                raise InputError(
                     f"{type(self).__name__}: the {phase.name} phase regularised no {side} in a "
                     f"whole epoch ({source(side).about}): its batches name none, or those "
                     "parameters are frozen; set sr_tables or sr_warm_epochs accordingly"

@@ -137,8 +137,12 @@ class PhasedTrainer(_Trainer):
         return scored
 
     def _in_first_step(self, error: Exception) -> bool:
-        """Whether settings can still be at fault; files are another matter."""
-        return not self._stepped and not isinstance(error, OSError)
+        """Whether settings can still be at fault; files are another matter.
+
+        NaN, which a model that asks torch to look for it raises, is their fault at any time.
+        """
+        first = not self._stepped and not isinstance(error, OSError)
+        return first or "returned nan values" in str(error)
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)

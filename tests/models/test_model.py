@@ -149,7 +149,7 @@ def test_an_epoch_in_which_nothing_was_regularised_fails(built):
         del batch.interaction[field]
     own = torch.ones(())
     with (
-        pytest.raises(RuntimeError, match="the warm phase regularised no user in a whole epoch"),
+        pytest.raises(InputError, match="the warm phase regularised no user in a whole epoch"),
         model.sr_regularized(Phase("warm", {"stable_rank": 1.0})),
     ):
         assert model._sr_loss(lambda _: own, batch) is own
@@ -194,7 +194,7 @@ def test_frozen_parameters_count_as_not_regularised(experiment, tiny):
     made = experiment("BPR", "tiny", **tiny)
     made.model.item_embedding.requires_grad_(False)
     with (
-        pytest.raises(RuntimeError, match="regularised no item in a whole epoch"),
+        pytest.raises(InputError, match="regularised no item in a whole epoch"),
         made.model.sr_regularized(Phase("warm", {"stable_rank": 1.0})),
     ):
         made.model.calculate_loss(first_batch(made))

@@ -54,7 +54,7 @@ def test_what_is_refused_would_fail(name, experiment, tiny, monkeypatch):
         with pytest.raises(RuntimeError, match=NO_HALF):
             loss.backward()
         return
-    with pytest.raises(RuntimeError, match=NO_HALF):
+    with pytest.raises(InputError, match=NO_HALF):
         made.train(saved=False, verbose=False)
 
 

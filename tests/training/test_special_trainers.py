@@ -39,7 +39,7 @@ def test_ract_goes_through_its_three_stages(experiment, tiny, tmp_path):
 def test_a_stage_in_which_the_representations_are_frozen_says_so(experiment, tiny, tmp_path):
     train(experiment, "RaCT", tiny)
     stage = {"pre_model_path": saved(tmp_path, "RaCT"), "train_stage": "critic_pretrain"}
-    with pytest.raises(RuntimeError, match="or those parameters are frozen; set sr_tables or sr_w"):
+    with pytest.raises(InputError, match="or those parameters are frozen; set sr_tables or sr_w"):
         train(experiment, "RaCT", tiny, **stage)
 
 
