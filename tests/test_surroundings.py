@@ -143,10 +143,11 @@ def test_a_disk_that_fills_while_training_leaves_the_saved_run(train, monkeypatc
 
 
 def test_a_limit_on_the_size_of_files_is_said(train, capsys):
+    wide = [text.replace("embedding_size=8", "embedding_size=2000") for text in train]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        code = main([*train, "--embedding_size=2000"])
+        code = main(wide)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 2

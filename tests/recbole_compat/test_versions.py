@@ -42,7 +42,7 @@ def test_the_installed_packages_are_in_range():
     ("argv", "start"),
     [
         (["/bin/recbole-sr"], "import recbole_sr.cli"),
-        (["-m"], "import recbole_sr"),
+        (["-m"], "sys.orig_argv = ['python', '-m', 'recbole_sr']; import recbole_sr"),
         ([str(SCRIPT)], f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"),
     ],
     ids=["recbole-sr", "-m", "script"],
