@@ -216,18 +216,36 @@ def _check_parts_when_split() -> None:
                 f"TIME_FIELD: expected the column {self.time_field}, by which eval_args (order: TO)"
                 f" sorts, got {', '.join(self.inter_feat)}; add it to load_col"
             )
+        sequential = self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        if by_time or sequential and not self.benchmark_filename_list:
+            _count_merged_times(self)
         parts = build(self)
         if not len(parts[0].inter_feat):
             raise InputError(
                 f"{self.dataset_name}: expected interactions to train on, for a sequential model "
                 "several of a user, got none; correct eval_args (split) or the data"
             )
-        repeats = self.config["repeatable"] or self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        if not repeats and self.config["eval_type"] == EvaluatorType.RANKING:
+        if (
+            not (sequential or self.config["repeatable"])
+            and self.config["eval_type"] == EvaluatorType.RANKING
+        ):
             _count_repeated_pairs(self, parts)
         return parts
 
     Dataset.build = build_checked
+
+
+def _count_merged_times(data: Any) -> None:
+    """Say how many times of a user are one, as RecBole keeps them as float32."""
+    times = data.inter_feat[[data.uid_field, data.time_field]].drop_duplicates()
+    kept = times.astype({data.time_field: np.float32}).drop_duplicates()
+    if merged := len(times) - len(kept):
+        step = np.spacing(np.float32(times[data.time_field].abs().max()))
+        data.logger.warning(
+            f"{data.dataset_name}: {merged} of {len(times)} times of a user are not told from "
+            f"another of the user's, as RecBole keeps them exact to {step:g}; the lines' order in "
+            f"the file decides: sort the file by {data.time_field}, or subtract the earliest from all"
+        )
 
 
 def _count_repeated_pairs(data: Any, parts: Sequence[Any]) -> None:

@@ -362,6 +362,21 @@ def test_pairs_that_are_trained_on_and_looked_for_are_counted(model, read, caplo
     assert "earlier part" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("model", "more"), [("SASRec", {}), ("BPR", {"eval_args": {"order": "TO"}})]
+)
+def test_times_that_become_one_are_counted(model, more, read, caplog):
+    columns = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    read(model, **columns, **more).build()
+    assert "are not told" not in caplog.text
+    edit("inter", lambda lines: [*lines, *(f"u0\ti{i}\t1\t{2**30 + i}" for i in range(40, 50))])
+    read("BPR", **columns).build()
+    assert "are not told" not in caplog.text
+    read(model, **columns, **more).build()
+    assert "tiny: 9 of 490 times of a user are not told from another" in caplog.text
+    assert "exact to 128;" in caplog.text
+
+
 HEAD = "user_id:token\titem_id_list:token_seq\titem_id:token"
 GIVEN = {
     "no list": ("user_id:token\titem_id:token", "u1\ti4", {}, "expected the column item_id_list"),
