@@ -217,7 +217,7 @@ def _check_parts_when_split() -> None:
                 f" sorts, got {', '.join(self.inter_feat)}; add it to load_col"
             )
         sequential = self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        if by_time or sequential and not self.benchmark_filename_list:
+        if by_time or (sequential and not self.benchmark_filename_list):
             _count_merged_times(self)
         parts = build(self)
         if not len(parts[0].inter_feat):
@@ -225,10 +225,8 @@ def _check_parts_when_split() -> None:
                 f"{self.dataset_name}: expected interactions to train on, for a sequential model "
                 "several of a user, got none; correct eval_args (split) or the data"
             )
-        if (
-            not (sequential or self.config["repeatable"])
-            and self.config["eval_type"] == EvaluatorType.RANKING
-        ):
+        repeats = sequential or self.config["repeatable"]
+        if not repeats and self.config["eval_type"] == EvaluatorType.RANKING:
             _count_repeated_pairs(self, parts)
         return parts
 
@@ -243,8 +241,8 @@ def _count_merged_times(data: Any) -> None:
         step = np.spacing(np.float32(times[data.time_field].abs().max()))
         data.logger.warning(
             f"{data.dataset_name}: {merged} of {len(times)} times of a user are not told from "
-            f"another of the user's, as RecBole keeps them exact to {step:g}; the lines' order in "
-            f"the file decides: sort the file by {data.time_field}, or subtract the earliest from all"
+            f"another of the user's, as RecBole keeps them exact to {step:g}; the file's order "
+            f"decides: sort its lines by {data.time_field}, or subtract the earliest from all"
         )
 
 
