@@ -50,6 +50,7 @@ HUGE = 10**20
 RIGHT = {
     ("gpu_id", "5"),
     ("state", "None"),
+    ("topk", "5"),
     ("eval_step", "-1"),
     ("eval_step", repr(HUGE)),
     ("normalize_all", "True"),

@@ -44,11 +44,12 @@ class Config(recbole.config.Config):
     Above the defaults stands the model's recipe, ``properties/model/<Model>.yaml``, and above that,
     where it is asked for, ``sr_published: True``. A key overrides that key alone.
 
-    Five things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
+    Six things differ from RecBole: text is read as a Python or YAML literal, never evaluated;
     ``config_files`` in a property file includes others; ``config_dict`` is left as it was; a
     sequential model with the loss ``CE`` samples no negatives by default, where RecBole stops and
-    asks for ``train_neg_sample_args: None``; and ``gpu_id`` is by default what the environment's
-    ``CUDA_VISIBLE_DEVICES`` says, which RecBole overwrites by 0.
+    asks for ``train_neg_sample_args: None``; ``data_path`` counts for ``ml-100k``, too; and
+    ``gpu_id`` is by default what the environment's ``CUDA_VISIBLE_DEVICES`` says, which RecBole
+    overwrites by 0.
 
     Args:
         model: name of a RecBole model, or a class; None where a file, dictionary or the command

@@ -63,15 +63,15 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
             raise InputError(f"{file}: expected a file, got something else; move it away")
 
 
-def columns_of(settings: Mapping[str, Any], source: str) -> set[str] | None:
-    """The columns of a data set's file of a source, such as ``user``; None where it has no such."""
+def columns_of(settings: Mapping[str, Any], source: str) -> set[str]:
+    """The columns of a data set's file of a source, such as ``user``; none where there is none."""
     folder, name = Path(settings["data_path"]), settings["dataset"]
     parts = [f"{part}.inter" for part in settings["benchmark_filename"] or ()]
-    found: set[str] | None = None
+    found: set[str] = set()
     for suffix in parts if parts and source == "inter" else [source]:
         file = folder / f"{name}.{suffix}"
         if file.is_file():
             with open(file, encoding=settings.get("encoding") or "utf-8") as lines:
                 columns = next(lines, "").rstrip("\n").split(settings["field_separator"])
-            found = (found or set()) | {column.rpartition(":")[0] for column in columns}
+            found |= {column.rpartition(":")[0] for column in columns} - {""}
     return found

@@ -189,6 +189,15 @@ _QUICK_START = {"model", "dataset", "config_files", "nproc"}
 _LAUNCHER = ("local_rank", "world_size", "ip", "port", "offset", "group_offset")
 
 
+# What RecBole does with keys that it has by itself.
+_OVERWRITTEN = {
+    **dict.fromkeys(
+        ("MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "single_spec"), "tells it by the model"
+    ),
+    **dict.fromkeys(("valid_neg_sample_args", "test_neg_sample_args"), "takes it from eval_args"),
+    **dict.fromkeys(("neg_sampling", "training_neg_sample_num"), "reads train_neg_sample_args"),
+    "device": "takes it from gpu_id",
+}
 # The names of columns that must not be one.
 _COLUMNS = (
     "USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD", "ITEM_LIST_LENGTH_FIELD",
@@ -426,8 +435,10 @@ def check_unread(given: Iterable[str], known: Collection[str], model_class: type
     a key in ways that nobody can tell from its source: it is warned of.
 
     Raises:
-        InputError: names the key and the nearest one that is read.
+        InputError: names the key, and the nearest one that is read or what is read instead.
     """
+    for key in sorted(_OVERWRITTEN.keys() & set(given)):
+        raise InputError(f"{key}: expected none, as RecBole {_OVERWRITTEN[key]}; drop it")
     unread = set(given) - set(known) - _QUICK_START - set(_LAUNCHER)
     if not unread:
         return

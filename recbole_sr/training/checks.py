@@ -107,21 +107,21 @@ def check_columns(config: Config) -> None:
     for key in ("load_col", "unload_col"):
         for source, names in (given.get(key) or {}).items():
             _check_names(key, [source], suffixes, "names of files")
-            if (known := columns[source]) is not None and names != "*":
-                _check_names(key, names, known, f"columns of {source}")
+            if names != "*":
+                _check_names(key, names, columns[source], f"columns of {source}")
     if "inter" not in (_SOURCES if config["load_col"] is None else config["load_col"]):
         raise InputError(
             f"load_col: expected columns of inter among others, got {config['load_col']}; add "
             f"inter: [{config['USER_ID_FIELD']}, {config['ITEM_ID_FIELD']}]"
         )
-    everywhere = set().union(*(found for found in columns.values() if found))
+    everywhere = set().union(*columns.values())
     for key in _OF_COLUMNS:
         _check_names(key, given.get(key) or (), everywhere, "columns of the data")
 
 
 def _check_names(key: str, names: Iterable[str], known: Collection[str], what: str) -> None:
     for name in names:
-        if name not in known:
+        if known and name not in known:  # a file that is not there is another matter
             raise InputError(
                 f"{key}: expected {what} ({', '.join(sorted(known))}), got {name!r}; did you mean "
                 f"{nearest(name, known)!r}?"

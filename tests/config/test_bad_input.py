@@ -118,6 +118,11 @@ SETTINGS = {
     "ip": ["localhost"],
     "port": ["5678"],
     "offset": ["0"],
+    # overwritten by RecBole
+    "device": ["cpu"],
+    "MODEL_TYPE": ["foo"],
+    "neg_sampling": ["None", "{uniform: 1}"],
+    "valid_neg_sample_args": ["{uniform: 1}"],
     # misspelt keys of RecBole and of this package
     "learning_rat": ["0.1"],
     "trian_batch_size": ["64"],
