@@ -64,11 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as of `recbole-sr models | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes at exit
         return 141
-    except (OSError, RuntimeError) as error:
-        failed = _of_the_system(error)
-        if failed is None:
-            raise
-        parts = (_described(failed), _how_to_go_on(error, command))
+    except OSError as error:
+        parts = (_described(error), _how_to_go_on(error, command))
         return _end(2, f"error: {'; '.join(filter(None, parts))}")
     except KeyboardInterrupt as error:
         print(file=sys.stderr)  # the line of a bar or of the log may not be at its end
@@ -95,13 +92,6 @@ def _check_surroundings(arguments: Sequence[str]) -> None:
             raise InputError(
                 f"{text!r}: expected an argument in UTF-8, got other bytes; give another name"
             ) from None
-
-
-def _of_the_system(error: BaseException | None) -> OSError | None:
-    """The error of a disk or a folder, also where torch has turned it into another one."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__context__
-    return error
 
 
 def _described(error: OSError) -> str:
