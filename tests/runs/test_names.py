@@ -308,17 +308,19 @@ READERS = {"run": (0, resume), "model": (2, load_data_and_model)}
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_an_entry_that_is_missing_or_of_another_type_is_refused(kind, ran):
+def test_an_entry_that_is_missing_or_of_another_type_is_refused(kind, ran, record_property):
     number, _ = READERS[kind]
     readers = {0: checkpoint.read_run, 2: checkpoint.read_model}
     tried, found = tracebacks(ran[number], readers[number], 0)
+    record_property("tried", tried)
     assert tried > 100
     assert not found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", READERS)
-def test_no_entry_however_deep_ends_in_a_traceback(kind, ran, capsys):
+def test_no_entry_however_deep_ends_in_a_traceback(kind, ran, record_property):
     number, read = READERS[kind]
-    _, found = tracebacks(ran[number], read, 1)
+    tried, found = tracebacks(ran[number], read, 1)
+    record_property("tried", tried)
     assert not found
