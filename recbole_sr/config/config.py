@@ -136,6 +136,8 @@ class Config(recbole.config.Config):
         config["dataset_save_path"] = config["dataloaders_save_path"] = None  # never read
         config["save_dataset"] = False  # it was saved when the run began
         check_values(config.final_config_dict)
+        config._set_eval_neg_sample_args("valid")
+        config._set_eval_neg_sample_args("test")
         if _VISIBLE_GPUS is not None and config["gpu_id"]:  # none stays none
             config["gpu_id"] = _VISIBLE_GPUS
         config._init_device()
@@ -199,7 +201,11 @@ class Config(recbole.config.Config):
         """Refuse a model that learns from negatives where none are sampled."""
         if self["train_neg_sample_args"]["distribution"] != "none":
             return
-        pairwise = self["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
+        # SINE calls itself pairwise, whatever its loss is.
+        pairwise = self["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and self["loss_type"] not in (
+            "CE",
+            "NLL",
+        )
         histories = get_dataloader(self, "train") is UserDataLoader
         if self["MODEL_TYPE"] == ModelType.KNOWLEDGE or (pairwise and not histories):
             by_loss = not hasattr(self.model_class, "input_type")

@@ -12,8 +12,16 @@ from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from recbole_sr.errors import InputError, check_file
 from recbole_sr.runs.epochs import EpochRecord
@@ -58,7 +66,16 @@ class _Saved(BaseModel):
     cur_step: Natural
     best_valid_score: float
     state_dict: dict[str, Tensor]
-    schedule: dict[str, Any]
+
+
+class _Schedule(TypedDict):
+    """See :meth:`~recbole_sr.objectives.schedule.Schedule.state_dict`."""
+
+    warming: bool
+    switch_epoch: Natural | None
+    best_score: float | None
+    misses: Natural
+    rank_weights: dict[str, float] | None
 
 
 class SavedModel(_Saved):
@@ -73,11 +90,13 @@ class SavedModel(_Saved):
     epoch: Annotated[int, Field(ge=-1)]
     other_parameter: dict[str, Any] | None
     optimizer: dict[str, Any]
+    schedule: dict[str, Any]
 
 
 class SavedRun(_Saved):
     """A saved run, of which training can go on: see :class:`~recbole_sr.runs.state.RunState`."""
 
+    schedule: _Schedule
     epoch: Natural
     finished: bool
     saved_model_file: str
@@ -89,6 +108,13 @@ class SavedRun(_Saved):
     best_valid_result: dict[str, float] | None
     random_states: dict[str, Any]
     loader: str
+
+    @model_validator(mode="after")
+    def _has_its_epochs(self) -> SavedRun:
+        epochs = len(self.epoch_records)
+        if not (epochs if self.finished else epochs == self.epoch):
+            raise ValueError(f"records of {epochs} epochs at epoch {self.epoch}")
+        return self
 
 
 def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:

@@ -118,7 +118,7 @@ def test_off_is_stock_recbole_bit_for_bit(name, settings, experiment, stock):
 def test_trains_in_both_phases_and_its_checkpoint_gives_the_same_scores(name, made, tmp_path):
     result = made.train(saved=True, verbose=False)
     assert [epoch["phase"] for epoch in result["sr"]["epochs"]] == ["warm", "main"]
-    files = [path for path in (tmp_path / "saved").glob("*.pth") if ".run." not in path.name]
+    files = [path for path in (tmp_path / "saved").rglob("*.pth") if ".run." not in path.name]
     file = max(files, key=lambda path: path.stat().st_mtime_ns)
     batch = batch_of(made)
     _, loaded, *_ = load_data_and_model(str(file))

@@ -296,7 +296,8 @@ def tracebacks(file, read, depth):
         try:
             read(str(file))
         except InputError as refusal:
-            if str(file.parent) not in str(refusal) or "\n" in str(refusal):
+            named = name.startswith("config.") or str(file.parent) in str(refusal)  # by its key
+            if not named or "\n" in str(refusal):
                 found.append((name, str(refusal)))
         except Exception as error:
             found.append((name, repr(error)))
