@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
@@ -35,6 +34,7 @@ from recbole_sr.config.validation import (
 )
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.recbole_compat.classes import is_recboles
+from recbole_sr.recbole_compat.data_checks import parse_intervals
 
 __all__ = ["check_unread", "check_values", "empty_parts", "reads_labels", "samples_none"]
 
@@ -64,14 +64,7 @@ def _device_numbers(text: str) -> str:
 
 
 def _intervals(text: str) -> str:
-    for part in text.split(";"):
-        found = re.fullmatch(r"\s*[\[(]([^,]+),([^,]+)[\])]\s*", part)
-        try:
-            low, high = map(float, found.groups() if found else ())
-        except ValueError:
-            low, high = math.nan, math.nan
-        if not low <= high:
-            raise ValueError('an interval such as "[5,inf)", or several as in "[1,2];[5,inf)"')
+    parse_intervals(text)
     return text
 
 

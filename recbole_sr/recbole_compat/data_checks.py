@@ -21,7 +21,7 @@ from recbole.utils import EvaluatorType, FeatureType, ModelType
 
 from recbole_sr.errors import InputError
 
-__all__ = ["check_data"]
+__all__ = ["check_data", "parse_intervals"]
 
 _TOKENS = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
 _TYPES = ("token", "token_seq", "float", "float_seq")
@@ -91,32 +91,12 @@ def _check_files_when_read() -> None:
 
 
 def _check_filters() -> None:
-    """Refuse intervals that RecBole would skip, dropping another line, and filters of everything.
+    """Read each interval, where RecBole drops another line, and refuse filters of everything.
 
     A list of tokens that holds numbers would silently leave out those that are meant.
     """
     filter_values, reset_index = Dataset._filter_by_field_value, Dataset._reset_index
     remap = Dataset._remap_ID_all
-
-    def parse(self: Any, text: Any) -> list[tuple[str, float, float, str]] | None:
-        if text is None:
-            return None
-        intervals = []
-        for part in str(text).split(";"):
-            match = re.fullmatch(r"\s*([\[(])(.+),(.+)([\])])\s*", part)
-            left, low, high, right = match.groups() if match else ("", "nan", "nan", "")
-            try:
-                bounds = float(low), float(high)
-            except ValueError:
-                bounds = nan, nan
-            if not bounds[0] <= bounds[1]:
-                keys = (key for key in _INTERVALS if str(text) in str(self.config[key]))
-                raise InputError(
-                    f"{', '.join(keys)}: expected intervals such as [5,inf) or [1,2];(4,9], got "
-                    f"{str(text)!r}; correct it"
-                )
-            intervals.append((left, *bounds, right))
-        return intervals
 
     def filter_checked(self: Any) -> None:
         for field, chosen in (self.config["val_interval"] or {}).items():
@@ -147,10 +127,35 @@ def _check_filters() -> None:
         refuse_empty(self)  # also by a knowledge graph's links
         remap(self)
 
-    Dataset._parse_intervals_str = parse
+    Dataset._parse_intervals_str = lambda self, text: text and parse_intervals(str(text))
     Dataset._filter_by_field_value = filter_checked
     Dataset._reset_index = reset_checked
     Dataset._remap_ID_all = remap_checked
+
+
+def parse_intervals(text: str) -> list[tuple[str, float, float, str]]:
+    """The intervals of a filter: bracket, bounds, bracket.
+
+    Raises:
+        ValueError: says what an interval looks like.
+
+    Example:
+        >>> parse_intervals("[1,2];[5,inf)")
+        [('[', 1.0, 2.0, ']'), ('[', 5.0, inf, ')')]
+
+    """
+    intervals = []
+    for part in text.split(";"):
+        match = re.fullmatch(r"\s*([\[(])([^,]+),([^,]+)([\])])\s*", part)
+        left, low, high, right = match.groups() if match else ("", "nan", "nan", "")
+        try:
+            bounds = float(low), float(high)
+        except ValueError:
+            bounds = nan, nan
+        if not bounds[0] <= bounds[1]:
+            raise ValueError('an interval such as "[5,inf)", or several as in "[1,2];[5,inf)"')
+        intervals.append((left, *bounds, right))
+    return intervals
 
 
 def _check_aliases() -> None:

@@ -292,11 +292,11 @@ ASKED = {
     ),
     "an illegal interval": (
         {"load_col": None, "val_interval": {"rating": "3..5"}},
-        r"val_interval: expected intervals such as \[5,inf\) .*, got '3..5'",
+        rr"val_interval \(rating\): expected an interval such as .*, got '3\.\.5'",
     ),
     "an interval the wrong way round": (
         {"item_inter_num_interval": "[5,3]"},
-        r"item_inter_num_interval: expected intervals .*, got '\[5, 3\]'",
+        r"item_inter_num_interval: expected an interval .*, got \[5, 3\]",
     ),
     "an alias that is no token": (
         {"load_col": None, "alias_of_item_id": ["rating"]},
