@@ -292,7 +292,7 @@ ASKED = {
     ),
     "an illegal interval": (
         {"load_col": None, "val_interval": {"rating": "3..5"}},
-        rr"val_interval \(rating\): expected an interval such as .*, got '3\.\.5'",
+        r"val_interval \(rating\): expected an interval such as .*, got '3\.\.5'",
     ),
     "an interval the wrong way round": (
         {"item_inter_num_interval": "[5,3]"},
