@@ -53,9 +53,9 @@ REFUSED = {
     "null": ({"sr_warm_epochs": None}, "sr_warm_epochs: expected a valid integer, got None"),
     "negative": (
         {"sr_warm_epochs": -1},
-        "sr_warm_epochs: expected greater than or equal to 0, got -1",
+        "sr_warm_epochs: expected at least 0, got -1",
     ),
-    "no patience": ({"sr_patience": 0}, "sr_patience: expected greater than or equal to 1, got 0"),
+    "no patience": ({"sr_patience": 0}, "sr_patience: expected at least 1, got 0"),
     "unknown rule": (
         {"sr_switch": "loss"},
         "sr_switch: expected 'epochs' or 'metric', got 'loss'",
@@ -66,11 +66,11 @@ REFUSED = {
     ),
     "not a mapping": (
         {"sr_main_regularizers": ["stable_rank"]},
-        "sr_main_regularizers: expected a valid dictionary, got ['stable_rank']",
+        "sr_main_regularizers: expected a mapping such as {key: value}, got ['stable_rank']",
     ),
     "negative weight": (
         {"sr_warm_regularizers": {"stable_rank": -1.0}},
-        "sr_warm_regularizers (stable_rank): expected greater than or equal to 0, got -1.0",
+        "sr_warm_regularizers (stable_rank): expected at least 0, got -1.0",
     ),
     "NaN weight": (
         {"sr_warm_regularizers": {"stable_rank": float("nan")}},
@@ -104,12 +104,12 @@ REFUSED = {
     ),
     "one row has no pair": (
         {"sr_uniformity_rows": 1},
-        "sr_uniformity_rows: expected greater than or equal to 2, got 1",
+        "sr_uniformity_rows: expected at least 2, got 1",
     ),
     "text for a target": (
         {"sr_target_rank": "high"},
-        "sr_target_rank: expected null, a number above 1, or such a number for user, item or both, "
-        "got 'high'",
+        "sr_target_rank: expected null, a number above 1 (below 2**31), or such a number for user, "
+        "item or both, got 'high'",
     ),
     "truth for a target": ({"sr_target_rank": True}, "sr_target_rank: expected null, a number"),
     "a target every matrix meets": (
@@ -135,7 +135,7 @@ REFUSED = {
     ),
     "negative power": (
         {"sr_init_power": -0.5},
-        "sr_init_power: expected greater than or equal to 0, got -0.5",
+        "sr_init_power: expected at least 0, got -0.5",
     ),
     "no size": ({"sr_init_margin": 0.0}, "sr_init_margin: expected greater than 0, got 0.0"),
 }
