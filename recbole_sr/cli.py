@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         _check_surroundings(arguments)
         code = command(arguments)
-        sys.stdout.flush()
+        if sys.stdout:  # None where the caller has closed it
+            sys.stdout.flush()
         return code or 0
     except InputError as error:
         return _end(2, f"error: {error}")

@@ -216,3 +216,8 @@ def test_an_output_replaces_one_of_its_kind():
     check_output("page.html", b"<!doctype html>")
     with pytest.raises(InputError, match=r"page\.html: expected a new file, got a file"):
         check_output("page.html")
+
+
+def test_closed_streams_are_no_fault():
+    command = f"exec '{sys.executable}' -m recbole_sr models <&- >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0

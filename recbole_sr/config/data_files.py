@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import recbole
 from recbole.utils import ModelType
 
+from recbole_sr.config.files import read_properties
 from recbole_sr.errors import InputError, nearest
 
 __all__ = ["check_dataset", "columns_of"]
@@ -28,6 +30,11 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
     """
     folder, name = Path(settings["data_path"]), settings["dataset"]
     if not folder.is_dir():
+        if name not in _downloadable():
+            raise InputError(
+                f"dataset: expected a folder {folder}, seen from {Path.cwd()}, got none; correct "
+                "dataset or data_path, or go to the folder that data_path is meant from"
+            )
         return
     parts = settings["benchmark_filename"]
     asked = dict.fromkeys((f"{part}.inter" for part in parts or ()), "benchmark_filename")
@@ -61,6 +68,11 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
         file = folder / f"{name}.{suffix}"
         if os.path.lexists(file) and not file.is_file():
             raise InputError(f"{file}: expected a file, got something else; move it away")
+
+
+def _downloadable() -> dict[str, Any]:
+    folder = Path(recbole.__file__).parent / "properties" / "dataset"
+    return read_properties([str(folder / name) for name in ("url.yaml", "kg_url.yaml")])
 
 
 def columns_of(settings: Mapping[str, Any], source: str) -> set[str]:

@@ -66,6 +66,7 @@ _TYPES: dict[str, Any] = {
     "sampling_steps": Annotated[int, Field(ge=0, le=100_000)],
     "steps": Size,
     "structure": Literal["stacked", "parallel"],
+    "topk_factor": Positive,
     "train_method": Literal["after_pretrain", "no_pretrain"],
     "type": Literal["ED", "ND", "RW"],
 }

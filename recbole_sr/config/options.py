@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -57,12 +56,14 @@ def _rank_target(target: Any) -> Any:
     ranks = target.values() if isinstance(target, dict) and target else [target]
     sides = target if isinstance(target, dict) else {}
     if target is not None and not (all(map(_is_rank, ranks)) and set(sides) <= {"user", "item"}):
-        raise ValueError("null, a number above 1, or such a number for user, item or both")
+        raise ValueError(
+            "null, a number above 1 (below 2**31), or such a number for user, item or both"
+        )
     return target
 
 
 def _is_rank(value: Any) -> bool:
-    return type(value) in (int, float) and 1 < value < math.inf
+    return type(value) in (int, float) and 1 < value < 2**31
 
 
 def _default_weights(weights: Any) -> Any:

@@ -105,7 +105,8 @@ class _Split(SubKeys):
 
     @model_validator(mode="after")
     def _one(self) -> _Split:
-        if sum(value is not None for value in (self.RS, self.LS, self.TS)) != 1:
+        given = [getattr(self, name) for name in self.model_fields_set]  # RecBole counts nulls
+        if len(given) != 1 or None in given:
             raise ValueError("one of RS (ratios), LS (leave one out) and TS (by time)")
         return self
 

@@ -29,6 +29,7 @@ from recbole_sr.models.sources import (
 from recbole_sr.recbole_compat.classes import is_recboles
 from recbole_sr.recbole_compat.models import (
     FewerClusters,
+    FewerSamples,
     ForgetsOnLoad,
     NamesItsFile,
     WithoutDGL,
@@ -199,7 +200,7 @@ MODELS: dict[str, ModelEntry | str] = {
     "BPR": replace(_TABLES, loss="loss", sole_loss=True),
     "CDAE": _output_layer("out_layer", summed=True),
     "ConvNCF": replace(_TABLES, summed=True, pretrained=("train_method", "after_pretrain")),
-    "DGCF": _GRAPH,
+    "DGCF": replace(_GRAPH, repairs=(FewerSamples,)),
     "DMF": ModelEntry(
         Encoded(_output, "output of user_fc_layers", "user_fc_layers"),
         Encoded(_output, "output of item_fc_layers", "item_fc_layers"),

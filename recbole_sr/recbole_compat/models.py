@@ -28,6 +28,7 @@ else:
 
 __all__ = [
     "FewerClusters",
+    "FewerSamples",
     "ForgetsOnLoad",
     "NamesItsFile",
     "WithoutDGL",
@@ -151,6 +152,19 @@ class FewerClusters(_Model):
             getLogger().warning(f"num_clusters: using {most} instead of {self.k}, one a row")
             self.k = most
         super().e_step()
+
+
+class FewerSamples(_Model):
+    """DGCF draws as many users as items a batch, and fails where there are not as many of both.
+
+    (``dgcf.py:51``)
+    """
+
+    cor_batch_size: int
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        self.cor_batch_size = min(self.cor_batch_size, self.n_users, self.n_items)
 
 
 class NamesItsFile(_Model):

@@ -7,14 +7,15 @@ from typing import Any
 
 from recbole.utils import EvaluatorType
 
-from recbole_sr.config.config import Config
+from recbole_sr.config.config import Config, recboles_name
 from recbole_sr.config.data_files import columns_of
+from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.sources import Missing
 
-__all__ = ["check_columns", "check_labels", "check_parts", "check_settings"]
+__all__ = ["check_columns", "check_features", "check_labels", "check_parts", "check_settings"]
 
 # Mappings from columns, and lists of them.
 _OF_COLUMNS = (
@@ -126,6 +127,26 @@ def _check_names(key: str, names: Iterable[str], known: Collection[str], what: s
                 f"{key}: expected {what} ({', '.join(sorted(known))}), got {name!r}; did you mean "
                 f"{nearest(name, known)!r}?"
             )
+
+
+def check_features(config: Config, dataset: Any) -> None:
+    """Refuse features of items that a model of RecBole reads and that were not loaded.
+
+    Raises:
+        InputError: names the key, the feature and those there are.
+
+    """
+    own = model_keys(recboles_name(config.model_class))
+    features = getattr(dataset, "item_feat", None)
+    known = [] if features is None else sorted({*features.columns} - {config["ITEM_ID_FIELD"]})
+    for key in own.keys() & {"selected_features", "item_attribute"}:
+        for name in [config[key]] if isinstance(config[key], str) else config[key]:
+            if name not in known:
+                raise InputError(
+                    f"{key}: expected columns of the items that are read, "
+                    f"{', '.join(known) or 'none'}, got {name!r}; add it to load_col, as in "
+                    f"load_col: {{item: [{config['ITEM_ID_FIELD']}, {name}]}}, or set {key}"
+                )
 
 
 def check_labels(config: Config, dataset: Any) -> None:

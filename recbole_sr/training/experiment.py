@@ -30,7 +30,13 @@ from recbole_sr.runs.files import locked
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.runs.identity import data_identity, refuse_other_data
 from recbole_sr.runs.state import reopened
-from recbole_sr.training.checks import check_columns, check_labels, check_parts, check_settings
+from recbole_sr.training.checks import (
+    check_columns,
+    check_features,
+    check_labels,
+    check_parts,
+    check_settings,
+)
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -303,6 +309,7 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         check_columns(config)
         dataset = create_dataset(config)
         check_labels(config, dataset)
+        check_features(config, dataset)
         logger.info(dataset)
         prepare_data = fast_preparation if fast else data_preparation
         train_data, valid_data, test_data = prepare_data(config, dataset)

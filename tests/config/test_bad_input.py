@@ -39,6 +39,8 @@ SETTINGS = {
         "{split: {XX: [0.8,0.1,0.1]}}",
         "{split: {LS: all}}",
         "{split: {RS: [0.8,0.1,0.1], LS: valid_only}}",
+        "{split: {RS: [0.8,0.1,0.1], LS: null}}",
+        "{split: {TS: null}}",
         "{mode: foo}",
         "{mode: uni}",
         "{mode: uni0}",
@@ -142,6 +144,7 @@ SETTINGS = {
         "{stable_rank: .inf}",
         "{stable_rank: x}",
     ],
+    "sr_target_rank": ["1", "x", "{usr: 2}", "{user: .inf}", "9" * 400],
     "sr_tables": ["[]", "user", "[user", "[usr]", "[user,user]"],
     "sr_monitor": ["x", "5"],
     "sr_save_step": ["-1", "x"],
@@ -320,6 +323,16 @@ WORDS = [
     (["-m", "FM"], "LABEL_FIELD: .* 'label' .* set threshold, .* train_neg_sample_args"),
     (["-m", "LightGCN", "--n_layers=x"], "n_layers: expected a valid integer, got 'x'"),
     (["-m", "DGCF", "--n_factors=3"], "DGCF with embedding_size: 4, n_factors: 3: .*size % self"),
+    (
+        ["--eval_args={split: {RS: [8,1,1], LS: null}}"],
+        "split.*: expected one of RS",
+    ),
+    (
+        ["-d", "nowhere"],
+        "dataset: expected a folder .*nowhere, seen from /.*, got none; correct",
+    ),
+    (["-m", "SASRecF"], "selected_features: expected columns of the items .*'class'; add it to"),
+    (["-m", "S3Rec"], "item_attribute: expected columns of the items .*none, got 'class'"),
     (["--epochs=1", "--epochs=2"], "epochs: expected one value .*, got '1' and '2'; drop one"),
     (["--load_col={inter: [user_id,item_id,itm]}"], "load_col: .* 'itm'; did you mean 'item_id'"),
 ]

@@ -47,6 +47,7 @@ def test_a_default_is_taken_and_another_kind_of_value_refused(model):
         ("FISM", "reg_weights", [1, 0.5], [1, 0.5, 0.1]),
         ("DiffRec", "time-aware", True, "x"),
         ("HRM", "pooling_type_layer_1", "average", "mean"),
+        ("FEARec", "topk_factor", 0.5, 0),  # RecBole multiplies a logarithm by it
         ("CDAE", "loss_type", "MSE", "BPR"),
     ],
 )

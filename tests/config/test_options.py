@@ -108,8 +108,8 @@ REFUSED = {
     ),
     "text for a target": (
         {"sr_target_rank": "high"},
-        "sr_target_rank: expected null, a number above 1, or such a number for user, item or both, "
-        "got 'high'",
+        "sr_target_rank: expected null, a number above 1 (below 2**31), or such a number for user, "
+        "item or both, got 'high'",
     ),
     "truth for a target": ({"sr_target_rank": True}, "sr_target_rank: expected null, a number"),
     "a target every matrix meets": (

@@ -11,7 +11,7 @@ import pytest
 import recbole
 import torch
 from contract import settings_of
-from recbole.model.general_recommender import NCL, RaCT
+from recbole.model.general_recommender import NCL, RaCT, dgcf
 from recbole.model.knowledge_aware_recommender import KGAT, KGIN, MCCLK, kgin, mcclk
 
 from recbole_sr.errors import InputError
@@ -25,6 +25,7 @@ from recbole_sr.recbole_compat import models as repairs
         (KGAT.init_graph, ".adjacency_matrix(transpose=False, scipy_fmt="),
         (kgin.Aggregator.forward, "from torch_scatter import scatter_mean"),
         (mcclk.Aggregator.forward, "from torch_scatter import scatter_softmax, scatter_mean"),
+        (dgcf.sample_cor_samples, "rd.sample(list(range(n_users)), cor_batch_size)"),
         (NCL.run_kmeans, "import faiss"),
         (RaCT.__init__, 'info("Load pretrained model from", self.pre_model_path)'),
     ],
@@ -54,6 +55,12 @@ def test_the_first_attention_of_kgat_is_each_relations_row_normalised_adjacency(
                 adjacency[head, tail] += 1
         expected += adjacency / adjacency.sum(1, keepdim=True).clamp_min(1)
     torch.testing.assert_close(model.A_in.to_dense(), expected)
+
+
+def test_dgcf_samples_no_more_users_than_there_are(experiment, tiny):
+    run = experiment("DGCF", "tiny", **{**tiny, "train_batch_size": 10_000, "epochs": 1})
+    assert run.model.cor_batch_size == run.model.n_users < run.model.n_items
+    run.train(saved=False)
 
 
 def test_kgat_keeps_its_attention_in_a_checkpoint(experiment, tiny):
