@@ -37,7 +37,6 @@ _WORDS = {
     r"^Field required": "it to be there",
     r"^(Input|List|String|Dictionary) should (be |have )?": "",
     r" after validation, not .*": "",
-    r"a valid (list|string|boolean|integer|number)": r"a \1",
     r"a valid dictionary( or instance of \w+)?": "a mapping such as {key: value}",
     r"greater than or equal to": "at least",
     r"less than or equal to": "at most",

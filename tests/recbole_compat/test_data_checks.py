@@ -285,7 +285,7 @@ ASKED = {
         {"load_col": None, "unload_col": {"inter": ["item_id"]}},
         r"unload_col \(inter\): expected item_id",
     ),
-    "a text": ({"load_col": {"inter": "user_id"}}, r"load_col \(inter\): expected a list"),
+    "a text": ({"load_col": {"inter": "user_id"}}, r"load_col \(inter\): expected a valid list"),
     "a file that RecBole does not read": (
         {"load_col": {"inter": ["user_id", "item_id"], "users": ["user_id"]}},
         "load_col: .*, got 'users'; did you mean 'user'",
