@@ -211,7 +211,8 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
         state, path = run
         with checkpoint.restoring(run_file):
             config = Config.from_plain(state.config, model_class)
-            config["checkpoint_dir"] = str(Path(path).parent)  # it may have been moved
+            if Path(config["checkpoint_dir"]).resolve() != Path(path).parent.resolve():
+                config["checkpoint_dir"] = str(Path(path).parent)  # it was moved
             experiment = prepare(config, has_weights=True)
         return _run(experiment, True, run)
 
