@@ -180,7 +180,7 @@ CONTENTS = [
 ]  # fmt: skip
 VALUES = [None, "x", "\ud800", [], {}, [[]], True, -1, 0, 10**400, math.nan, math.inf, 1e308]
 FILES = [
-    "comparison.json",
+    pytest.param("comparison.json", marks=pytest.mark.slow),  # has the most parts
     "runs/BPR-tiny-default-2020/settings.json",
     "runs/BPR-tiny-default-2020/request.json",
     "runs/BPR-tiny-default-2020/metrics.jsonl",
