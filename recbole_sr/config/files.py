@@ -115,7 +115,10 @@ def _layers(
         raise InputError(f"{file}: expected files that do not include each other; drop {INCLUDES}")
     own = _read_mapping(file)
     included = own.pop(INCLUDES, None) or []
-    for part in included.split() if isinstance(included, str) else included:
+    parts = included.split() if isinstance(included, str) else included
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise InputError(f"{file}: expected names of files as {INCLUDES}, got {included!r}")
+    for part in parts:
         yield from _layers(_included(part, file), part, (*above, file))
     yield name, own
 

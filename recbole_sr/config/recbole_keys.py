@@ -220,7 +220,7 @@ class _Keys(BaseModel):
     dataset_save_path: str | None
     dataloaders_save_path: str | None
     log_wandb: bool
-    wandb_project: Text
+    wandb_project: Text | None
     shuffle: bool
     epochs: Count
     additional_feat_suffix: Names | None
@@ -425,8 +425,9 @@ def check_unread(given: Iterable[str], known: Collection[str], model_class: type
     """Refuse keys that nothing reads: a typing error would otherwise train something else.
 
     A key counts as read when it has a default, or when RecBole's source or the module of the model
-    or of a class it is made from looks it up in the configuration. A class outside RecBole may read
-    a key in ways that nobody can tell from its source: it is warned of.
+    or of a class it is made from looks it up in the configuration. Keys of RecBole's other models,
+    such as models of a study may share, are warned of. So is every key of a class outside RecBole,
+    which may read it in ways that nobody can tell from its source.
 
     Raises:
         InputError: names the key, and the nearest one that is read or what is read instead.
@@ -437,10 +438,12 @@ def check_unread(given: Iterable[str], known: Collection[str], model_class: type
     if not unread:
         return
     try:
-        looked_up = _recbole_look_ups() | _look_ups(_source(model_class))
+        unread -= _recbole_look_ups() | _look_ups(_source(model_class))
     except (OSError, TypeError):  # a class of a notebook
         return
-    for key in sorted(unread - looked_up):
+    for key in sorted(unread & _recbole_look_ups(of_models=True)):
+        getLogger().warning(f"{key}: has no effect, as {model_class.__name__} does not read it")
+    for key in sorted(unread - _recbole_look_ups(of_models=True)):
         sentence = (
             f"unknown key {key!r}: neither RecBole nor {model_class.__name__} reads it; "
             f"did you mean {nearest(key, known)!r}?"
@@ -465,8 +468,13 @@ def _source(model_class: type) -> str:
 
 
 @cache
-def _recbole_look_ups() -> frozenset[str]:
-    files = Path(recbole.__file__).parent.rglob("*.py")
+def _recbole_look_ups(of_models: bool = False) -> frozenset[str]:
+    """The keys that single models of RecBole read, or that everything else of it reads."""
+    files = [
+        file
+        for file in Path(recbole.__file__).parent.rglob("*.py")
+        if file.parent.name.endswith("_recommender") is of_models
+    ]
     return frozenset().union(*(_look_ups(file.read_text("utf-8")) for file in files))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import pickle
 import sys
 import warnings
 from collections import OrderedDict
@@ -202,10 +203,12 @@ def _read(load: Callable[..., Any], file: Any, **settings: Any) -> Any:
     try:
         return load(file, **settings)
     except Exception as error:  # a damaged or hostile file raises anything
-        reason = str(error).partition("\n")[0]
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run the code
+            reason = "more than tensors and plain data, or damaged ones"
         raise InputError(
             f"{file}: expected pretrained weights as recbole_sr saves them, without code, got "
-            f"{type(error).__name__}: {reason}; check the path, or train them with recbole-sr"
+            f"{reason}; check the path, or train them with recbole-sr"
         ) from None
 
 

@@ -228,7 +228,7 @@ def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathL
     """Give a model the weights of a checkpoint.
 
     Raises:
-        InputError: they are another model's, or tables for other data.
+        InputError: they are another model's, tables for other data, of another type, or not finite.
     """
     try:
         model.load_state_dict(weights)
@@ -237,6 +237,14 @@ def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathL
             f"{path}: expected weights for this {type(model).__name__} and its data, got others "
             f"({' '.join(str(error).split())}); train anew, or restore the data and settings"
         ) from None
+    for name, own in model.named_parameters():
+        found = weights[name]
+        if found.dtype != own.dtype or not own.isfinite().all():
+            raise InputError(
+                f"{path}: expected finite {own.dtype} as {name}, got "
+                f"{'NaN or infinity' if found.dtype == own.dtype else found.dtype}; use an earlier "
+                "file, or train anew"
+            )
 
 
 Kind = TypeVar("Kind", bound=_Saved)

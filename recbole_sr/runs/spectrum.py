@@ -76,7 +76,7 @@ def singular_values(table: Tensor) -> Tensor:
 
 
 def spectra(tensors: Mapping[str, Tensor]) -> list[TableSpectrum]:
-    """The spectrum of every floating-point matrix, in order; others are left out.
+    """The spectrum of every dense floating-point matrix, in order; others are left out.
 
     RecBole's padding row 0 counts as any other row here: a checkpoint does not say which tables
     have one.
@@ -84,5 +84,8 @@ def spectra(tensors: Mapping[str, Tensor]) -> list[TableSpectrum]:
     return [
         TableSpectrum.of(name, tensor)
         for name, tensor in tensors.items()
-        if tensor.ndim == 2 and tensor.numel() and tensor.is_floating_point()
+        if tensor.ndim == 2
+        and tensor.numel()
+        and tensor.is_floating_point()
+        and tensor.layout is torch.strided
     ]

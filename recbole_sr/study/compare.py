@@ -14,6 +14,7 @@ from typing import Any
 from joblib import cpu_count
 from tqdm import tqdm
 
+from recbole_sr.config.data_files import check_dataset
 from recbole_sr.config.files import read_properties
 from recbole_sr.config.recbole_keys import empty_parts
 from recbole_sr.errors import InputError, check_file, check_output
@@ -89,6 +90,9 @@ def compare(
     model, dataset = shared.pop("model", "BPR"), shared.pop("dataset", "ml-100k")
     models = _listed(model) if models is None else models
     datasets = _listed(dataset) if datasets is None else datasets
+    for key, names in (("model", models), ("dataset", datasets)):
+        if len(set(names)) < len(names):
+            raise InputError(f"{key}: expected distinct names, got {', '.join(names)}; drop one")
     _check_shared(shared, named)
     points = grid_points(read_properties([tune_file]), tune_trials) if tune_file else []
     study = _Study(Path(output), named, shared, seeds, points, jobs)
@@ -130,7 +134,9 @@ class _Study:
             check_file(table)
         self._check_names(groups)
         for group, point in product(groups, self.points or [{}]):
-            parts = empty_parts(self.trial(*group).config(**point)["eval_args"]["split"])
+            config = self.trial(*group).config(**point)
+            check_dataset(config.final_config_dict)
+            parts = empty_parts(config["eval_args"]["split"])
             if parts:
                 raise InputError(
                     "eval_args: expected a split with a validation and a test part, by which a "

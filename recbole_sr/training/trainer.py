@@ -128,10 +128,11 @@ class PhasedTrainer(_Trainer):
         return self._with_numbers(super()._neg_sample_batch_eval(batched_data))
 
     def _with_numbers(self, scored: Any) -> Any:
-        """Refuse scores that are NaN, which RecBole takes for the best."""
-        if scored[1].max().isnan():  # one pass, and NaN is the maximum of what holds any
+        """Refuse NaN, which RecBole takes for the best score, and infinity, which ties items."""
+        # One pass, and NaN is the maximum of what holds any; what is not ranked is -infinity.
+        if not (highest := scored[1].max()) < math.inf:
             raise InputError(
-                f"{type(self.model).__name__}: expected numbers as scores, got NaN; lower "
+                f"{type(self.model).__name__}: expected numbers as scores, got {highest}; lower "
                 "learning_rate or the regularisers' weights"
             )
         return scored

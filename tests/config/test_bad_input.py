@@ -174,6 +174,8 @@ FILES = {
     "a key twice, inside": "eval_args: {order: RO, order: TO}\n",
     "a launcher's key": "local_rank: 0\n",
     "text for no negatives": "train_neg_sample_args: None\n",
+    "number as file": "config_files: 5\n",
+    "numbers as files": "config_files: [5]\n",
     "two documents": "epochs: 1\n---\nepochs: 2\n",
 }
 
@@ -328,8 +330,8 @@ WORDS = [
         "split.*: expected one of RS",
     ),
     (
-        ["-d", "nowhere"],
-        "dataset: expected a folder .*nowhere, seen from /.*, got none; correct",
+        ["--data_path=nowhere"],
+        "dataset: expected a folder nowhere/good, seen from /.*, got none; correct",
     ),
     (["-m", "SASRecF"], "selected_features: expected columns of the items .*'class'; add it to"),
     (["-m", "S3Rec"], "item_attribute: expected columns of the items .*none, got 'class'"),

@@ -136,3 +136,11 @@ def test_an_environment_that_shows_no_gpu_means_the_processor(monkeypatch):
     monkeypatch.setattr("recbole_sr.config.config._VISIBLE_GPUS", "")
     config = Config("BPR", "ml-100k")
     assert (config["gpu_id"], config["device"].type) == ("", "cpu")
+
+
+def test_a_key_of_another_model_is_warned_of(caplog):
+    Config("BPR", "ml-100k", config_dict={"n_layers": 3})
+    assert "n_layers: has no effect, as BPR does not read it" in caplog.text
+    caplog.clear()
+    Config("LightGCN", "ml-100k", config_dict={"n_layers": 3, "wandb_project": None})
+    assert not caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import LightGCN
 
 from recbole_sr.config.config import Config
+from recbole_sr.errors import InputError
 from recbole_sr.models.inject import repaired
 from recbole_sr.recbole_compat import mends
 
@@ -190,3 +192,12 @@ mend_model(LightGCN)
 assert [dict(vars(module)) for module in (pd, sp, pd.Series, sp.dok_matrix)] == before
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_nobody_is_told_to_run_the_code_of_a_pretrained_file(tmp_path):
+    module = importlib.import_module("recbole.model.general_recommender.convncf")
+    mends.read_no_code(module)
+    torch.save({"config": Path}, tmp_path / "code.pth")
+    with pytest.raises(InputError, match="got more than tensors and plain data") as refusal:
+        module.torch.load(tmp_path / "code.pth")
+    assert "weights_only" not in str(refusal.value)

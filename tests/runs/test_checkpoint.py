@@ -86,3 +86,17 @@ def test_a_missing_file_and_other_data_are_refused(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(InputError, match="got other data"):
         checkpoint.read(tmp_path / "list.pth")
+
+
+@pytest.mark.parametrize(
+    ("weights", "found"),
+    [
+        (torch.full((2, 2), torch.nan), "NaN or infinity"),
+        (torch.full((2, 2), 1j), "torch.complex64"),  # torch would drop a part of it
+        (torch.ones(2, 2, dtype=torch.int32), "torch.int32"),
+    ],
+)
+def test_weights_that_are_not_finite_or_of_another_type_are_refused(weights, found):
+    model = torch.nn.Linear(2, 2, bias=False)
+    with pytest.raises(InputError, match=f"a.pth: expected finite torch.float32 .* got {found}"):
+        checkpoint.load_weights(model, {"weight": weights}, "a.pth")

@@ -57,6 +57,7 @@ def test_an_all_zero_table_has_rank_zero():
 
 def test_only_floating_matrices_have_a_spectrum():
     tensors = {"m": torch.eye(2), "v": torch.ones(3), "i": torch.ones(2, 2, dtype=torch.long)}
+    tensors["s"] = torch.eye(2).to_sparse()
     assert [one.name for one in spectra(tensors)] == ["m"]
 
 

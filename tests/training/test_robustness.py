@@ -115,14 +115,15 @@ def test_an_update_that_spoils_the_weights_leaves_the_last_good_model(fast, tiny
     assert not [path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name]
 
 
+@pytest.mark.parametrize("spoilt", [math.nan, math.inf])
 @pytest.mark.parametrize("mode", ["full", "uni5"])
 @pytest.mark.parametrize("fast", [True, False])
-def test_scores_that_are_nan_are_refused_and_no_best(mode, fast, experiment, tiny):
+def test_scores_that_are_not_finite_are_refused_and_no_best(mode, fast, spoilt, experiment, tiny):
     made = experiment("BPR", "tiny", **tiny, epochs=1, sr_fast=fast, eval_args={"mode": mode})
     for name in ("full_sort_predict", "predict"):
         own = getattr(made.model, name)
-        setattr(made.model, name, lambda batch, own=own: own(batch) * math.nan)
-    with pytest.raises(InputError, match="BPR: expected numbers as scores, got NaN"):
+        setattr(made.model, name, lambda batch, own=own: own(batch) * 0 + spoilt)
+    with pytest.raises(InputError, match=f"BPR: expected numbers as scores, got {spoilt}"):
         made.train(saved=False, verbose=False)
 
 
