@@ -299,7 +299,8 @@ def _spectrum(arguments: list[str]) -> None:
 
     found = spectra(read_tensors(given.checkpoint))
     if given.json:
-        print(json.dumps([asdict(one) for one in found], indent=1))
+        text = json.dumps([asdict(one) for one in found])  # where NaN is no JSON, null is
+        print(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=1))
         return
     head = ("table", "shape", "stable", "effective", "condition", "largest five")
     rows = [

@@ -166,6 +166,13 @@ def test_the_command_prints_a_table_and_json(stock_checkpoint, capsys):
     assert first["singular_values"] == pytest.approx(torch.linalg.svdvals(table).tolist())
 
 
+def test_a_table_that_is_not_finite_is_null_in_json(tmp_path, capsys):
+    torch.save({"state_dict": {"table": torch.full((2, 2), torch.nan)}}, tmp_path / "nan.pth")
+    assert main(["spectrum", str(tmp_path / "nan.pth"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found[0]["singular_values"] == [None, None]
+
+
 def test_a_missing_file_is_one_sentence(capsys):
     assert main(["spectrum", "nowhere.pth"]) == 2
     assert "nowhere.pth: expected a checkpoint, got No such file" in capsys.readouterr().err
