@@ -230,6 +230,14 @@ def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathL
     Raises:
         InputError: they are another model's, tables for other data, of another type, or not finite.
     """
+    for name, own in model.named_parameters():
+        found = weights.get(name, own)
+        if found.dtype != own.dtype or not found.isfinite().all():
+            raise InputError(
+                f"{path}: expected finite {own.dtype} as {name}, got "
+                f"{'NaN or infinity' if found.dtype == own.dtype else found.dtype}; use an earlier "
+                "file, or train anew"
+            )
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -237,14 +245,6 @@ def load_weights(model: nn.Module, weights: dict[str, Any], path: str | os.PathL
             f"{path}: expected weights for this {type(model).__name__} and its data, got others "
             f"({' '.join(str(error).split())}); train anew, or restore the data and settings"
         ) from None
-    for name, own in model.named_parameters():
-        found = weights[name]
-        if found.dtype != own.dtype or not own.isfinite().all():
-            raise InputError(
-                f"{path}: expected finite {own.dtype} as {name}, got "
-                f"{'NaN or infinity' if found.dtype == own.dtype else found.dtype}; use an earlier "
-                "file, or train anew"
-            )
 
 
 Kind = TypeVar("Kind", bound=_Saved)
