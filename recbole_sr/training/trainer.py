@@ -79,6 +79,7 @@ class PhasedTrainer(_Trainer):
     ) -> Any:
         """RecBole's ``fit``; with ``saved`` each epoch begins by saving all that it depends on."""
         if self.run_state.finished:
+            self.tensorboard.close()
             self.run_state.continue_generators(train_data)
             self.eval_collector.data_collect(train_data)  # as fit does; some metrics read it
             return self.best_valid_score, self.best_valid_result
