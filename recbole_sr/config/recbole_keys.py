@@ -98,6 +98,10 @@ Names = list[Text]
 Columns = dict[str, Annotated[Names, BeforeValidator(lambda given: [] if given == "*" else given)]]
 
 
+# Before the models: older pydantic gives an annotation the names that are there already.
+_PARTS = ("valid", "test")
+
+
 class _Split(SubKeys):
     RS: Ratios | None = None
     LS: Literal["valid_and_test", "valid_only", "test_only"] | None = None
@@ -172,7 +176,6 @@ class _Buckets(SubKeys):
         return self
 
 
-_PARTS = ("valid", "test")
 # RecBole's metrics of all scores, and of the best k; those of a user may be either.
 _WHOLE = {"gauc", "auc", "mae", "rmse", "logloss"}
 _AT_K = {"recall", "mrr", "ndcg", "hit", "precision", "map", "itemcoverage", "averagepopularity"}
