@@ -271,16 +271,16 @@ ENTRIES = (
 )  # fmt: skip
 
 
-def broken(whole, depth):
+def broken(whole, depth, entries=ENTRIES):
     """The state with each entry, down to a depth, missing or of another type."""
     for key, value in whole.items():
-        for entry in ENTRIES:
+        for entry in entries:
             state = {**whole, key: entry}
             if entry is MISSING:
                 del state[key]
             yield f"{key}: {'missing' if entry is MISSING else entry!r}", state
         if depth and isinstance(value, dict):
-            for name, part in broken(value, depth - 1):
+            for name, part in broken(value, depth - 1, (None, -1, "x", MISSING)):
                 yield f"{key}.{name}", {**whole, key: part}
 
 
