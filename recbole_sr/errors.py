@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
 
-__all__ = ["InputError", "check_file", "check_output", "nearest", "refused_by_recbole"]
+__all__ = [
+    "InputError",
+    "check_file",
+    "check_output",
+    "first_line",
+    "nearest",
+    "refused_by_recbole",
+]
 
 
 _MOST_LINES = 9
@@ -135,6 +142,11 @@ def refused_by_recbole(
 def _out_of_memory(error: Exception) -> bool:
     said = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without torch's explanations."""
+    return str(error).partition("\n")[0]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import recbole
 from recbole.utils import ModelType
 
 from recbole_sr.config.files import read_properties
-from recbole_sr.errors import InputError, nearest
+from recbole_sr.errors import InputError
 
 __all__ = ["check_dataset", "columns_of"]
 
@@ -43,18 +43,7 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
     asked |= dict.fromkeys(settings["additional_feat_suffix"] or (), "additional_feat_suffix")
     if settings["MODEL_TYPE"] == ModelType.KNOWLEDGE:
         asked |= dict.fromkeys(("kg", "link"), f"model {settings['model']}")
-    known = {"inter", "user", "item", "kg", "link", "net", *asked}
     for suffix, columns in (settings["load_col"] or {}).items():
-        if suffix not in known:
-            raise InputError(
-                f"load_col: expected suffixes of files that RecBole reads, got {suffix!r}; did you "
-                f"mean {nearest(suffix, known)!r}, or forget it in additional_feat_suffix?"
-            )
-        if columns != "*" and not isinstance(columns, list):
-            raise InputError(
-                f"load_col ({suffix}): expected a list of columns, or '*', got {columns!r}; "
-                "correct it"
-            )
         if columns and suffix in ("user", "item"):
             asked[suffix] = "load_col"
     for suffix, key in asked.items():

@@ -34,7 +34,7 @@ from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.metrics import TailPercentage
 from recbole.utils import FeatureType, case_study, logger, utils
 
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, first_line
 from recbole_sr.recbole_compat.data_checks import check_data
 
 __all__ = ["mend", "mend_model"]
@@ -203,7 +203,7 @@ def _read(load: Callable[..., Any], file: Any, **settings: Any) -> Any:
     try:
         return load(file, **settings)
     except Exception as error:  # a damaged or hostile file raises anything
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         if isinstance(error, pickle.UnpicklingError):  # torch advises to run the code
             reason = "more than tensors and plain data, or damaged ones"
         raise InputError(

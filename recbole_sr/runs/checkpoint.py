@@ -23,7 +23,7 @@ from pydantic import (
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from recbole_sr.errors import InputError, check_file
+from recbole_sr.errors import InputError, check_file, first_line
 from recbole_sr.runs.epochs import EpochRecord
 from recbole_sr.runs.files import replacing
 
@@ -31,7 +31,6 @@ __all__ = [
     "FORMAT",
     "SavedModel",
     "SavedRun",
-    "first_line",
     "load_weights",
     "read",
     "read_model",
@@ -277,8 +276,3 @@ def _checksum(value: Any, crc: int = 0) -> int:
         return _checksum([value.indices(), value.values()], crc)
     entries = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return zlib.crc32(entries.numpy().tobytes(), crc)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without torch's explanations."""
-    return str(error).partition("\n")[0]

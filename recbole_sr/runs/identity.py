@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_sr.errors import InputError
 
-__all__ = ["data_identity", "refuse_other_data"]
+__all__ = ["data_identity", "fingerprint", "refuse_other_data"]
 
 _PARTS = ("training", "validation", "test")
 
@@ -40,6 +42,12 @@ def data_identity(loaders: Iterable[Any]) -> dict[str, str]:
     pieces["links"] = getattr(whole, "item2entity", None)
     pieces["preloaded vectors"] = whole._preloaded_weight
     return {name: _checksum(piece) for name, piece in pieces.items()}
+
+
+def fingerprint(dataset: Any) -> int:
+    """A checksum of a data set's user and item ids, by which other data are told."""
+    ids = [dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field)]
+    return zlib.crc32(torch.stack(ids).numpy().tobytes())
 
 
 def refuse_other_data(file: str, trained_on: Mapping[str, str], found: Mapping[str, str]) -> None:

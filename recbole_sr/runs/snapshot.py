@@ -7,7 +7,6 @@ what models keep outside their parameters; a run resumed from it is another run.
 from __future__ import annotations
 
 import random
-import zlib
 from collections.abc import Iterator
 from copy import copy
 from typing import Any
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from recbole_sr.errors import InputError
 from recbole_sr.models.inject import cast_like
 
-__all__ = ["ModelMemory", "fingerprint", "optimizers", "random_states", "restore_random_states"]
+__all__ = ["ModelMemory", "optimizers", "random_states", "restore_random_states"]
 
 
 def random_states(loader: Any) -> dict[str, Any]:
@@ -67,12 +66,6 @@ def _generators(loader: Any) -> Iterator[torch.Generator]:
             yield value
         elif isinstance(value, torch.utils.data.DataLoader):
             yield from _generators(value)
-
-
-def fingerprint(dataset: Any) -> int:
-    """A checksum of a data set's user and item ids, by which other data are told."""
-    ids = [dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field)]
-    return zlib.crc32(torch.stack(ids).numpy().tobytes())
 
 
 def optimizers(trainer: Any) -> dict[str, torch.optim.Optimizer]:

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from recbole_sr.errors import InputError, check_file
-from recbole_sr.runs.checkpoint import first_line, read
+from recbole_sr.errors import InputError, check_file, first_line
+from recbole_sr.runs.checkpoint import read
 
 __all__ = ["read_tensors"]
 

@@ -215,7 +215,7 @@ def _end_with_the_study() -> None:
 
 def main(path: str) -> None:
     """Run the trial that ``request.json`` in a folder describes."""
-    from recbole_sr.runs.snapshot import fingerprint
+    from recbole_sr.runs.identity import fingerprint
 
     sys.argv[1:] = []  # RecBole's Config reads it
     threading.Thread(target=_end_with_the_study, daemon=True).start()
