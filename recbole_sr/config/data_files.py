@@ -12,6 +12,7 @@ from recbole.utils import ModelType
 
 from recbole_sr.config.files import read_properties
 from recbole_sr.errors import InputError
+from recbole_sr.recbole_compat.atomic_file import AtomicFile
 
 __all__ = ["check_dataset", "columns_of"]
 
@@ -72,7 +73,6 @@ def columns_of(settings: Mapping[str, Any], source: str) -> set[str]:
     for suffix in parts if parts and source == "inter" else [source]:
         file = folder / f"{name}.{suffix}"
         if file.is_file():
-            with open(file, encoding=settings.get("encoding") or "utf-8") as lines:
-                columns = next(lines, "").rstrip("\n").split(settings["field_separator"])
-            found |= {column.rpartition(":")[0] for column in columns} - {""}
+            encoding, separator = settings.get("encoding"), settings["field_separator"]
+            found |= AtomicFile(file, encoding, separator).columns()
     return found

@@ -106,10 +106,7 @@ def check_columns(config: Config) -> None:
     columns = {suffix: columns_of(config.final_config_dict, suffix) for suffix in suffixes}
     given = config.external_config_dict
     for key in ("load_col", "unload_col"):
-        for source, names in (given.get(key) or {}).items():
-            _check_names(key, [source], suffixes, "names of files")
-            if names != "*":
-                _check_names(key, names, columns[source], f"columns of {source}")
+        _check_names(key, given.get(key) or (), suffixes, "names of files")
     if "inter" not in (_SOURCES if config["load_col"] is None else config["load_col"]):
         raise InputError(
             f"load_col: expected columns of inter among others, got {config['load_col']}; add "

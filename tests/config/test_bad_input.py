@@ -336,7 +336,7 @@ WORDS = [
     (["-m", "SASRecF"], "selected_features: expected columns of the items .*'class'; add it to"),
     (["-m", "S3Rec"], "item_attribute: expected columns of the items .*none, got 'class'"),
     (["--epochs=1", "--epochs=2"], "epochs: expected one value .*, got '1' and '2'; drop one"),
-    (["--load_col={inter: [user_id,item_id,itm]}"], "load_col: .* 'itm'; did you mean 'item_id'"),
+    (["--load_col={inter: [user_id,item_id,itm]}"], "load_col .* 'itm'; did you mean 'item_id'"),
 ]
 
 

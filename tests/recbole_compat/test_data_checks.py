@@ -17,6 +17,7 @@ from recbole.utils.case_study import full_sort_topk
 from recbole_sr.config.config import Config
 from recbole_sr.config.data_files import check_dataset
 from recbole_sr.errors import InputError
+from recbole_sr.training.checks import check_columns
 from recbole_sr.training.experiment import prepare
 
 FOLDER = Path("data/tiny")
@@ -63,6 +64,7 @@ def read(tiny):
         given = {**settings_of(model, tiny), **(FM if model == "FM" else {}), **settings}
         config = Config(model, "tiny", config_dict=given)
         check_dataset(config.final_config_dict)
+        check_columns(config)
         return create_dataset(config)
 
     return read
