@@ -51,7 +51,7 @@ def outcome(folder: Path, limit: float) -> dict[str, Any]:
 def run(folder: Path, limit: float) -> dict[str, Any]:
     """Run the command in a folder, the output going to a file there."""
     command = [sys.executable, SCRIPT, "-m", folder.name, "-d", "ml-100k", "--epochs=1"]
-    command += MORE.get(folder.name, [])
+    command += ["--sr_warm_epochs=5", *MORE.get(folder.name, [])]
     start = perf_counter()
     with (folder / "output.txt").open("w") as output:
         try:

@@ -205,7 +205,7 @@ def _export(arguments: list[str]) -> None:
 def _models(arguments: list[str]) -> None:
     parser = _parser("List RecBole's models: what of each is regularised, which not.", "models")
     parser.parse_args(arguments)
-    from recbole_sr.models.catalogue import page
+    from recbole_sr.config.catalogue import page
 
     print(page(), end="")
 

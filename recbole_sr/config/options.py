@@ -127,7 +127,7 @@ class Options(BaseModel):
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
     )
 
-    sr_warm_epochs: Natural = _key(5)
+    sr_warm_epochs: Natural = _key(0)
     """Epochs of the warm phase, at most; 0 means that there is none."""
 
     sr_switch: Literal["epochs", "metric"] = _key("epochs", "sr_warm_epochs")
@@ -218,6 +218,12 @@ class Options(BaseModel):
         return {WARM_REGULARIZER: own.get(WARM_REGULARIZER, REGULARIZERS[WARM_REGULARIZER].weight)}
 
     @property
+    def off(self) -> bool:
+        """Whether nothing of the method is on, so that a model trains as in RecBole."""
+        on = (self.sr_warm_epochs, self.target_ranks, self.loss, self.initialization)
+        return not (any(on) or any(self.sr_main_regularizers.values()) or self.sr_published)
+
+    @property
     def target_ranks(self) -> dict[str, float]:
         """The stable rank to hold, by side; empty without a target."""
         target = self.sr_target_rank
@@ -290,6 +296,7 @@ _PUBLISHED_DEFAULTS = (
     "sr_init",
     "sr_init_sweeps",
 )
+_PUBLISHED_WARM_EPOCHS = 5
 
 
 def published(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,5 +325,4 @@ def published(given: Mapping[str, Any]) -> dict[str, Any]:
                 f"sr_published: True fixes {key} at {value} but got {given[key]!r}; "
                 "drop one of the two keys"
             )
-    warm_epochs = Options.model_fields["sr_warm_epochs"].default
-    return {"sr_warm_epochs": warm_epochs, "sr_main_regularizers": main, **fixed}
+    return {"sr_warm_epochs": _PUBLISHED_WARM_EPOCHS, "sr_main_regularizers": main, **fixed}

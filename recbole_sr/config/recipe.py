@@ -15,6 +15,10 @@ __all__ = ["DEFAULT", "describe", "idle_keys", "refuse_idle_keys", "table"]
 
 DEFAULT = "default"
 _LINES = 6
+_OFF = (
+    "the method is off, and {} trains as in RecBole; --config_files warm/stable_rank.yaml gives it "
+    "a warm phase, warm/spectral.yaml the spectral initialisation"
+)
 
 
 def describe(
@@ -23,7 +27,7 @@ def describe(
     """The recipe in at most six lines: model and data, phases, and who set which keys."""
     lines = [
         f"{settings['model']} on {settings['dataset']}; initialisation: {options.sr_init}",
-        "; ".join(_phases(options)),
+        _OFF.format(settings["model"]) if options.off else "; ".join(_phases(options)),
     ]
     by_origin: dict[str, list[str]] = {}
     for key, origin in origins.items():

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recbole_sr.config import catalogue
 from recbole_sr.config.options import GROUPS, Options
-from recbole_sr.models import catalogue
 from recbole_sr.objectives.losses import LOSSES
 from recbole_sr.objectives.regularizers import REGULARIZERS
 

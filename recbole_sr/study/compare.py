@@ -133,7 +133,14 @@ class _Study:
             check_file(table)
         self._check_names(groups)
         for group, point in product(groups, self.points or [{}]):
-            parts = empty_parts(self.trial(*group).config(**point)["eval_args"]["split"])
+            config = self.trial(*group).config(**point)
+            if group[2] == "default" and config.options.off:
+                raise InputError(
+                    f"variants: expected one that does something for {group[0]}, for which no "
+                    "default has been measured, got 'default'; give --variants "
+                    "warm/stable_rank.yaml, or warm/spectral.yaml"
+                )
+            parts = empty_parts(config["eval_args"]["split"])
             if parts:
                 raise InputError(
                     "eval_args: expected a split with a validation and a test part, by which a "

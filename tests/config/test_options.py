@@ -89,9 +89,12 @@ REFUSED = {
         "sr_tables: expected one or both of user and item, each once",
     ),
     "text for truth": ({"sr_monitor": "yes"}, "sr_monitor: expected a valid boolean, got 'yes'"),
-    "nothing to regularise": ({"sr_warm_regularizers": {}}, "are both empty; give one a weight"),
+    "nothing to regularise": (
+        {"sr_warm_epochs": 5, "sr_warm_regularizers": {}},
+        "are both empty; give one a weight",
+    ),
     "metric without validation": (
-        {"sr_switch": "metric", "eval_step": 0},
+        {"sr_warm_epochs": 5, "sr_switch": "metric", "eval_step": 0},
         "sr_switch: metric needs validation scores but eval_step is 0",
     ),
     "unknown loss": (

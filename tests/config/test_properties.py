@@ -79,7 +79,7 @@ def test_a_loss_alone_begins_as_the_model_does_by_default(loss, model):
         ("SGL", "spectral", 0),
         ("SimpleX", "spectral", 0),
         ("SpectralCF", "spectral", 0),
-        ("DGCF", "model", 5),
+        ("DGCF", "model", 0),
     ],
 )
 def test_what_a_model_does_by_default(model, start, warm_epochs):

@@ -59,8 +59,22 @@ def test_a_run_prints_its_recipe_in_at_most_six_lines(caplog, tmp_path):
     assert lines[-1] == "and keys from 6 more; `recbole-sr config` shows all"
 
 
+def test_a_run_says_that_the_method_is_off_and_what_turns_it_on():
+    for made in (config("DGCF"), config("BPR", ["off.yaml"])):
+        name, second, *_ = describe(made.options, made.final_config_dict, {})
+        model = name.partition(" ")[0]
+        assert second.startswith(f"the method is off, and {model} trains as in RecBole; --config_f")
+        assert "warm/stable_rank.yaml" in second
+        assert "warm/spectral.yaml" in second
+    for file in ("warm/stable_rank.yaml", "warm/spectral.yaml", "loss/directau.yaml"):
+        assert not config("DGCF", [file]).options.off
+    assert not config("DGCF", sr_target_rank=8).options.off
+    assert not config("DGCF", sr_published=True).options.off
+    assert config("DGCF", sr_main_regularizers={"uniformity": 0.0}).options.off
+
+
 def test_warm_phases_are_described():
-    warm = config("DGCF", sr_target_rank=8)
+    warm = config("DGCF", sr_target_rank=8, sr_warm_epochs=5)
     first, second, *_ = describe(warm.options, warm.final_config_dict, {})
     assert first == "DGCF on ml-100k; initialisation: model"
     assert second == (
@@ -89,10 +103,12 @@ def test_warm_phases_are_described():
 )
 def test_a_key_that_would_do_nothing_is_refused(model, key, value, with_it):
     (needed,) = with_it
+    of_phases = model == "DGCF" and key != "sr_init_margin"
+    files = ["warm/stable_rank.yaml"] if of_phases else []
     others = "sr_warm_regularizers" if key == "sr_uniformity_rows" else needed
     with pytest.raises(InputError, match=rf"{key}: expected {others}.* with it, .*or drop the key"):
-        config(model, **{key: value})
-    made = config(model, **{key: value}, **with_it)
+        config(model, files, **{key: value})
+    made = config(model, files, **{key: value}, **with_it)
     assert made[key] == value
     assert not [text for text in idle_keys(made.options, made.origins) if text.startswith(key)]
 

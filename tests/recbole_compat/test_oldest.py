@@ -21,7 +21,7 @@ PARTS = (
     "training/test_resume.py",
     "runs/test_run_folder.py",
     "objectives/test_stable_rank.py",
-    "models/test_catalogue.py",
+    "config/test_catalogue.py",
 )
 # Of the runs that are interrupted in many settings, those in the default ones.
 CHOSEN = "not test_an_interrupted_run or epochs"

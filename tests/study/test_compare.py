@@ -427,6 +427,10 @@ REFUSED = {
     "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
     "unknown model among the settings": ({"config_dict": {"model": "LightGCM"}}, "LightGCM"),
     "a data set among the settings": ({"config_dict": {"dataset": 5}}, "dataset: expected a name"),
+    "a model whose default is off": (
+        {"models": ["BPR", "DGCF"]},
+        "variants: expected one that does something for DGCF, .*give --variants warm/stable_rank",
+    ),
     "a model in a variant": ({"variants": ["named.yaml"]}, "named.yaml: expected no model in it"),
 }
 

@@ -1,10 +1,11 @@
-"""``recbole-sr models``: which models can be regularised, and what of them is."""
+"""``recbole-sr models``: what of each model can be regularised, and what is on by default."""
 
 from __future__ import annotations
 
 from recbole.utils import get_model, get_trainer
 from tabulate import tabulate
 
+from recbole_sr.config.files import read_shipped
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.registry import MODELS, SUPPORTED
 
@@ -15,13 +16,15 @@ _HEAD = """# Models
 
 What is regularised of each model of RecBole. "Propagated" is what the model's graph layers return.
 "What enters" a layer is the user's hidden state, and the rows of that layer are the items.
+The recipe is what the model does by default: the property files that set its keys. It is off where
+no recipe has been measured to rank better; `--config_files warm/stable_rank.yaml` turns one on.
 
 """
 
 
 def page() -> str:
     """``docs/models.md``: the models of RecBole, supported and refused, as tables in Markdown."""
-    head = ("Model", "Family", "User side", "Item side", "Trainer", "Status")
+    head = ("Model", "Family", "User side", "Item side", "Trainer", "Recipe", "Status")
     supported = [_row(name, entry) for name, entry in SUPPORTED.items()]
     refused = [(name, reason) for name, reason in MODELS.items() if isinstance(reason, str)]
     return (
@@ -43,5 +46,12 @@ def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
         entry.user.about,
         entry.item.about,
         get_trainer(kind, name).__name__,
+        _recipe(name),
         "; ".join(filter(None, ["supported", entry.note, extra, *needs])),
     )
+
+
+def _recipe(name: str) -> str:
+    _, origins = read_shipped(f"model/{name}.yaml")
+    files = {file: None for key, file in origins.items() if key.startswith("sr_")}
+    return ", ".join(files) or "off"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recbole_sr.cli import main
-from recbole_sr.models.catalogue import page
+from recbole_sr.config.catalogue import page
 from recbole_sr.models.registry import MODELS, SUPPORTED
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
@@ -25,10 +25,10 @@ def test_a_models_row_says_what_its_entry_does(name):
     (row,) = [line for line in page().splitlines() if line.startswith(f"| {name} ")]
     entry, cells = SUPPORTED[name], [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[2:4] == [entry.user.about, entry.item.about]
-    assert cells[5].startswith("supported")
-    assert entry.note in cells[5]
-    assert (f"extra `{entry.extra}`" in cells[5]) == (entry.extra is not None)
-    assert all(f"`{key}: {value}` only" in cells[5] for key, value in entry.needs.items())
+    assert cells[6].startswith("supported")
+    assert entry.note in cells[6]
+    assert (f"extra `{entry.extra}`" in cells[6]) == (entry.extra is not None)
+    assert all(f"`{key}: {value}` only" in cells[6] for key, value in entry.needs.items())
 
 
 def test_the_document_is_what_the_command_prints():
