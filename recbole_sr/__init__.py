@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from recbole_sr.models.sources import Encoded, Missing, Propagated, Table
     from recbole_sr.objectives.stable_rank import stable_rank
     from recbole_sr.runs.export import export
+    from recbole_sr.serve.embeddings import embeddings
+    from recbole_sr.serve.recommend import recommend
     from recbole_sr.study.compare import compare
     from recbole_sr.study.report.page import report
     from recbole_sr.training.experiment import (
@@ -66,6 +68,8 @@ __all__ = [
     "resume",
     "objective_function",
     "load_data_and_model",
+    "recommend",
+    "embeddings",
     "export",
     "compare",
     "report",
@@ -86,6 +90,8 @@ _HOME = {
     "resume": "training.experiment",
     "objective_function": "training.experiment",
     "load_data_and_model": "training.experiment",
+    "embeddings": "serve.embeddings",
+    "recommend": "serve.recommend",
     "export": "runs.export",
     "compare": "study.compare",
     "report": "study.report.page",

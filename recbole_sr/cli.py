@@ -202,6 +202,53 @@ def _export(arguments: list[str]) -> None:
     export(given.checkpoint, given.output)
 
 
+def _recommend(arguments: list[str]) -> None:
+    parser = _parser("Write the best items for each user, by a trained model.", "recommend")
+    add = parser.add_argument
+    add("checkpoint", help="a model's checkpoint of recbole-sr")
+    given_users = parser.add_mutually_exclusive_group()
+    given_users.add_argument("--user", nargs="+", metavar="ID", help="users; else all")
+    given_users.add_argument("--users", metavar="FILE", help="a file of users, an id a line")
+    add("-k", type=int, default=10, help="items for each user (10)")
+    add("-o", "--output", type=Path, help=".csv, .tsv, .jsonl or .parquet; else CSV on the screen")
+    add("--known", default="all", help="what users are known to have: training, validation or all")
+    add("--with_known", action="store_true", help="list what users are known to have, too")
+    given = parser.parse_args(arguments)
+    from recbole_sr.serve.recommend import recommend
+    from recbole_sr.serve.tables import check_table, read_lines, write_table
+
+    if given.output:
+        check_table(given.output)
+    users = read_lines(given.users) if given.users else given.user
+    lists = recommend(
+        given.checkpoint, users, given.k, known=given.known, with_known=given.with_known
+    )
+    if given.output is None:
+        lists.to_csv(sys.stdout, index=False)
+        return
+    write_table(lists, given.output)
+    print(f"{given.output}: {len(lists)} items for {lists.iloc[:, 0].nunique()} users")
+
+
+def _embeddings(arguments: list[str]) -> None:
+    parser = _parser(
+        "Write the vectors of users and items by which a trained model ranks, as .npy with the ids "
+        "of their rows beside them, and all in one .safetensors.",
+        "embeddings",
+    )
+    parser.add_argument("checkpoint", help="a model's checkpoint of recbole-sr")
+    parser.add_argument("-o", "--output", required=True, help="a new folder, or an empty one")
+    given = parser.parse_args(arguments)
+    from recbole_sr.serve.embeddings import embeddings, new_folder
+
+    new_folder(given.output)  # before the work is done
+    found = embeddings(given.checkpoint)
+    for file in found.save(given.output):
+        print(file)
+    ranks = "ranks" if found.dot_products else "does not rank"
+    print(f"The model {ranks} by the dot product of a user's and an item's vector.")
+
+
 def _models(arguments: list[str]) -> None:
     parser = _parser("List RecBole's models: what of each is regularised, which not.", "models")
     parser.parse_args(arguments)
@@ -319,6 +366,8 @@ def _spectrum(arguments: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "config": _config,
+    "recommend": _recommend,
+    "embeddings": _embeddings,
     "export": _export,
     "models": _models,
     "resume": _resume,

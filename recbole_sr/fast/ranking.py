@@ -18,7 +18,7 @@ from torch import Tensor
 
 from recbole_sr.fast.pairs import Pairs
 
-__all__ = ["FullSortLoader", "TopCollector", "best", "order_is_certain"]
+__all__ = ["FullSortLoader", "TopCollector", "best", "order_is_certain", "scores_at_once"]
 
 # Scores held at once: 4 MiB, so that they stay in a processor's cache between the steps; on a GPU
 # 256 MiB, as there each step has a cost of its own. Products of a number of users that is no
@@ -58,8 +58,7 @@ class FullSortLoader(FullSortEvalDataLoader):
         self._positive = self._pairs([dataset])
         self._history = self._pairs(seen).without(self._positive)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
-        scores = _SCORES if config["device"].type == "cpu" else _SCORES_ON_GPU
-        users = scores // dataset.item_num
+        users = scores_at_once(config["device"]) // dataset.item_num
         whole = math.lcm(self.step, _VECTOR)
         # No batch of RecBole's lies in two blocks, so that none is scored again for each.
         self.block = users // whole * whole or users // self.step * self.step or self.step
@@ -103,6 +102,11 @@ class FullSortLoader(FullSortEvalDataLoader):
         nobody = self.uid_list.new_full((1,), -1)  # where ids beyond the last one stand
         known = torch.cat([self.uid_list, nobody])[rows] == users
         return Pairs(rows[known], items[known], parts[0].item_num)
+
+
+def scores_at_once(device: torch.device) -> int:
+    """How many scores are best held at once on a device."""
+    return _SCORES if device.type == "cpu" else _SCORES_ON_GPU
 
 
 class TopCollector(Collector):

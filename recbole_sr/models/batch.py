@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -78,6 +79,12 @@ class ModelBatch:
         rows = {side: matrices for side, matrices in found.items() if matrices}
         self.regularized = list(rows)
         return rows
+
+    def encoded(self, side: str) -> list[Tensor]:
+        """The representations ``(B, D)`` of a side that were calculated last, a row each."""
+        last = {path: calls[-1:] for path, calls in self.calls.items()}
+        step = replace(self._step(side), calls=last)
+        return self._entry.side(side).vectors(step, self._interaction[self._id_field(side)])
 
     @contextmanager
     def watching(self) -> Iterator[None]:

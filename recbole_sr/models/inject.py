@@ -170,6 +170,16 @@ class RegularizedModel(_Model):
         """See :func:`~recbole_sr.models.tables.whole_tables`."""
         return whole_tables(self, self.sr_columns)
 
+    def sr_encoded(self, interaction: Any, score: Callable[[Any], Any]) -> list[Tensor]:
+        """The users' representations that ``score`` calculates of a batch, a row each: ``(B, D)``.
+
+        For models that have no table of users.
+        """
+        batch = ModelBatch(self, self.sr_entry, interaction, score)
+        with self._sr_watched(batch):
+            score(interaction)
+        return batch.encoded("user")
+
     def sr_stable_rank(self) -> dict[str, float]:
         """Stable rank of each side's whole table; the mean where a side has several."""
         return stable_ranks(self.sr_tables())
@@ -183,14 +193,19 @@ class RegularizedModel(_Model):
         if phase is None or not phase.active:
             return own_loss(interaction)
         batch = ModelBatch(self, self.sr_entry, interaction, own_loss)
+        with self._sr_watched(batch):
+            loss = phase.training_loss(batch)
+        self.sr_seen.update(["recommendation", *batch.regularized])
+        return loss
+
+    @contextmanager
+    def _sr_watched(self, batch: ModelBatch) -> Iterator[None]:
         self._sr_batch = batch
         try:
             with batch.watching():
-                loss = phase.training_loss(batch)
+                yield
         finally:
             del self._sr_batch
-        self.sr_seen.update(["recommendation", *batch.regularized])
-        return loss
 
     def _sr_check(self, phase: Phase) -> None:
         if self.sr_seen["knowledge graph"] and not self.sr_seen["recommendation"]:

@@ -1,0 +1,161 @@
+"""The vectors of users and items by which a model ranks, from a checkpoint, for other systems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+from torch import Tensor
+
+from recbole_sr.errors import InputError
+from recbole_sr.runs.files import replacing, write_whole
+from recbole_sr.serve.scores import Scorer
+
+__all__ = ["Embeddings", "embeddings"]
+
+_CHECKED = 64  # users whose scores are compared with dot products
+_ROUNDING = 1e-5  # of the largest score
+_NAME = "embeddings.safetensors"
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of users and items, with their ids; padding is left out.
+
+    Attributes:
+        vectors: ``(N, D)``, float32, by name: ``user`` and ``item``, or ``user.0``, ``user.1``, ...
+            where a side has several tables; a side that has none is left out.
+        ids: ``(N,)``, text, by ``user`` and ``item``: the id of each row.
+        dot_products: whether the model ranks by the dot products of ``user`` and ``item``, as
+            compared with its scores for some users.
+
+    """
+
+    vectors: Mapping[str, np.ndarray[Any, Any]]
+    ids: Mapping[str, np.ndarray[Any, Any]]
+    dot_products: bool
+
+    def save(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write ``NAME.npy`` for each matrix, ``user_ids.txt``, and all in one safetensors file.
+
+        Args:
+            folder: a new or an empty one.
+
+        Returns:
+            The files.
+
+        Raises:
+            InputError: there is something in the folder, or it cannot be made.
+
+        """
+        folder = new_folder(folder)
+        files = {f"{name}.npy": partial(np.save, arr=own) for name, own in self.vectors.items()}
+        for name, write in files.items():
+            with replacing(folder / name) as file:
+                write(file)
+        texts = {f"{side}_ids.txt": own for side, own in self.ids.items()}
+        for name, own in texts.items():
+            write_whole(folder / name, "".join(f"{one}\n" for one in own))
+        with replacing(folder / _NAME) as file:
+            file.write(save(dict(self.vectors), {"dot_products": str(self.dot_products)}))
+        return [folder / name for name in (*files, *texts, _NAME)]
+
+
+def new_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder, unless it is there and empty.
+
+    Raises:
+        InputError: there is something in it, or a file of that name.
+
+    """
+    folder = Path(folder)
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            f"{folder}: expected a new or an empty folder, got one that holds something; give "
+            "another name"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def embeddings(model_file: str, model_class: type | None = None) -> Embeddings:
+    """The vectors by which a trained model ranks: after propagation where it propagates.
+
+    Users of an auto-encoder or of a sequential model have no table: theirs are what the model
+    calculates from all their interactions.
+
+    Args:
+        model_file: path of a checkpoint of this package; its data set lies where it was.
+        model_class: the model's class where it is none of RecBole's.
+
+    Raises:
+        InputError: the checkpoint cannot be used.
+
+    Example:
+        >>> embeddings("saved/BPR.pth").save("vectors")  # doctest: +SKIP
+
+    """
+    scorer = Scorer(model_file, "all", model_class)
+    tables, rows = _tables(scorer)
+    for side, own in tables.items():
+        if not own:
+            why = scorer.model.sr_entry.side(side).about
+            getLogger().warning(f"{model_file}: no vectors of each {side} ({why})")
+    vectors = {
+        f"{side}.{place}" if len(own) > 1 else side: matrix.cpu().float().numpy()
+        for side, own in tables.items()
+        for place, matrix in enumerate(own)
+    }
+    if not vectors:
+        raise InputError(f"{model_file}: expected vectors of users or items, got none; see above")
+    data = scorer.dataset
+    fields = {"user": data.uid_field, "item": data.iid_field}
+    ids = {
+        side: data.id2token(fields[side], rows[side].numpy()).astype(str)
+        for side, own in tables.items()
+        if own
+    }
+    return Embeddings(vectors, ids, _ranks_by_dot_products(scorer, tables, rows["user"]))
+
+
+def _tables(scorer: Scorer) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]:
+    """The matrices of each side, and the ids of their rows."""
+    data = scorer.dataset
+    rows = {"user": torch.arange(1, data.user_num), "item": torch.arange(1, data.item_num)}
+    with torch.no_grad():
+        found = scorer.model.sr_tables()
+    tables = {side: [own.detach() for own in found.get(side, ())] for side in rows}
+    if not tables["user"] and scorer.model.sr_entry.user.computed:
+        rows["user"] = rows["user"][scorer.served(rows["user"])]
+        blocks = [_encoded(scorer, users) for users in rows["user"].split(scorer.block())]
+        tables["user"] = [torch.cat(parts) for parts in zip(*blocks, strict=True)]
+    return tables, rows
+
+
+def _encoded(scorer: Scorer, users: Tensor) -> list[Tensor]:
+    """What a model without a table of users calculates of each."""
+    inputs = scorer.inputs(users)
+    return scorer.model.sr_encoded(inputs, lambda _: scorer.scores(users))
+
+
+def _ranks_by_dot_products(
+    scorer: Scorer, tables: Mapping[str, Sequence[Tensor]], users: Tensor
+) -> bool:
+    """Whether some users' scores fall in the order of the dot products, up to rounding."""
+    if any(len(own) != 1 for own in tables.values()) or not len(users):
+        return False
+    user, item = (own[0][:_CHECKED] if side == "user" else own[0] for side, own in tables.items())
+    if user.shape[1] != item.shape[1]:
+        return False
+    scores = scorer.scores(users[:_CHECKED])[:, 1:]
+    order = (user @ item.T).argsort(dim=1, descending=True)
+    rises = scores.gather(1, order).diff(dim=1).clamp(min=0)
+    return bool((rises <= _ROUNDING * scores.abs().amax(1, keepdim=True)).all())

@@ -1,0 +1,127 @@
+"""Lists of items for users, from a checkpoint, with the user's own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from logging import getLogger
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recbole_sr.errors import InputError
+from recbole_sr.fast.ranking import best
+from recbole_sr.serve.scores import Scorer
+
+__all__ = ["recommend"]
+
+_NAMED = 5  # ids that a message names
+
+
+def recommend(
+    model_file: str,
+    users: Sequence[str] | None = None,
+    k: int = 10,
+    *,
+    known: str = "all",
+    with_known: bool = False,
+    model_class: type | None = None,
+) -> pd.DataFrame:
+    """The best items for each user, by a trained model.
+
+    Args:
+        model_file: path of a checkpoint of this package; its data set lies where it was.
+        users: ids as in the data; None for all of them. Unknown ones are named in a warning.
+        k: items for each user, at least 1; fewer where no more are left.
+        known: the interactions that count as known: those of ``training``, of ``validation`` too,
+            or ``all``. A sequential model continues them.
+        with_known: whether to list items, too, that the user is known to have.
+        model_class: the model's class where it is none of RecBole's.
+
+    Returns:
+        One row for each user and item, in the order of ``users``, best first: the columns are
+        the data set's names of user and item (text), ``rank`` (from 1) and ``score`` (float).
+
+    Raises:
+        InputError: the checkpoint cannot be used, no user is known, or the model cannot score all
+            items.
+
+    Example:
+        >>> recommend("saved/BPR.pth", users=["196"], k=10)  # doctest: +SKIP
+
+    """
+    if type(k) is not int or k < 1:
+        raise InputError(f"k: expected a number of items, at least 1, got {k!r}; give 10, say")
+    scorer = Scorer(model_file, known, model_class)
+    ids = _ids(scorer, users)
+    seen = None if with_known else scorer.seen(ids)
+    blocks = []
+    block = scorer.block()
+    for start in tqdm(range(0, len(ids), block), unit="block", disable=None):
+        own = ids[start : start + block]
+        scores = scorer.scores(own)
+        if seen is not None:
+            rows, items = (x.to(scores.device) for x in seen.between(start, start + len(own)))
+            scores[rows, items] = -torch.inf
+        blocks.append(_best(own, scores, k))
+    return _frame(scorer.dataset, blocks)
+
+
+def _ids(scorer: Scorer, users: Sequence[str] | None) -> Tensor:
+    """The numbers of the users that can be served; the others are named in a warning."""
+    dataset = scorer.dataset
+    if users is None:
+        ids = torch.arange(1, dataset.user_num)
+    else:
+        numbers = dataset.field2token_id[dataset.uid_field]
+        wanted = dict.fromkeys(map(str, users))
+        found = {user: numbers[user] for user in wanted if numbers.get(user)}
+        _warn([user for user in wanted if user not in found], "are not in the data")
+        ids = torch.tensor(list(found.values()), dtype=torch.int64)
+    served = scorer.served(ids)
+    _warn(_tokens(dataset, dataset.uid_field, ids[~served]), "have no sequence to continue")
+    ids = ids[served]
+    if not len(ids):
+        raise InputError(
+            f"users: expected some of {scorer.config['dataset']}, got none; give ids as they stand "
+            "in the data"
+        )
+    untrained = _tokens(dataset, dataset.uid_field, ids[~scorer.trained(ids)])
+    _warn(untrained, "have no interaction in training; their lists are not learnt")
+    return ids
+
+
+def _warn(users: Sequence[str], what: str) -> None:
+    if len(users):
+        named = ", ".join(map(repr, map(str, users[:_NAMED])))
+        more = ", ..." if len(users) > _NAMED else ""
+        getLogger().warning(f"users: {len(users)} {what}: {named}{more}")
+
+
+def _best(users: Tensor, scores: Tensor, k: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """Users, items, ranks and scores of the best items, but those left out."""
+    items, _ = best(scores, min(k, scores.shape[1]))
+    top = scores.gather(1, items).float().cpu()
+    rows, places = (top > -torch.inf).nonzero(as_tuple=True)
+    columns = users[rows], items.cpu()[rows, places], places + 1, top[rows, places]
+    return tuple(column.numpy() for column in columns)
+
+
+def _frame(dataset: Any, blocks: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> pd.DataFrame:
+    users, items, ranks, scores = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    user, item = dataset.uid_field, dataset.iid_field
+    return pd.DataFrame(
+        {
+            user: _tokens(dataset, user, users),
+            item: _tokens(dataset, item, items),
+            "rank": ranks,
+            "score": scores,
+        }
+    )
+
+
+def _tokens(dataset: Any, field: str, ids: Any) -> Any:
+    return np.asarray(dataset.field2id_token[field])[np.asarray(ids)]

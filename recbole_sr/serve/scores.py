@@ -1,0 +1,166 @@
+"""From a checkpoint, the scores of all items for any users, and what those users have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import ModelType
+from torch import Tensor
+
+from recbole_sr.errors import InputError
+from recbole_sr.fast.pairs import Pairs
+from recbole_sr.fast.ranking import scores_at_once
+from recbole_sr.training.experiment import load_data_and_model
+
+__all__ = ["KNOWN", "Scorer"]
+
+KNOWN = ("training", "validation", "all")
+_PREDICTIONS = 2**16  # pairs scored at once by a model that scores pairs
+
+
+class Scorer:
+    """A trained model and what is known of its users.
+
+    Args:
+        model_file: path of the checkpoint.
+        known: which interactions count as known to the model's user: those of ``training``, of
+            ``validation`` too, or ``all``.
+        model_class: the model's class where it is none of RecBole's.
+
+    Attributes:
+        model: in evaluation mode.
+        dataset: RecBole's, whose ids the rows of scores have.
+
+    Raises:
+        InputError: as :func:`~recbole_sr.training.experiment.load_data_and_model`.
+
+    """
+
+    def __init__(self, model_file: str, known: str = "all", model_class: type | None = None):
+        if known not in KNOWN:
+            raise InputError(f"known: expected one of {', '.join(KNOWN)}, got {known!r}; give one")
+        config, model, self.dataset, *loaders = load_data_and_model(model_file, model_class)
+        self.file, self.model, self.config = model_file, model.eval(), config
+        parts = [loader._dataset for loader in loaders if loader is not None]
+        self.parts = parts[: KNOWN.index(known) + 1]
+        self.is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        self._candidates = self.dataset.get_item_feature().to(config["device"])
+        if self.is_sequential:
+            self._latest = _latest(self.parts, self.dataset)
+
+    def served(self, users: Tensor) -> Tensor:
+        """Which users the model can score for: ``(N,)``, bool; all but those without a sequence."""
+        if self.is_sequential:
+            return torch.isin(users, self._latest[self.dataset.uid_field])
+        return torch.ones_like(users, dtype=torch.bool)
+
+    def trained(self, users: Tensor) -> Tensor:
+        """Which users have an interaction in training: ``(N,)``, bool."""
+        return torch.isin(users, self.parts[0].inter_feat[self.dataset.uid_field])
+
+    def block(self) -> int:
+        """How many users are best scored at once."""
+        return max(1, scores_at_once(self.config["device"]) // self.dataset.item_num)
+
+    def scores(self, users: Tensor) -> Tensor:
+        """Scores of all items, the padding item's minus infinity.
+
+        Args:
+            users: ``(N,)``, int64, that :meth:`served` knows.
+
+        Returns:
+            ``(N, n_items)``, floating point.
+
+        Raises:
+            InputError: the model needs more of an interaction than its user and item, or gives
+                scores that are NaN.
+
+        """
+        inputs = self.inputs(users)
+        with torch.no_grad():
+            try:
+                scores = self.model.full_sort_predict(inputs)
+            except NotImplementedError:  # RecBole's word for a model that scores pairs alone
+                scores = torch.cat([*self._of_pairs(inputs)])
+        scores = scores.view(len(users), self.dataset.item_num)
+        scores[:, 0] = -torch.inf
+        if scores.isnan().any():
+            raise InputError(f"{self.file}: expected scores that are numbers, got NaN; train anew")
+        return scores
+
+    def inputs(self, users: Tensor) -> Any:
+        """What the model reads to score for users, on its device."""
+        field = self.dataset.uid_field
+        if self.is_sequential:
+            rows = self._latest[torch.searchsorted(self._latest[field], users)]
+        else:
+            rows = self.dataset.join(Interaction({field: users}))
+        return rows.to(self.config["device"])
+
+    def seen(self, users: Tensor) -> Pairs:
+        """The known interactions of users; a row is a position in ``users``."""
+        place = torch.full((self.dataset.user_num,), -1)
+        place[users] = torch.arange(len(users))
+        owners, items = (torch.cat(x) for x in zip(*self._known_pairs(), strict=True))
+        mine = place[owners] >= 0
+        return Pairs(place[owners[mine]], items[mine], self.dataset.item_num)
+
+    def _known_pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        user, item = self.dataset.uid_field, self.dataset.iid_field
+        for part in self.parts:
+            yield part.inter_feat[user], part.inter_feat[item]
+            if self.is_sequential:  # the first item of a sequence is nobody's target
+                first = part.inter_feat[part.item_id_list_field][:, 0]
+                yield part.inter_feat[user], first
+        if self.is_sequential:
+            items = self._latest[self.parts[0].item_id_list_field]
+            yield self._latest[user].repeat_interleave(items.shape[1]), items.flatten()
+
+    def _of_pairs(self, inputs: Any) -> Iterator[Tensor]:
+        """Scores of each user with each item, some at a time, as RecBole scores them."""
+        n_items = self.dataset.item_num
+        users = max(1, _PREDICTIONS // n_items)
+        for start in range(0, len(inputs), users):
+            pairs = inputs[start : start + users]
+            count = len(pairs)
+            pairs = pairs.repeat_interleave(n_items)
+            pairs.update(self._candidates.repeat(count))
+            for first in range(0, len(pairs), _PREDICTIONS):
+                try:
+                    yield self.model.predict(pairs[first : first + _PREDICTIONS]).flatten()
+                except KeyError as error:
+                    raise InputError(
+                        f"{self.file}: expected a model that reads users, items and their features "
+                        f"alone, got {self.config['model']}, which also reads {error} of each "
+                        "interaction; lists need a model trained without that column"
+                    ) from None
+
+
+def _latest(parts: Sequence[Any], dataset: Any) -> Interaction:
+    """Each user's sequence up to and including the last known item, by user."""
+    names = [dataset.uid_field, dataset.time_field, parts[0].item_list_length_field]
+    columns = [torch.cat([part.inter_feat[name] for part in parts]).numpy() for name in names]
+    order = np.lexsort(columns[::-1])
+    users = columns[0][order]
+    last = torch.from_numpy(order[np.append(users[1:] != users[:-1], True)])
+    fields = list(parts[0].inter_feat)
+    rows = {x: torch.cat([part.inter_feat[x] for part in parts])[last] for x in fields}
+    lengths = rows[names[2]]
+    for field in fields:
+        name = getattr(parts[0], f"{field}_list_field", None)
+        if name in rows:
+            rows[name] = _appended(rows[name], lengths, rows[field])
+    rows[names[2]] = (lengths + 1).clamp(max=rows[parts[0].item_id_list_field].shape[1])
+    return Interaction(rows)
+
+
+def _appended(lists: Tensor, lengths: Tensor, values: Tensor) -> Tensor:
+    """Lists ``(N, L, ...)`` with a value more each; a full one loses its first."""
+    full = lengths >= lists.shape[1]
+    lists = torch.where(full.view(-1, *[1] * (lists.dim() - 1)), lists.roll(-1, dims=1), lists)
+    lists[torch.arange(len(lists)), lengths.clamp(max=lists.shape[1] - 1)] = values
+    return lists

@@ -1,0 +1,72 @@
+"""Tables as files: CSV, JSON lines or parquet, by the file's name."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_sr.errors import InputError, check_file, check_output
+from recbole_sr.runs.files import replacing
+
+__all__ = ["check_table", "read_lines", "write_table"]
+
+_TEXTS: dict[str, Callable[[pd.DataFrame], str]] = {
+    ".csv": lambda table: table.to_csv(index=False),
+    ".tsv": lambda table: table.to_csv(index=False, sep="\t"),
+    ".jsonl": lambda table: table.to_json(orient="records", lines=True, force_ascii=False),
+}
+_PARQUET = ".parquet"
+
+
+def check_table(file: Path) -> None:
+    """Refuse a name that says no kind of table, or a file that cannot be written.
+
+    Raises:
+        InputError: names the file.
+
+    """
+    kind = _kind(file)
+    if kind not in (*_TEXTS, _PARQUET) or (kind == _PARQUET and file.suffix == ".gz"):
+        raise InputError(
+            f"{file}: expected a name that ends in {', '.join(_TEXTS)}, one of these and .gz, or "
+            f"{_PARQUET}, got {file.name!r}; give such a name"
+        )
+    if kind == _PARQUET and not find_spec("pyarrow"):
+        raise InputError(
+            f"{file}: expected pyarrow for parquet, got none; pip install 'recbole_sr[parquet]', "
+            "or write .csv"
+        )
+    check_output(file)
+
+
+def write_table(table: pd.DataFrame, file: Path) -> None:
+    """Write a table whole, in the form that the file's name says."""
+    with replacing(file) as target:
+        if _kind(file) == _PARQUET:
+            table.to_parquet(target, index=False)
+            return
+        text = _TEXTS[_kind(file)](table).encode()
+        target.write(gzip.compress(text) if file.suffix == ".gz" else text)
+
+
+def read_lines(file: str) -> list[str]:
+    """The lines of a text in UTF-8, without empty ones.
+
+    Raises:
+        InputError: there is no such file, or it is no text.
+
+    """
+    check_file(file)
+    try:
+        lines = Path(file).read_text("utf-8").splitlines()
+    except UnicodeError:
+        raise InputError(f"{file}: expected text in UTF-8, got other bytes; convert it") from None
+    return [line for line in lines if line]
+
+
+def _kind(file: Path) -> str:
+    return (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()

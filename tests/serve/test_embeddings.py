@@ -1,0 +1,109 @@
+"""Vectors from a checkpoint: those by which a model ranks, with the ids of their rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from contract import settings_of
+from safetensors.numpy import load_file
+
+from recbole_sr import embeddings, recommend
+from recbole_sr.cli import main
+from recbole_sr.config.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.models.registry import SUPPORTED
+from recbole_sr.serve import scores
+from recbole_sr.serve.embeddings import Embeddings
+from recbole_sr.training.experiment import prepare
+
+MODELS = list(SUPPORTED)
+NO_USERS = {"FISM", "NAIS", "RippleNet", "BERT4Rec", "S3Rec"}
+NO_ITEMS = {"DMF"}  # they are calculated of a batch
+
+
+@pytest.fixture
+def serve(tiny, monkeypatch):
+    """An experiment that is taken for the one of any checkpoint."""
+
+    def make(model):
+        made = prepare(Config(model, "tiny", config_dict=settings_of(model, tiny)))
+        monkeypatch.setattr(scores, "load_data_and_model", lambda *_: (*made,))
+        return made
+
+    return make
+
+
+def neighbours(found, k):
+    """The example of the documentation: an index of the items, asked for each user."""
+    index = faiss.IndexFlatIP(found.vectors["item"].shape[1])
+    index.add(found.vectors["item"])
+    scores, rows = index.search(found.vectors["user"], k)
+    return scores, found.ids["item"][rows]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_vectors_are_those_by_which_the_model_ranks(model, serve):
+    made = serve(model)
+    found = embeddings("any")
+    sides = {name.partition(".")[0] for name in found.vectors}
+    assert sides == {"user", "item"} - (
+        {"user"} if model in NO_USERS else {"item"} if model in NO_ITEMS else set()
+    )
+    for name, own in found.vectors.items():
+        side = name.partition(".")[0]
+        assert own.dtype == np.float32
+        assert len(own) == len(found.ids[side])
+        everything = made.dataset.field2id_token[f"{side}_id"][1:]
+        assert found.ids[side].tolist() == list(everything)
+    if SUPPORTED[model].loss is not None:  # a function of the dot products of these vectors
+        assert found.dot_products
+    if not found.dot_products:
+        return
+    lists = recommend("any", k=5, with_known=True)
+    top, items = neighbours(found, 6)
+    apart = (top[:, :-1] - top[:, 1:]).min(1) > 1e-4 * np.abs(top).max()
+    assert apart.any()
+    listed = lists["item_id"].to_numpy().reshape(-1, 5)
+    assert (listed == items[:, :5])[apart].all()
+
+
+def test_a_model_that_adds_more_does_not_rank_by_dot_products(serve):
+    made = serve("MultiVAE")
+    torch.nn.init.normal_(made.model.decoder[-1].bias)
+    assert not embeddings("any").dot_products
+
+
+def test_files_hold_the_same(tmp_path):
+    vectors = {side: np.eye(3, 2, dtype=np.float32) + place for place, side in enumerate("ab")}
+    ids = {"a": np.array(["x", "ü", "z z"])}
+    files = Embeddings(vectors, ids, True).save(tmp_path / "deep" / "new")
+    assert [file.name for file in files] == [
+        "a.npy", "b.npy", "a_ids.txt", "embeddings.safetensors",
+    ]  # fmt: skip
+    for name, own in vectors.items():
+        assert np.array_equal(np.load(files[0].with_name(f"{name}.npy")), own)
+        assert np.array_equal(load_file(files[-1])[name], own)
+    assert files[2].read_text("utf-8").splitlines() == list(ids["a"])
+
+
+def test_the_command_writes_the_files(tiny, capsys, serve):
+    serve("BPR")
+    assert main(["embeddings", "any", "-o", "vectors"]) == 0
+    *files, last = capsys.readouterr().out.splitlines()
+    assert all(Path(file).is_file() for file in files)
+    assert last == "The model ranks by the dot product of a user's and an item's vector."
+    assert main(["embeddings", "any", "-o", "vectors"]) == 2
+    assert "vectors: expected a new or an empty folder, got one that" in capsys.readouterr().err
+    Path("file").write_text("mine")
+    assert main(["embeddings", "any", "-o", "file"]) == 2
+
+
+def test_nothing_to_write_is_refused(serve, monkeypatch):
+    made = serve("DMF")
+    monkeypatch.setattr(made.model, "sr_encoded", lambda *_: [])
+    with pytest.raises(InputError, match="any: expected vectors of users or items, got none"):
+        embeddings("any")

@@ -1,0 +1,209 @@
+"""Lists from a checkpoint: RecBole's own, with the user's ids, and nothing that a user has."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from contract import settings_of
+from recbole.utils import ModelType, get_model
+from recbole.utils.case_study import full_sort_topk
+
+from recbole_sr import recommend, run_recbole_sr
+from recbole_sr.cli import main
+from recbole_sr.config.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.models.registry import SUPPORTED
+from recbole_sr.serve import scores
+from recbole_sr.training.experiment import prepare
+
+MODELS = list(SUPPORTED)
+USERS_ITEMS = ("user_id", "item_id")
+# Context-aware models rank where they learn from sampled items; else they tell labels apart.
+RANKED = {
+    "load_col": {
+        "inter": ["user_id", "item_id"],
+        "user": ["user_id", "gender"],
+        "item": ["item_id", "class"],
+    },
+    "threshold": None,
+    "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1},
+    "eval_args": {"mode": "full"},
+    "metrics": ["Recall"],
+    "valid_metric": "Recall@10",
+}
+
+
+@pytest.fixture
+def serve(tiny, monkeypatch):
+    """An experiment that is taken for the one of any checkpoint."""
+
+    def make(model, **settings):
+        made = prepare(Config(model, "tiny", config_dict={**settings_of(model, tiny), **settings}))
+        monkeypatch.setattr(scores, "load_data_and_model", lambda *_: (*made,))
+        made.model.eval()
+        return made
+
+    return make
+
+
+def checkpoint(tiny, model="BPR", **settings):
+    given = {**settings_of(model, tiny), "epochs": 1, **settings}
+    run_recbole_sr(model, "tiny", config_dict=given)
+    (file,) = (file for file in Path("saved").glob("*.pth") if ".run" not in file.name)
+    return str(file)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_lists_are_those_of_recbole(model, serve):
+    kind = get_model(model).type
+    made = serve(model, **(RANKED if kind == ModelType.CONTEXT else {}))
+    sequential = kind == ModelType.SEQUENTIAL
+    users = made.valid_data._dataset.inter_feat["user_id"].unique()
+    names = made.dataset.id2token("user_id", users)
+    # Of two equal scores either may come first; of a model that draws, the same draws are needed.
+    torch.manual_seed(2)
+    found = recommend("any", names, k=5, known="training", with_known=sequential)
+    torch.manual_seed(2)
+    top, items = full_sort_topk(users.numpy(), made.model, made.valid_data, 5)
+    assert list(found.columns) == ["user_id", "item_id", "rank", "score"]
+    assert found["user_id"].tolist() == np.repeat(names, 5).tolist()
+    assert found["rank"].tolist() == [1, 2, 3, 4, 5] * len(users)
+    torch.testing.assert_close(torch.tensor(found["score"]), top.flatten(), rtol=1e-4, atol=1e-5)
+    ours = made.dataset.token2id("item_id", found["item_id"].to_numpy()).reshape(-1, 5)
+    apart = (top[:, :-1] - top[:, 1:]).min(1).values > 1e-4
+    assert (ours == items.numpy())[apart].all()
+
+
+@pytest.mark.parametrize("with_known", [False, True])
+@pytest.mark.parametrize(("known", "parts"), [("training", 1), ("validation", 2), ("all", 3)])
+def test_what_users_are_known_to_have_is_left_out(known, parts, with_known, serve):
+    made = serve("BPR")
+    loaders = (made.train_data, made.valid_data, made.test_data)
+    had = {
+        pair
+        for loader in loaders[:parts]
+        for pair in zip(*(loader._dataset.inter_feat[x].tolist() for x in USERS_ITEMS), strict=True)
+    }
+    found = recommend("any", k=100, known=known, with_known=with_known)
+    ids = [made.dataset.token2id(field, found[field].to_numpy()) for field in USERS_ITEMS]
+    listed = set(zip(*(x.tolist() for x in ids), strict=True))
+    everything = {(user, item) for user in range(1, 41) for item in range(1, 61)}
+    assert listed == (everything if with_known else everything - had)
+
+
+def test_a_sequence_goes_on_from_its_last_known_item(serve):
+    made = serve("SASRec", MAX_ITEM_LIST_LENGTH=10)  # so that full ones lose their first
+    rows = made.test_data._dataset.inter_feat
+    users = rows["user_id"]
+    before, after = (scores.Scorer("any", known).inputs(users) for known in ("validation", "all"))
+    assert torch.equal(before["item_length"], rows["item_length"])
+    assert torch.equal(before["item_id_list"], rows["item_id_list"])
+    for list_before, list_after, item in zip(
+        before["item_id_list"].tolist(), after["item_id_list"].tolist(), rows["item_id"].tolist(),
+        strict=True,
+    ):  # fmt: skip
+        assert [x for x in list_after if x] == [*(x for x in list_before if x), item][-10:]
+    listed = recommend("any", k=100)
+    had = made.dataset.inter_feat
+    had = set(zip(had["user_id"].tolist(), had["item_id"].tolist(), strict=True))
+    had |= set(zip(rows["user_id"].tolist(), rows["item_id_list"][:, 0].tolist(), strict=True))
+    ids = [made.dataset.token2id(field, listed[field].to_numpy()) for field in USERS_ITEMS]
+    assert not had & set(zip(*(x.tolist() for x in ids), strict=True))
+
+
+def test_users_are_served_in_the_order_given_and_unknown_ones_named(serve, caplog):
+    serve("BPR")
+    found = recommend("any", ["u7", "nobody", "u3", "u7", "[PAD]"], k=2)
+    assert found["user_id"].tolist() == ["u7", "u7", "u3", "u3"]
+    assert "users: 2 are not in the data: 'nobody', '[PAD]'" in caplog.text
+
+
+def test_users_that_the_model_has_not_learnt_are_named(tiny, serve, caplog):
+    lines = Path("data/tiny/tiny.inter").read_text().splitlines()
+    for part, keep in {"a": lines[1:-24], "b": lines[-24:-12], "c": lines[-12:]}.items():
+        Path(f"data/tiny/tiny.{part}.inter").write_text("\n".join([lines[0], *keep]) + "\n")
+    serve("BPR", benchmark_filename=[*"abc"])
+    assert len(recommend("any", ["u39"], k=3)) == 3
+    assert "users: 1 have no interaction in training; their lists are not learnt: 'u39'" in (
+        caplog.text
+    )
+
+
+REFUSED = {
+    "no user that is known": ({"users": ["x", "y"]}, "users: expected some of tiny, got none"),
+    "no users": ({"users": []}, "users: expected some of tiny, got none"),
+    "k of 0": ({"k": 0}, "k: expected a number of items, at least 1, got 0"),
+    "k of True": ({"k": True}, "k: expected a number of items, at least 1, got True"),
+    "another part": ({"known": "test"}, "known: expected one of training, validation, all, got"),
+}
+
+
+@pytest.mark.parametrize(("given", "says"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_served_is_refused(given, says, serve):
+    serve("BPR")
+    with pytest.raises(InputError, match=says):
+        recommend("any", **given)
+
+
+def test_a_model_that_reads_more_of_an_interaction_is_refused(serve):
+    columns = {"inter": ["user_id", "item_id", "timestamp"]}
+    serve("FM", **{**RANKED, "load_col": columns, "numerical_features": ["timestamp"]})
+    with pytest.raises(InputError, match="got FM, which also reads 'timestamp' of each interac"):
+        recommend("any")
+
+
+def test_scores_that_are_no_numbers_are_refused(serve):
+    made = serve("BPR")
+    with torch.no_grad():
+        made.model.user_embedding.weight[3] = torch.nan
+    with pytest.raises(InputError, match="any: expected scores that are numbers, got NaN"):
+        recommend("any")
+
+
+@pytest.mark.parametrize("name", ["top.csv", "top.tsv", "top.jsonl", "top.parquet", "top.csv.gz"])
+def test_the_command_writes_the_same_lists(name, tiny, capsys):
+    file = checkpoint(tiny)
+    Path("users.txt").write_text("u3\n\nu5\n")
+    assert main(["recommend", file, "--users", "users.txt", "-k", "4", "-o", name]) == 0
+    assert f"{name}: 8 items for 2 users" in capsys.readouterr().out
+    read = {".tsv": partial(pd.read_csv, sep="\t"), ".parquet": pd.read_parquet}
+    read |= {".jsonl": partial(pd.read_json, lines=True)}
+    found = read.get(Path(name).suffix, pd.read_csv)(name)
+    pd.testing.assert_frame_equal(found, recommend(file, ["u3", "u5"], 4), check_dtype=False)
+    assert main(["recommend", file, "--user", "u3", "u5", "-k", "4"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "user_id,item_id,rank,score"
+
+
+OUTPUTS = {
+    "no kind": ("top", "top: expected a name that ends in .csv, .tsv, .jsonl, one of these and"),
+    "another": ("top.xlsx", "got 'top.xlsx'; give such a name"),
+    "parquet, packed": ("top.parquet.gz", "got 'top.parquet.gz'"),
+    "there": ("there.csv", "there.csv: expected a new file, got a file of another kind that is"),
+    "no folder": ("none/top.csv", "none/top.csv: expected a file in a folder, got no folder none"),
+}
+
+
+@pytest.mark.parametrize(("name", "says"), OUTPUTS.values(), ids=OUTPUTS.keys())
+def test_an_output_that_cannot_be_written_is_refused_first(name, says, capsys):
+    Path("there.csv").write_text("mine")
+    assert main(["recommend", "no.pth", "-o", name]) == 2
+    assert says in capsys.readouterr().err
+    assert Path("there.csv").read_text() == "mine"
+
+
+def test_parquet_without_its_package_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("recbole_sr.serve.tables.find_spec", lambda name: None)
+    assert main(["recommend", "no.pth", "-o", "top.parquet"]) == 2
+    assert "expected pyarrow for parquet, got none; pip install" in capsys.readouterr().err
+
+
+def test_a_file_of_users_that_cannot_be_read_is_refused(capsys):
+    Path("users.txt").write_bytes(b"\xff\xfe")
+    for file, says in {"no.txt": "expected a file", "users.txt": "expected text in UTF-8"}.items():
+        assert main(["recommend", "no.pth", "--users", file]) == 2
+        assert f"{file}: {says}" in capsys.readouterr().err
