@@ -23,8 +23,6 @@ PARTS = (
     "objectives/test_stable_rank.py",
     "config/test_catalogue.py",
 )
-# Of the runs that are interrupted in many settings, those in the default ones.
-CHOSEN = "not test_an_interrupted_run or epochs"
 
 
 def oldest(requirements, bound):
@@ -60,6 +58,6 @@ def python(tmp_path):
 @pytest.mark.timeout(900)
 def test_the_parts_that_meet_other_packages_pass_with_the_oldest_versions(python):
     tests = [ROOT / "tests" / part for part in PARTS]
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, *tests]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-5000:]

@@ -40,6 +40,7 @@ def scores(comparison):
     ]
 
 
+@pytest.mark.slow
 def test_switched_off_the_study_finds_stock_recbole_itself(brief, tmp_path):
     comparison = compare(
         ["BPR"], ["tiny"], seeds=1, variants=["none"], config_dict=brief, output="study"
@@ -61,6 +62,7 @@ def test_switched_off_the_study_finds_stock_recbole_itself(brief, tmp_path):
     assert not list((tmp_path / "study").rglob("*.tmp"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["CFKG", "FPMC", "FM"])
 def test_models_of_every_family_can_be_compared(model, tiny, tmp_path):
     settings = {**settings_of(model, tiny), "epochs": 1}

@@ -15,6 +15,7 @@ from recbole_sr.study.report.page import report
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not os.path.exists(CHROMIUM), reason=f"there is no {CHROMIUM}"),
     pytest.mark.skipif(not os.path.exists(DRIVER), reason=f"there is no {DRIVER}"),
 ]

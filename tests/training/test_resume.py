@@ -61,20 +61,24 @@ def interrupt_at(epoch, monkeypatch):
 @pytest.mark.parametrize(
     "more",
     [
-        {},
-        {"sr_switch": "metric", "sr_patience": 1},
-        {"sr_save_step": 3},
-        {"sr_target_rank": 4, "sr_init": "model"},
-        {
-            "sr_loss": "align",
-            "sr_main_regularizers": {"uniformity": 1.0},
-            "sr_uniformity_rows": 8,
-            "train_batch_size": 48,
-        },
-        {"learner": "adagrad", "eval_step": 2},
-        {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}},
+        pytest.param(more, id=name, marks=[pytest.mark.slow] if more else [])
+        for name, more in {
+            "epochs": {},
+            "metric": {"sr_switch": "metric", "sr_patience": 1},
+            "rarely saved": {"sr_save_step": 3},
+            "target rank": {"sr_target_rank": 4, "sr_init": "model"},
+            "alignment": {
+                "sr_loss": "align",
+                "sr_main_regularizers": {"uniformity": 1.0},
+                "sr_uniformity_rows": 8,
+                "train_batch_size": 48,
+            },
+            "adagrad": {"learner": "adagrad", "eval_step": 2},
+            "popularity": {
+                "train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}
+            },
+        }.items()
     ],
-    ids=["epochs", "metric", "rarely saved", "target rank", "alignment", "adagrad", "popularity"],
 )
 @pytest.mark.parametrize("epoch", [1, 4], ids=["in the warm phase", "in the main phase"])
 def test_an_interrupted_run_continues_to_the_same_bits(

@@ -17,7 +17,6 @@ from recbole_sr.training.trainer import PhasedTrainer
 
 DYNAMIC = {"distribution": "uniform", "sample_num": 1, "dynamic": True, "candidate_num": 4}
 ALWAYS = {"epochs": 5, "sr_warm_epochs": 3, "train_batch_size": 32, "stopping_step": 99}
-LONG = {"CKE", "KTUP", "MKR", "NCL", "S3Rec", "SASRec", "SGL"}
 # One of each kind of model, and what is another on RecBole's own path: two optimisers, an order
 # that the model draws, graphs that it draws and multiplies.
 STOCK = ("RecVAE", "LINE", "SGL", "CKE", "SASRec", "FM")
@@ -73,9 +72,8 @@ def without_seconds(result):
     return {**result, "sr": {**result["sr"], "epochs": epochs}}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in CASES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
 def test_each_family_continues_to_the_same_bits(name, interrupted, tiny):
     interrupted(name, {**settings_of(name, tiny), **ALWAYS, **CASES[name]})
 
@@ -106,6 +104,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings", "fast"), SETTINGS)
 def test_settings_continue_to_the_same_bits(name, settings, fast, interrupted, tiny):
     interrupted(name, {**tiny, **ALWAYS, **settings, "sr_fast": fast})

@@ -142,6 +142,7 @@ def test_a_validation_score_that_is_nan_never_wins(tiny, tmp_path, monkeypatch):
     assert last_good(tmp_path)[1]["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_one_seed_in_two_processes_gives_the_same_bits(tiny, tmp_path):
     settings = {**tiny, "epochs": 3, "sr_warm_epochs": 1, "sr_fast": True}
     runs = [in_a_process(tmp_path / name, settings) for name in ("first", "second")]
