@@ -15,7 +15,6 @@ import shlex
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -48,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # LANG=C knows no names beyond ASCII
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
-    # RecBole calls what torch deprecates; that is no news to who runs a command.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     # RecBole's Config would read them again, and those of other commands for properties.
     sys.argv[1:] = []
     try:
@@ -160,23 +157,24 @@ def _train(arguments: list[str]) -> None:
         "property files. The keys of this package, with their defaults:\n\n" + keys
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    given = _of_a_run(parser, arguments)
+    _add_amounts(parser)
+    given, of_the_run = _of_a_run(parser, arguments)
     from recbole_sr.training.experiment import run_recbole_sr
 
-    run_recbole_sr(*given)
+    _show(given.amount, lambda: run_recbole_sr(*of_the_run))
 
 
 def _config(arguments: list[str]) -> None:
     parser = _parser(
         "Show every key of a run, its value and who set it, without training.", "config"
     )
-    given = _of_a_run(parser, arguments)
+    _, of_the_run = _of_a_run(parser, arguments)
     from tabulate import tabulate
 
     from recbole_sr.config.config import Config
     from recbole_sr.config.recipe import idle_keys, table
 
-    config = Config(*given)
+    config = Config(*of_the_run)
     rows = table(config.final_config_dict, config.origins)
     print(tabulate(rows, ("key", "value", "from"), "github", disable_numparse=True))
     for sentence in idle_keys(config.options, config.origins):
@@ -186,10 +184,31 @@ def _config(arguments: list[str]) -> None:
 def _resume(arguments: list[str]) -> None:
     parser = _parser("Continue a run that was interrupted or killed, to the same result.", "resume")
     parser.add_argument("run", help="the .run.pth file that the run left in its checkpoint_dir")
+    _add_amounts(parser)
     given = parser.parse_args(arguments)
     from recbole_sr.training.experiment import resume
 
-    resume(given.run)
+    _show(given.amount, lambda: resume(given.run))
+
+
+def _add_amounts(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(amount="normal")
+    add = parser.add_mutually_exclusive_group().add_argument
+    for amount, what in (
+        ("quiet", "show warnings, errors and the test result, which goes to standard output"),
+        ("verbose", "show all that the log's file has, as RecBole does"),
+    ):
+        add(f"--{amount}", dest="amount", action="store_const", const=amount, help=what)
+
+
+def _show(amount: Any, train: Callable[[], dict[str, Any]]) -> None:
+    """Train, and show as much of it as ``--quiet`` or ``--verbose`` says."""
+    from recbole_sr.training.console import describe_scores, screen
+
+    with screen(amount):
+        result = train()
+    if amount == "quiet":
+        print(f"test result: {describe_scores(result['test_result'])}")
 
 
 def _export(arguments: list[str]) -> None:
@@ -399,8 +418,10 @@ def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
     return parser
 
 
-def _of_a_run(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Any, ...]:
-    """What is to be trained on what: a model, a data set, property files and properties."""
+def _of_a_run(
+    parser: argparse.ArgumentParser, arguments: list[str]
+) -> tuple[argparse.Namespace, tuple[Any, ...]]:
+    """A command's options, and what is to be trained: a model, a data set, files and properties."""
     add = parser.add_argument
     add("-m", "--model", help=f"RecBole's name of the model; else the files', else {_MODEL}")
     add("-d", "--dataset", help=f"name of the data set; else the files', else {_DATA_SET}")
@@ -412,4 +433,4 @@ def _of_a_run(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[An
     said = {"model": _MODEL, "dataset": _DATA_SET, **read_properties(files)}
     model = said["model"] if given.model is None else given.model
     dataset = said["dataset"] if given.dataset is None else given.dataset
-    return model, dataset, files, CommandLine(properties)
+    return given, (model, dataset, files, CommandLine(properties))

@@ -77,8 +77,8 @@ def test_runs_as_recboles_users_know_it(tiny, tmp_path):
     assert ended.returncode == 0, ended.stderr
     for text in ("switch epoch", "at start", "at switch", "at end", "test result"):
         assert text in ended.stderr
-    assert "epoch 2 training" in ended.stderr
-    assert "epoch 3 training" not in ended.stderr
+    assert "epoch 2, main phase" in ended.stderr
+    assert "epoch 3" not in ended.stderr
     assert "will not be used" not in ended.stderr
 
 

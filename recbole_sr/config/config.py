@@ -148,7 +148,7 @@ class Config(recbole.config.Config):
         if not self.origins:  # of a finished run
             return
         for line in recipe.describe(self.options, self.final_config_dict, self.origins):
-            getLogger().info(line)
+            getLogger(__name__).info(line)
         for sentence in recipe.idle_keys(self.options, self.origins):
             getLogger().warning(sentence)
 

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
+import tqdm.auto
 from colorama.ansitowin32 import StreamWrapper
 from recbole.config import Config
 from recbole.data import interaction
@@ -32,7 +33,8 @@ from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_datase
 from recbole.evaluator import Collector, Evaluator
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.metrics import TailPercentage
-from recbole.utils import FeatureType, case_study, logger, utils
+from recbole.trainer import trainer
+from recbole.utils import FeatureType, case_study, logger, url, utils
 
 from recbole_sr.errors import InputError, first_line
 from recbole_sr.recbole_compat.data_checks import check_data
@@ -57,6 +59,8 @@ def mend() -> None:
     log_files_of_their_own()
     users_without_items()
     wrap_output_once()
+    bars_that_go()
+    warnings_of_recboles_own_calls()
     check_data()
 
 
@@ -379,3 +383,25 @@ def wrap_output_once() -> None:
             wrap(**kwargs)
 
     logger.init = init
+
+
+def bars_that_go() -> None:
+    """On any stack: every epoch leaves two bars behind, in a notebook as text (``trainer.py:222``).
+
+    That of a download is drawn into files, too (``url.py:74``).
+    """
+    trainer.tqdm = partial(tqdm.auto.tqdm, leave=False)
+    url.tqdm = partial(tqdm.tqdm, disable=None)
+
+
+def warnings_of_recboles_own_calls() -> None:
+    """On any stack: what torch, pandas and numpy say of RecBole's code, which users cannot mend."""
+    for where, message in (
+        ("trainer", "`torch.cuda.amp.(GradScaler|autocast)"),  # deprecated
+        ("data", "using <function lengths_of_sequences"),  # pandas 2: a deprecated call
+        ("model", "divide by zero encountered in power"),  # entities without edges; set to 0 after
+        ("model", "torch.sparse.SparseTensor"),  # deprecated
+        ("model", "Creating a tensor from a list of numpy.ndarrays"),  # slow, once
+        ("model", "Sparse CSR tensor support is in beta"),
+    ):
+        warnings.filterwarnings("ignore", message, module=rf"recbole\.{where}\.")

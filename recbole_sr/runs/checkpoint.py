@@ -100,6 +100,7 @@ class SavedRun(_Saved):
     finished: bool
     saved_model_file: str
     initial_stable_rank: dict[str, float] | None
+    initial_valid_score: float | None = None
     train_loss_dict: dict[int, float]
     memory: dict[str, Any]
     optimizers: dict[str, dict[str, Any]]

@@ -60,4 +60,12 @@ def summarize(trainer: Any) -> dict[str, Any]:
                 }
             )
             start = end
-    return {"phases": phases, "switch_epoch": trainer.schedule.switch_epoch, "epochs": records}
+    best = float(trainer.best_valid_score)
+    found = [record["epoch"] for record in records if record["valid_score"] == best]
+    return {
+        "phases": phases,
+        "switch_epoch": trainer.schedule.switch_epoch,
+        "epochs": records,
+        "best_epoch": found[-1] if found else None,  # the later of two is saved
+        "initial_valid_score": trainer.initial_valid_score,
+    }

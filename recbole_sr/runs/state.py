@@ -28,7 +28,7 @@ __all__ = ["RunState", "reopened"]
 
 _SUFFIX = ".run.pth"
 # What is saved of a trainer as it is.
-_AS_IT_IS = ("initial_stable_rank", "cur_step", "train_loss_dict")
+_AS_IT_IS = ("initial_stable_rank", "initial_valid_score", "cur_step", "train_loss_dict")
 
 
 @contextmanager

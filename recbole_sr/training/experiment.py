@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from logging import getLogger
 from operator import attrgetter
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_environment, get_trainer, init_logger, init_seed, set_color
+from recbole.utils import get_environment, get_trainer, init_seed, set_color
 
 from recbole_sr.config.config import Config
 from recbole_sr.config.data_files import check_dataset
@@ -25,7 +26,7 @@ from recbole_sr.models.registry import entry_of
 from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.checkpoint import SavedRun
-from recbole_sr.runs.epochs import describe_ranks, summarize
+from recbole_sr.runs.epochs import summarize
 from recbole_sr.runs.files import locked
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.runs.identity import data_identity, refuse_other_data
@@ -37,6 +38,7 @@ from recbole_sr.training.checks import (
     check_parts,
     check_settings,
 )
+from recbole_sr.training.console import closing_lines, open_log, shows_bars
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -47,6 +49,8 @@ __all__ = [
     "resume",
     "run_recbole_sr",
 ]
+
+_screen = getLogger(__name__)
 
 
 class Experiment(NamedTuple):
@@ -99,7 +103,7 @@ class Experiment(NamedTuple):
         return data_identity((self.train_data, self.valid_data, self.test_data))
 
     def _fit(self, trainer: Any, saved: bool, verbose: bool) -> dict[str, Any]:
-        show = verbose and self.config["show_progress"]
+        show = verbose and shows_bars(self.config)
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
         )
@@ -113,10 +117,16 @@ class Experiment(NamedTuple):
             "test_result": test_result,
         }
         summary = summarize(trainer)
+        places: dict[str, str | None] = {"checkpoint": None, "run_folder": None}
         if trainer.run_folder:
-            outcome = {**result, "switch_epoch": summary["switch_epoch"]}
+            found = ("switch_epoch", "best_epoch", "initial_valid_score")
+            outcome = {**result, **{name: summary[name] for name in found}}
             trainer.run_folder.write("result.json", outcome)
-        return {**result, "sr": summary}
+            places = {
+                "checkpoint": trainer.saved_model_file,
+                "run_folder": str(trainer.run_folder.path),
+            }
+        return {**result, "sr": {**summary, **places}}
 
 
 def _advise(trainer: Any) -> None:
@@ -170,7 +180,10 @@ def run_recbole_sr(
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
         ``test_result``, and ``sr``: ``phases`` (name, regularizers, first and last epoch, stable
         rank at start and end), ``switch_epoch`` (first epoch of the main phase; None without a
-        switch) and ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank).
+        switch), ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank),
+        ``best_epoch`` (whose score is ``best_valid_score``; None where none was evaluated),
+        ``initial_valid_score`` (of the tables that ``sr_init`` fills, before training; else None),
+        and the paths ``checkpoint`` and ``run_folder`` (None unless ``saved``).
 
     Raises:
         InputError: something given cannot work; one sentence says what.
@@ -178,8 +191,9 @@ def run_recbole_sr(
     Example::
 
         result = run_recbole_sr("BPR", "ml-100k", config_dict={"epochs": 20})
-        print(result["test_result"], result["sr"]["switch_epoch"])
+        print(result["test_result"], result["sr"]["checkpoint"])
     """
+    start = perf_counter()
     if representations is not None:
         if not isinstance(model, type):
             raise InputError(
@@ -187,7 +201,7 @@ def run_recbole_sr(
                 "class"
             )
         model = with_representations(model, representations)
-    return _run(prepare(Config(model, dataset, config_file_list, config_dict)), saved)
+    return _run(prepare(Config(model, dataset, config_file_list, config_dict)), saved, start)
 
 
 def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
@@ -207,6 +221,7 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is not what a run saved.
     """
+    start = perf_counter()
     with reopened(str(run_file)) as run:
         state, path = run
         with checkpoint.restoring(run_file):
@@ -214,19 +229,22 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
             if Path(config["checkpoint_dir"]).resolve() != Path(path).parent.resolve():
                 config["checkpoint_dir"] = str(Path(path).parent)  # it was moved
             experiment = prepare(config, has_weights=True)
-        return _run(experiment, True, run)
+        _screen.info(f"{path}: {'tested again' if state.finished else f'from epoch {state.epoch}'}")
+        return _run(experiment, True, start, run)
 
 
 def _run(
-    experiment: Experiment, saved: bool, run: tuple[SavedRun, str] | None = None
+    experiment: Experiment, saved: bool, start: float, run: tuple[SavedRun, str] | None = None
 ) -> dict[str, Any]:
-    logger = getLogger()
     result = experiment.train(saved, run=run)
-    logger.info(
-        "The running environment is as follows:\n" + get_environment(experiment.config).draw()
-    )
-    for line in _closing_lines(result):
-        logger.info(line)
+    for text in (
+        f"The running environment is as follows:\n{get_environment(experiment.config).draw()}",
+        f"{set_color('best valid ', 'yellow')}: {result['best_valid_result']}",
+    ):
+        getLogger().info(text)
+    metric = experiment.config["valid_metric"].lower()
+    for line in closing_lines(result, metric, perf_counter() - start):
+        _screen.info(line)
     return result
 
 
@@ -300,7 +318,7 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     if fast:
         model_class = accelerate(model_class, entry.propagation)
     init_seed(config["seed"], config["reproducibility"])
-    init_logger(config)
+    log = open_log(config)
     logger = getLogger()
     config.log_recipe()
     logger.info(sys.argv)
@@ -312,9 +330,17 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         check_labels(config, dataset)
         check_features(config, dataset)
         logger.info(dataset)
+        data = (
+            f"{dataset.user_num - 1:,} users, {dataset.item_num - 1:,} items, "
+            f"{dataset.inter_num:,} interactions"
+        )
         prepare_data = fast_preparation if fast else data_preparation
         train_data, valid_data, test_data = prepare_data(config, dataset)
         check_parts(config, train_data._dataset)
+    parts = (f"{len(part._dataset):,}" for part in (train_data, valid_data, test_data))
+    _screen.info(f"{data}; for training, validation and test: {', '.join(parts)}")
+    if log:
+        _screen.info(f"log: {log}")
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     with config.model_refused():
         model = inject(model_class)(config, train_data._dataset).to(config["device"])
@@ -326,17 +352,3 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
     return Experiment(config, model, dataset, train_data, valid_data, test_data)
-
-
-def _closing_lines(result: dict[str, Any]) -> list[str]:
-    switch, phases = result["sr"]["switch_epoch"], result["sr"]["phases"]
-    moments = [("start", phases[0]["stable_rank"]["start"])]
-    moments += [("switch", phase["stable_rank"]["start"]) for phase in phases[1:]]
-    moments += [("end", phases[-1]["stable_rank"]["end"])]
-    lines = {
-        "best valid ": result["best_valid_result"],
-        "test result": result["test_result"],
-        "switch epoch": "none" if switch is None else switch,
-        **{f"at {moment}": describe_ranks(ranks) for moment, ranks in moments if ranks},
-    }
-    return [set_color(name, "yellow") + f": {value}" for name, value in lines.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from logging import getLogger
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from recbole_sr.fast.optimizer import fused, row_gradients
 from recbole_sr.fast.ranking import TopCollector
 from recbole_sr.recbole_compat.classes import subclass
 from recbole_sr.runs import checkpoint
-from recbole_sr.runs.epochs import EpochRecord, Ranks, describe_ranks
+from recbole_sr.runs.epochs import EpochRecord, Ranks
 from recbole_sr.runs.folder import RunFolder
+from recbole_sr.runs.snapshot import random_states, restore_random_states
 from recbole_sr.runs.state import RunState
+from recbole_sr.training.console import describe_epoch
 from recbole_sr.training.sparse_adam import refuse_dense_gradients
 
 if TYPE_CHECKING:
@@ -60,9 +63,11 @@ class PhasedTrainer(_Trainer):
         self.schedule = self.options.schedule(self.valid_metric_bigger)
         self.epoch_records: list[EpochRecord] = []
         self.initial_stable_rank: Ranks | None = None
+        self.initial_valid_score: float | None = None
         self.run_state = RunState(self)
         self.run_folder: RunFolder | None = None
-        self._stepped = self._evaluated = False
+        self._stepped = self._evaluated = self._verbose = False
+        self._judged_every = self._described = 0
         self._check_reachable()
         if self.options.sr_fast:
             self.eval_collector = TopCollector(config)
@@ -86,8 +91,13 @@ class PhasedTrainer(_Trainer):
         self.run_state.saving = saved
         if saved and self.run_folder is None:
             self.run_state.claim()
+        judged = valid_data and "pretrain" not in str(self.config["train_stage"])
+        self._judged_every = self.eval_step if judged else 0
+        self._verbose, self._described = verbose, len(self.epoch_records)
         try:
             with self.config.model_refused(self._in_first_step):
+                if verbose and self._judged_every > 0 and not self.epoch_records:
+                    self._score_initialization(train_data, valid_data)
                 best = super().fit(
                     train_data, valid_data, verbose, saved, show_progress, callback_fn
                 )
@@ -95,6 +105,15 @@ class PhasedTrainer(_Trainer):
             self.tensorboard.close()  # else its last events and its thread outlive the run
         self.run_state.finish(self.epochs, train_data)
         return best
+
+    def _score_initialization(self, train_data: Any, valid_data: Any) -> None:
+        """Note how well the tables that ``sr_init`` filled rank; random numbers are as before."""
+        if self.options.initialization:
+            states = random_states(train_data)
+            self.eval_collector.data_collect(train_data)  # as fit does; some metrics read it
+            scores = self.evaluate(valid_data, load_best_model=False)
+            self.initial_valid_score = float(scores[self.valid_metric])
+            restore_random_states(states, train_data)
 
     def evaluate(
         self,
@@ -175,6 +194,8 @@ class PhasedTrainer(_Trainer):
         record = EpochRecord(epoch_idx, phase.name, total, seconds, stable_rank=self._stable_rank())
         record.rank_weight = phase.rank_target.weights if phase.rank_target else None
         self._record(record)
+        if self._judged_every <= 0 or (epoch_idx + 1) % self._judged_every:
+            self._describe_epochs()
         return loss
 
     def _check_nan(self, loss: Tensor) -> None:
@@ -206,7 +227,13 @@ class PhasedTrainer(_Trainer):
         self.schedule.observe(float(score))
         self.epoch_records[-1].valid_score = float(score)
         self.write_epoch_records()
+        self._describe_epochs()
         return score, result
+
+    def _describe_epochs(self) -> None:
+        for record in self.epoch_records[self._described :] if self._verbose else ():
+            getLogger(__name__).info(describe_epoch(record, self.valid_metric))
+        self._described = len(self.epoch_records)
 
     def write_epoch_records(self, moment: str | None = None) -> None:
         """Write the finished epochs to the run's folder, and the spectra of a moment."""
@@ -286,10 +313,6 @@ class PhasedTrainer(_Trainer):
             self.tensorboard.add_scalar(name.capitalize(), value, record.epoch)
         # W&B plots what is under `train` against RecBole's `train_step`.
         self.wandblogger.log_metrics({**scalars, "train_step": record.epoch}, head="train")
-        self.logger.info(
-            set_color(f"epoch {record.epoch} {record.phase} phase", "green")
-            + f" [{'; '.join(describe_ranks(values, name) for name, values in seen.items())}]"
-        )
 
     def _stable_rank(self) -> Ranks | None:
         return self.model.sr_stable_rank() if self.options.sr_monitor else None

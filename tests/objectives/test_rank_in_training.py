@@ -56,7 +56,7 @@ def test_the_weights_are_in_the_checkpoint_and_in_the_log(experiment, tiny, capl
     made = experiment("BPR", "tiny", **{**tiny, **HELD, "epochs": 2, "state": "INFO"})
     trainer = inject_trainer(Trainer)(made.config, made.model)
     with caplog.at_level(logging.INFO):
-        trainer.fit(made.train_data, made.valid_data, verbose=False, saved=True)
+        trainer.fit(made.train_data, made.valid_data, saved=True)
     assert "rank weight: user" in caplog.text
     saved = torch.load(trainer.saved_model_file, weights_only=True)
     assert set(saved["schedule"]["rank_weights"]) == {"user", "item"}

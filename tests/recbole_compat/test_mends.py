@@ -201,3 +201,21 @@ def test_nobody_is_told_to_run_the_code_of_a_pretrained_file(tmp_path):
     with pytest.raises(InputError, match="got more than tensors and plain data") as refusal:
         module.torch.load(tmp_path / "code.pth")
     assert "weights_only" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "message", "shown"),
+    [
+        ("recbole.trainer.trainer", "`torch.cuda.amp.GradScaler(args...)` is deprecated.", 0),
+        ("recbole.model.general_recommender.gcmc", "torch.sparse.SparseTensor(indices, ...", 0),
+        ("recbole.trainer.trainer", "another word of torch's", 1),
+        ("mine.trainer.trainer", "`torch.cuda.amp.GradScaler(args...)` is deprecated.", 1),
+        ("recbole.model.mine", "`torch.cuda.amp.GradScaler(args...)` is deprecated.", 1),
+    ],
+)
+def test_warnings_of_recboles_own_calls_alone_are_dropped(module, message, shown):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mends.warnings_of_recboles_own_calls()
+        warnings.warn_explicit(message, FutureWarning, "file.py", 1, module=module)
+    assert len(caught) == shown

@@ -1,0 +1,174 @@
+"""What a run says on the screen; the file of its log has all of it.
+
+The loggers of this package speak to the screen. RecBole's, which is the root, speaks to the file,
+its warnings to both.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, Literal
+
+from recbole.utils import init_logger, set_color
+
+from recbole_sr.runs.epochs import EpochRecord, describe_ranks
+
+__all__ = [
+    "closing_lines",
+    "describe_epoch",
+    "describe_scores",
+    "open_log",
+    "screen",
+    "shows_bars",
+]
+
+Amount = Literal["quiet", "normal", "verbose"]
+_amount: ContextVar[Amount] = ContextVar("amount", default="normal")
+# RecBole's warnings about how a model works, by module and first words: nothing can be done.
+_WITHOUT_ADVICE = (("dataset", "Max value of "),)
+
+
+@contextmanager
+def screen(amount: Amount) -> Iterator[None]:
+    """How much the runs inside the block show.
+
+    Args:
+        amount: ``quiet``: warnings and errors; ``verbose``: all that goes to the file.
+
+    """
+    token = _amount.set(amount)
+    try:
+        yield
+    finally:
+        _amount.reset(token)
+
+
+class _Shown(logging.Filter):
+    """Lets this package's records to the screen, and warnings that can be acted on."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return _amount.get() != "quiet" and bool(super().filter(record))
+        text = str(record.msg)
+        return not any(record.module == at and text.startswith(x) for at, x in _WITHOUT_ADVICE)
+
+
+class _Lines(logging.Formatter):
+    """Text alone; a warning or an error says that it is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.levelno < logging.WARNING:
+            return text
+        color = "yellow" if record.levelno == logging.WARNING else "red"
+        return f"{set_color(record.levelname.lower(), color)}: {text}"
+
+
+def open_log(config: Any) -> str | None:
+    """Set up RecBole's log, with what a reader needs on the screen.
+
+    RecBole's ``state`` is the level of both. Where the program has set up logging itself, that
+    stays as it is, as in RecBole.
+
+    Returns:
+        Path of the log's file; None where there is none.
+    """
+    root, file = logging.getLogger(), None
+    before = root.handlers[:]
+    init_logger(config)
+    for handler in root.handlers:
+        if handler in before:
+            continue
+        if isinstance(handler, logging.FileHandler):
+            file = os.path.relpath(handler.baseFilename)
+        elif _amount.get() != "verbose":
+            handler.addFilter(_Shown("recbole_sr"))
+            handler.setFormatter(_Lines())
+    return file
+
+
+def shows_bars(config: Any) -> bool:
+    """Whether to draw progress bars: on a terminal and in a notebook, or where the user says so."""
+    if not config["show_progress"] or _amount.get() == "quiet":
+        return False
+    in_a_notebook = "ipykernel" in sys.modules
+    return "show_progress" in config.origins or in_a_notebook or sys.stderr.isatty()
+
+
+def describe_epoch(record: EpochRecord, metric: str) -> str:
+    """One line about a finished epoch.
+
+    Example:
+        >>> describe_epoch(EpochRecord(3, "main", 0.5, 1.25, 0.4081), "mrr@10")
+        'epoch 3, main phase: train loss 0.5000, valid mrr@10 0.4081, 1.25 s'
+
+    """
+    said = [f"train loss {record.train_loss:.4f}"]
+    if record.valid_score is not None:
+        said.append(f"valid {metric} {record.valid_score:.4f}")
+    said.append(f"{record.train_seconds + (record.valid_seconds or 0):.2f} s")
+    seen = {"stable_rank": record.stable_rank, "rank_weight": record.rank_weight}
+    ranks = [describe_ranks(values, name) for name, values in seen.items() if values]
+    numbers = "; ".join([", ".join(said), *ranks])
+    return f"epoch {record.epoch}, {record.phase} phase: {numbers}"
+
+
+def describe_scores(scores: Mapping[str, float] | None) -> str:
+    """The metrics of an evaluation in one line.
+
+    Example:
+        >>> describe_scores({"recall@10": 0.2847, "mrr@10": 0.5174})
+        'recall@10 0.2847, mrr@10 0.5174'
+
+    """
+    return ", ".join(f"{name} {score}" for name, score in (scores or {}).items()) or "none"
+
+
+def closing_lines(result: Mapping[str, Any], metric: str, seconds: float) -> list[str]:
+    """What a run came to, where it is, and what can be done with it.
+
+    Args:
+        result: as :func:`~recbole_sr.training.experiment.run_recbole_sr` returns it.
+        metric: by which the best epoch is chosen.
+        seconds: what it took.
+
+    """
+    method = result["sr"]
+    switch, phases = method["switch_epoch"], method["phases"]
+    best, initial = method["best_epoch"], method["initial_valid_score"]
+    moments = [("start", phases[0]["stable_rank"]["start"])]
+    moments += [("switch", phase["stable_rank"]["start"]) for phase in phases[1:]]
+    moments += [("end", phases[-1]["stable_rank"]["end"])]
+    score = f"valid {metric} {result['best_valid_score']:.4f}"
+    lines = {
+        "test result": describe_scores(result["test_result"]),
+        "best epoch": None if best is None else f"{best} of {len(method['epochs'])}, {score}",
+        "untrained initialisation": None if initial is None else f"valid {metric} {initial:.4f}",
+        "switch epoch": switch,
+        **{f"at {moment}": describe_ranks(ranks) for moment, ranks in moments if ranks},
+        "seconds": f"{seconds:.0f}",
+        "checkpoint": method["checkpoint"],
+        "run folder": method["run_folder"],
+    }
+    said = [f"{set_color(name, 'yellow')}: {x}" for name, x in lines.items() if x is not None]
+    if method["checkpoint"] is None:
+        return said
+    folder, checkpoint = _quoted(method["run_folder"]), _quoted(method["checkpoint"])
+    return [
+        *said,
+        f"{set_color('next', 'yellow')}:",
+        f"  recbole-sr report {folder}",
+        f"  recbole-sr recommend {checkpoint} -k 10 -o top.csv",
+        f"  recbole-sr embeddings {checkpoint} -o embeddings",
+    ]
+
+
+def _quoted(path: str) -> str:
+    return shlex.quote(Path(path).as_posix())  # Windows reads slashes too, and needs no quotes then
