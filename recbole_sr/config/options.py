@@ -107,6 +107,7 @@ GROUPS = {
     "sr_loss": "Objectives",
     "sr_init": "Initialisation",
     "sr_monitor": "Reports, reliability, speed",
+    "sr_train_on": "Serving",
     "sr_published": "Reproduction",
 }
 
@@ -185,6 +186,13 @@ class Options(BaseModel):
     sr_fast: bool = _key(True)
     """Whether to use the fast loaders, evaluation, optimiser and propagation; False is RecBole's
     own, bit for bit."""
+
+    sr_train_on: Literal["training", "all"] = _key("training")
+    """What is trained on: the training part, or all interactions, without validation and test."""
+
+    sr_final: bool = _key(False)
+    """Whether to train once more after a run, on all interactions, for as many epochs as its best
+    model had: a model to serve, with a checkpoint of its own."""
 
     sr_published: bool = _key(False)
     """The authors' method: weight 1.0, tables from N(0, 1), one warm epoch more, and the best epoch
@@ -275,6 +283,8 @@ class Options(BaseModel):
                 f"{{{WARM_REGULARIZER}: {REGULARIZERS[WARM_REGULARIZER].weight}}}, or set "
                 "sr_warm_epochs: 0 for training in one phase"
             )
+        if self.sr_train_on == "all":
+            self._check_trained_on_all()
         if self.sr_switch == "metric" and self.sr_warm_epochs and settings.get("eval_step", 1) <= 0:
             raise InputError(
                 "sr_switch: metric needs validation scores but eval_step is "
@@ -285,6 +295,19 @@ class Options(BaseModel):
                 f"sr_target_rank: expected sides in sr_tables {self.sr_tables}, "
                 f"got {without.pop()!r}; drop it or add it to sr_tables"
             )
+
+    def _check_trained_on_all(self) -> None:
+        """Refuse what needs validation scores, where none are to be had."""
+        by_metric = self.sr_switch == "metric" and self.sr_warm_epochs
+        for key, wrong, instead in (
+            ("sr_final", self.sr_final, False),
+            ("sr_switch", by_metric, "epochs"),
+        ):
+            if wrong:
+                raise InputError(
+                    f"sr_train_on: expected 'training' with {key}: {getattr(self, key)}, which "
+                    f"needs validation scores, got 'all'; set {key}: {instead}, or drop one"
+                )
 
 
 # Keys that `sr_published: True` holds at their defaults.

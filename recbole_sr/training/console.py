@@ -141,6 +141,7 @@ def closing_lines(result: Mapping[str, Any], metric: str, seconds: float) -> lis
 
     """
     method = result["sr"]
+    final = method.get("final", {"checkpoint": None})
     switch, phases = method["switch_epoch"], method["phases"]
     best, initial = method["best_epoch"], method["initial_valid_score"]
     moments = [("start", phases[0]["stable_rank"]["start"])]
@@ -156,11 +157,15 @@ def closing_lines(result: Mapping[str, Any], metric: str, seconds: float) -> lis
         "seconds": f"{seconds:.0f}",
         "checkpoint": method["checkpoint"],
         "run folder": method["run_folder"],
+        "trained on all interactions": final["checkpoint"],
     }
     said = [f"{set_color(name, 'yellow')}: {x}" for name, x in lines.items() if x is not None]
     if method["checkpoint"] is None:
         return said
-    folder, checkpoint = _quoted(method["run_folder"]), _quoted(method["checkpoint"])
+    folder, checkpoint = (
+        _quoted(method["run_folder"]),
+        _quoted(final["checkpoint"] or method["checkpoint"]),
+    )
     return [
         *said,
         f"{set_color('next', 'yellow')}:",

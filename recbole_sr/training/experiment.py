@@ -39,6 +39,7 @@ from recbole_sr.training.checks import (
     check_settings,
 )
 from recbole_sr.training.console import closing_lines, open_log, shows_bars
+from recbole_sr.training.final import final_config, train_on_all
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -104,12 +105,15 @@ class Experiment(NamedTuple):
 
     def _fit(self, trainer: Any, saved: bool, verbose: bool) -> dict[str, Any]:
         show = verbose and shows_bars(self.config)
+        judged = self.config.options.sr_train_on == "training"
+        valid_data, test_data = (self.valid_data, self.test_data) if judged else (None, None)
         best_score, best_result = trainer.fit(
-            self.train_data, self.valid_data, verbose=verbose, saved=saved, show_progress=show
+            self.train_data, valid_data, verbose=verbose, saved=saved, show_progress=show
         )
         trainer.write_epoch_records("end")
-        _advise(trainer)
-        test_result = trainer.evaluate(self.test_data, load_best_model=saved, show_progress=show)
+        if judged:
+            _advise(trainer)
+        test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=show)
         result = {
             "best_valid_score": best_score,
             "valid_score_bigger": self.config["valid_metric_bigger"],
@@ -183,7 +187,9 @@ def run_recbole_sr(
         switch), ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank),
         ``best_epoch`` (whose score is ``best_valid_score``; None where none was evaluated),
         ``initial_valid_score`` (of the tables that ``sr_init`` fills, before training; else None),
-        and the paths ``checkpoint`` and ``run_folder`` (None unless ``saved``).
+        and the paths ``checkpoint`` and ``run_folder`` (None unless ``saved``). With ``sr_final``
+        also ``final``: the same paths of the model that was trained on all interactions, and its
+        ``epochs``.
 
     Raises:
         InputError: something given cannot work; one sentence says what.
@@ -237,6 +243,8 @@ def _run(
     experiment: Experiment, saved: bool, start: float, run: tuple[SavedRun, str] | None = None
 ) -> dict[str, Any]:
     result = experiment.train(saved, run=run)
+    if experiment.config.options.sr_final:
+        result["sr"]["final"] = _train_finally(experiment.config, result["sr"], saved)
     for text in (
         f"The running environment is as follows:\n{get_environment(experiment.config).draw()}",
         f"{set_color('best valid ', 'yellow')}: {result['best_valid_result']}",
@@ -246,6 +254,28 @@ def _run(
     for line in closing_lines(result, metric, perf_counter() - start):
         _screen.info(line)
     return result
+
+
+def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dict[str, Any]:
+    """Train on all interactions as the best model was trained; where that model is.
+
+    Raises:
+        InputError: no epoch was the best one.
+
+    """
+    if found["best_epoch"] is None:
+        raise InputError(
+            "sr_final: expected a best epoch, by whose number all interactions are trained on, got "
+            "none, as no epoch of the main phase was evaluated; set eval_step: 1, or raise epochs"
+        )
+    epochs = found["best_epoch"] + 1
+    _screen.info(f"once more, on all interactions, for {epochs} epochs")
+    experiment = prepare(final_config(config, epochs, found["switch_epoch"]))
+    places = experiment.train(saved)["sr"]
+    final = {"epochs": epochs, **{name: places[name] for name in ("checkpoint", "run_folder")}}
+    if saved:
+        RunFolder(found["run_folder"]).write("final.json", final)
+    return final
 
 
 def objective_function(
@@ -329,6 +359,8 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         dataset = create_dataset(config)
         check_labels(config, dataset)
         check_features(config, dataset)
+        if config.options.sr_train_on == "all":
+            train_on_all(dataset)
         logger.info(dataset)
         data = (
             f"{dataset.user_num - 1:,} users, {dataset.item_num - 1:,} items, "
@@ -338,7 +370,10 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         train_data, valid_data, test_data = prepare_data(config, dataset)
         check_parts(config, train_data._dataset)
     parts = (f"{len(part._dataset):,}" for part in (train_data, valid_data, test_data))
-    _screen.info(f"{data}; for training, validation and test: {', '.join(parts)}")
+    split = f"for training, validation and test: {', '.join(parts)}"
+    _screen.info(
+        f"{data}; {split if config.options.sr_train_on == 'training' else 'trained on all'}"
+    )
     if log:
         _screen.info(f"log: {log}")
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])

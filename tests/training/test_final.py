@@ -1,0 +1,121 @@
+"""A model to serve: trained once more on all interactions, as the best one was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from contract import settings_of
+
+from recbole_sr import load_data_and_model, recommend, resume, run_recbole_sr
+from recbole_sr.config.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.training.experiment import prepare
+
+BRIEF = {"epochs": 4, "stopping_step": 99}
+
+
+def weights(file):
+    return load_data_and_model(file)[1].state_dict()
+
+
+def pairs(part):
+    users, items = (part.inter_feat[name].tolist() for name in ("user_id", "item_id"))
+    return sorted(zip(users, items, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("BPR", {}),
+        ("BPR", {"sr_fast": False}),
+        ("SASRec", {}),
+        ("CKE", {}),
+        ("FM", {}),
+        ("MultiVAE", {}),
+        ("BPR", {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "RO"}}),
+    ],
+)
+def test_the_training_part_holds_all_interactions(model, settings, tiny):
+    given = {**settings_of(model, tiny), **settings}
+    parts, joined = (
+        [loader._dataset for loader in prepare(Config(model, "tiny", config_dict=keys))[3:]]
+        for keys in (given, {**given, "sr_train_on": "all"})
+    )
+    assert pairs(joined[0]) == sorted(pair for part in parts for pair in pairs(part))
+    assert len(joined[0].inter_feat) > len(parts[0].inter_feat)
+    assert [pairs(part) for part in joined[1:]] == [pairs(part) for part in parts[1:]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "switch_epoch"),
+    [
+        ({}, None),
+        ({"sr_warm_epochs": 2}, 2),
+        ({"sr_warm_epochs": 3, "sr_switch": "metric", "sr_patience": 1, "learning_rate": 1e-9}, 2),
+        ({"sr_published": True, "sr_warm_epochs": 1}, 2),
+    ],
+    ids=["one phase", "two phases", "switched by metric", "published"],
+)
+def test_it_is_trained_as_the_best_model_was(settings, switch_epoch, tiny):
+    given = {**tiny, **BRIEF, "sr_init": "model", **settings}
+    result = run_recbole_sr("BPR", "tiny", config_dict={**given, "sr_final": True})
+    method = result["sr"]
+    assert method["switch_epoch"] == switch_epoch
+    epochs = method["best_epoch"] + 1
+    assert method["final"]["epochs"] == epochs
+    assert json.loads((Path(method["run_folder"]) / "final.json").read_text()) == method["final"]
+    folder = Path(method["final"]["run_folder"])
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    phases = [epoch["phase"] for epoch in method["epochs"]][:epochs]
+    assert [line["phase"] for line in lines] == phases
+    assert all(line["valid_score"] is None for line in lines)
+    assert json.loads((folder / "result.json").read_text())["test_result"] is None
+    by_hand = {**given, "sr_train_on": "all", "epochs": epochs, "sr_switch": "epochs"}
+    if given.get("sr_switch") == "metric":
+        by_hand["sr_warm_epochs"] = switch_epoch
+    again = run_recbole_sr("BPR", "tiny", config_dict=by_hand)["sr"]["checkpoint"]
+    final, other = weights(method["final"]["checkpoint"]), weights(again)
+    assert all(torch.equal(final[name], other[name]) for name in final)
+    best = weights(method["checkpoint"])
+    assert not all(torch.equal(final[name], best[name]) for name in final)
+
+
+def test_lists_and_resuming_read_it(tiny):
+    result = run_recbole_sr("BPR", "tiny", config_dict={**tiny, **BRIEF, "sr_final": True})
+    file = result["sr"]["final"]["checkpoint"]
+    assert len(recommend(file, k=3, known="training")) == 40 * 3
+    before = weights(file)
+    again = resume(file.replace(".pth", ".run.pth"))
+    assert again["test_result"] is None
+    assert all(torch.equal(before[name], own) for name, own in weights(file).items())
+
+
+def test_nothing_is_left_behind_where_nothing_is_saved(tiny):
+    given = {**tiny, **BRIEF, "sr_final": True}
+    method = run_recbole_sr("BPR", "tiny", config_dict=given, saved=False)["sr"]
+    assert method["final"]["checkpoint"] is None
+    assert not list(Path("saved").glob("BPR*"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"sr_final": True}, "sr_train_on: expected 'training' with sr_final: True, which needs"),
+        (
+            {"sr_warm_epochs": 2, "sr_switch": "metric"},
+            "sr_train_on: expected 'training' with sr_switch: metric, .*set sr_switch: epochs",
+        ),
+    ],
+)
+def test_what_needs_validation_scores_is_refused_without(settings, says, tiny):
+    with pytest.raises(InputError, match=says):
+        Config("BPR", "tiny", config_dict={**tiny, **settings, "sr_train_on": "all"})
+
+
+def test_a_run_without_a_best_epoch_has_no_final_model(tiny):
+    given = {**tiny, **BRIEF, "sr_final": True, "eval_step": 0}
+    with pytest.raises(InputError, match="sr_final: expected a best epoch, .*set eval_step: 1"):
+        run_recbole_sr("BPR", "tiny", config_dict=given)
