@@ -117,5 +117,5 @@ def test_what_needs_validation_scores_is_refused_without(settings, says, tiny):
 
 def test_a_run_without_a_best_epoch_has_no_final_model(tiny):
     given = {**tiny, **BRIEF, "sr_final": True, "eval_step": 0}
-    with pytest.raises(InputError, match="sr_final: expected a best epoch, .*set eval_step: 1"):
+    with pytest.raises(InputError, match=r"sr_final: expected a best epoch, .*set eval_step: 1"):
         run_recbole_sr("BPR", "tiny", config_dict=given)
