@@ -1,4 +1,4 @@
-"""README and results: commands are accepted as they stand there, short of training; links lead."""
+"""README, docs, results: commands are accepted as they stand, short of training; links lead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from recbole_sr.training import experiment
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCUMENTS = [README, *sorted((ROOT / "results").glob("*.md"))]
+GUIDE = ROOT / "docs" / "guide.md"
+DOCUMENTS = [README, *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("results/*.md"))]
 # What a reader puts in.
 NAMES = {"FOLDER": "data", "SEED": "2020", "MARGIN": "1.0", "MODEL": "BPR"}
 FILES = {
@@ -96,7 +97,7 @@ def accepted(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("document", "line"), COMMANDS)
 def test_a_command_is_accepted(document, line, accepted, tmp_path):
-    if document == README:
+    if document in (README, GUIDE):
         for name, text in FILES.items():
             (tmp_path / name).write_text(text)
     else:
