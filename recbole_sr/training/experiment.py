@@ -38,7 +38,7 @@ from recbole_sr.training.checks import (
     check_parts,
     check_settings,
 )
-from recbole_sr.training.console import closing_lines, open_log, shows_bars
+from recbole_sr.training.console import closing_lines, describe_data, open_log, shows_bars
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -229,7 +229,8 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
             if Path(config["checkpoint_dir"]).resolve() != Path(path).parent.resolve():
                 config["checkpoint_dir"] = str(Path(path).parent)  # it was moved
             experiment = prepare(config, has_weights=True)
-        _screen.info(f"{path}: {'tested again' if state.finished else f'from epoch {state.epoch}'}")
+        where = "tested again" if state.finished else f"goes on with epoch {state.epoch}"
+        _screen.info(f"{config['model']}, {path}: {where}")
         return _run(experiment, True, start, run)
 
 
@@ -330,15 +331,12 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         check_labels(config, dataset)
         check_features(config, dataset)
         logger.info(dataset)
-        data = (
-            f"{dataset.user_num - 1:,} users, {dataset.item_num - 1:,} items, "
-            f"{dataset.inter_num:,} interactions"
-        )
+        size = describe_data(dataset)
         prepare_data = fast_preparation if fast else data_preparation
         train_data, valid_data, test_data = prepare_data(config, dataset)
         check_parts(config, train_data._dataset)
     parts = (f"{len(part._dataset):,}" for part in (train_data, valid_data, test_data))
-    _screen.info(f"{data}; for training, validation and test: {', '.join(parts)}")
+    _screen.info(f"{size}; for training, validation and test: {', '.join(parts)}")
     if log:
         _screen.info(f"log: {log}")
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
