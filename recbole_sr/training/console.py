@@ -22,6 +22,7 @@ from recbole_sr.runs.epochs import EpochRecord, describe_ranks
 
 __all__ = [
     "closing_lines",
+    "describe_data",
     "describe_epoch",
     "describe_scores",
     "open_log",
@@ -100,6 +101,15 @@ def shows_bars(config: Any) -> bool:
         return False
     in_a_notebook = "ipykernel" in sys.modules
     return "show_progress" in config.origins or in_a_notebook or sys.stderr.isatty()
+
+
+def describe_data(dataset: Any) -> str:
+    """The size of a data set, which its loaders, made of it, change."""
+    users, items = dataset.user_num - 1, dataset.item_num - 1  # without padding
+    return (
+        f"{dataset.dataset_name}: {users:,} users, {items:,} items, "
+        f"{dataset.inter_num:,} interactions"
+    )
 
 
 def describe_epoch(record: EpochRecord, metric: str) -> str:

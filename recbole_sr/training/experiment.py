@@ -38,7 +38,7 @@ from recbole_sr.training.checks import (
     check_parts,
     check_settings,
 )
-from recbole_sr.training.console import closing_lines, open_log, shows_bars
+from recbole_sr.training.console import closing_lines, describe_data, open_log, shows_bars
 from recbole_sr.training.final import final_config, train_on_all
 from recbole_sr.training.trainer import inject_trainer
 
@@ -235,7 +235,8 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
             if Path(config["checkpoint_dir"]).resolve() != Path(path).parent.resolve():
                 config["checkpoint_dir"] = str(Path(path).parent)  # it was moved
             experiment = prepare(config, has_weights=True)
-        _screen.info(f"{path}: {'tested again' if state.finished else f'from epoch {state.epoch}'}")
+        where = "tested again" if state.finished else f"goes on with epoch {state.epoch}"
+        _screen.info(f"{config['model']}, {path}: {where}")
         return _run(experiment, True, start, run)
 
 
@@ -362,17 +363,14 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         if config.options.sr_train_on == "all":
             train_on_all(dataset)
         logger.info(dataset)
-        data = (
-            f"{dataset.user_num - 1:,} users, {dataset.item_num - 1:,} items, "
-            f"{dataset.inter_num:,} interactions"
-        )
+        size = describe_data(dataset)
         prepare_data = fast_preparation if fast else data_preparation
         train_data, valid_data, test_data = prepare_data(config, dataset)
         check_parts(config, train_data._dataset)
     parts = (f"{len(part._dataset):,}" for part in (train_data, valid_data, test_data))
     split = f"for training, validation and test: {', '.join(parts)}"
     _screen.info(
-        f"{data}; {split if config.options.sr_train_on == 'training' else 'trained on all'}"
+        f"{size}; {split if config.options.sr_train_on == 'training' else 'trained on all'}"
     )
     if log:
         _screen.info(f"log: {log}")

@@ -52,7 +52,7 @@ def test_the_screen_gets_what_matters_and_the_file_everything(train):
     assert out == ""
     lines = err.splitlines()
     assert lines[0] == "BPR on tiny; initialisation: spectral"
-    assert "40 users, 60 items, 480 interactions; for training" in err
+    assert "tiny: 40 users, 60 items, 480 interactions; for training" in err
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line[:8] for line in epochs] == ["epoch 0,", "epoch 1,"]
     for what in ("main phase: train loss ", "valid mrr@10 0.", " s; stable rank: user "):
