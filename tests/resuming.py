@@ -51,6 +51,12 @@ def drop_seconds(epoch):
     return {key: value for key, value in epoch.items() if key not in SECONDS}
 
 
+def without_seconds(result):
+    """A run's result, but for its times and the names of its files."""
+    epochs = [drop_seconds(epoch) for epoch in result["sr"]["epochs"]]
+    return {**result, "sr": {**result["sr"], "epochs": epochs, "checkpoint": "", "run_folder": ""}}
+
+
 def final(folder):
     """All that the finished run would go on from, the random states included."""
     state = checkpoint.read(run_file(folder))

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from resuming import run_file, without_seconds
 
 from recbole_sr.errors import InputError
 from recbole_sr.runs import snapshot
@@ -18,17 +19,6 @@ MODELS = ["BPR", "LightGCN"]
 @pytest.fixture(autouse=True)
 def _one_thread(one_thread):
     pass
-
-
-def without_seconds(result):
-    for epoch in result["sr"]["epochs"]:
-        del epoch["train_seconds"], epoch["valid_seconds"]
-    return result
-
-
-def run_file(folder):
-    (file,) = (folder / "saved").glob("*.run.pth")
-    return file
 
 
 def weights(folder):

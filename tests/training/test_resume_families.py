@@ -9,7 +9,7 @@ import pytest
 import torch
 from contract import settings_of
 from recbole.utils import get_model, get_trainer
-from resuming import CASES, KILLS, assert_equal, drop_seconds, final, lines, run_file
+from resuming import CASES, KILLS, assert_equal, final, lines, run_file, without_seconds
 
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.training.experiment import resume, run_recbole_sr
@@ -65,12 +65,6 @@ def stop_at(epoch, monkeypatch, run):
         patch.setattr(PhasedTrainer, "_check_nan", check_nan)
         with pytest.raises(KeyboardInterrupt):
             run()
-
-
-def without_seconds(result):
-    epochs = [drop_seconds(epoch) for epoch in result["sr"]["epochs"]]
-    same = {"epochs": epochs, "checkpoint": "", "run_folder": ""}  # each run has its own files
-    return {**result, "sr": {**result["sr"], **same}}
 
 
 @pytest.mark.slow

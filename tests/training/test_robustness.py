@@ -136,7 +136,7 @@ def test_a_validation_score_that_is_nan_never_wins(tiny, tmp_path, monkeypatch):
         return {**result, "mrr@10": next(scores, 0.0)}
 
     monkeypatch.setattr(PhasedTrainer, "evaluate", scored)
-    settings = {**tiny, "epochs": 4, "sr_warm_epochs": 0, "sr_main_regularizers": {}}
+    settings = {**tiny, "epochs": 4, "sr_warm_epochs": 0, "sr_init": "model"}
     result = run_recbole_sr("BPR", "tiny", config_dict=settings)
     assert result["best_valid_score"] == 0.2
     assert last_good(tmp_path)[1]["epoch"] == 1
