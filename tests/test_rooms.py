@@ -21,6 +21,7 @@ FLOORS = [
     "config",
     "runs",
     "training",
+    "serve",
     "study",
 ]
 # Beside the rooms: below all of them, and above.
