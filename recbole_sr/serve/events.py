@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shlex
 import zipfile
 import zlib
@@ -53,7 +54,8 @@ _LONGEST_HEADER = 2**20
 _LARGEST = float(np.finfo(np.float32).max)  # RecBole keeps numbers as float32
 _EXACT = 2**53  # the whole numbers that a float tells apart
 _SPLIT = 3  # interactions that a user needs to be in training, validation and test
-_ZONED = r"[T ].*(?:Z|[+-][\d:]+)$"  # as at the end of 2015-02-13T10:00:00+01:00
+_ZONED = re.compile(r"[T ].*(?:Z|[+-][\d:]+)$")  # as at the end of 2015-02-13T10:00:00+01:00
+_PLAIN = "biufM"  # kinds of columns of numbers and dates; others are read as text
 _TOPK = 10  # RecBole's default
 
 Columns = dict[str, Any]  # the user's names of columns, by our arguments
@@ -385,18 +387,17 @@ class _Reading:
 
     def _drop(self, key: str, column: pd.Series) -> None:
         self.dropped[key] = self.dropped.get(key, 0) + len(column)
-        for value in column[column.notna() & (column.astype(str) != "")][:1]:
-            self._examples.setdefault(key, f", such as {str(value)[:40]!r}")
+        if text := next(filter(None, map(str, column.dropna())), None):
+            self._examples.setdefault(key, f", such as {text[:40]!r}")
 
     def _made(self, key: str, column: pd.Series) -> NDArray[Any]:
         if key in _IDS:
             return self._ids(key, column)
-        if key == "time":
-            if self.dates is None:
-                self.dates = _are_dates(column)
-            if self.dates:
-                return _seconds(column).to_numpy()
-        return _floats(column).to_numpy()
+        if column.dtype.kind not in _PLAIN:
+            column = pd.Series([*map(str, column)], dtype=object)
+        if key == "time" and self.dates is None:
+            self.dates = _are_dates(column)
+        return _seconds(column) if key == "time" and self.dates else _floats(column)
 
     def _ids(self, key: str, column: pd.Series) -> NDArray[Any]:
         """The numbers of the ids, or -1 where there is none that a file can hold."""
@@ -426,25 +427,26 @@ def _token(key: str, value: Any) -> str:
 
 
 def _are_dates(column: pd.Series) -> bool:
-    if column.dtype.kind != "O":
+    if column.dtype.kind in _PLAIN:
         return column.dtype.kind == "M"
-    return bool(_floats(column).count() < _seconds(column).count())
+    return np.isfinite(_seconds(column)).sum() > np.isfinite(_floats(column)).sum()
 
 
-def _floats(column: pd.Series) -> pd.Series:
+def _floats(column: pd.Series) -> NDArray[np.float64]:
     """Numbers that RecBole can hold, NaN for anything else."""
-    numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    return numbers.where(numbers.abs() <= _LARGEST)
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return np.where(np.abs(numbers) <= _LARGEST, numbers, np.nan)
 
 
-def _seconds(column: pd.Series) -> pd.Series:
+def _seconds(column: pd.Series) -> NDArray[np.float64]:
     """Seconds since 1970 of ISO dates, NaN for anything else."""
     # Apart, as pandas 2 gives a date without a zone that of the one before it.
-    zoned = column.astype(str).str.contains(_ZONED)
-    seconds = pd.Series(np.nan, column.index)
+    zoned = np.fromiter((bool(_ZONED.search(str(value))) for value in column), bool, len(column))
+    seconds = np.full(len(column), np.nan)
     for own in (zoned, ~zoned):
         dates = pd.to_datetime(column[own], format="ISO8601", utc=True, errors="coerce")
-        seconds[own] = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        since = dates.to_numpy("datetime64[us]") - np.datetime64(0, "us")
+        seconds[own] = since / np.timedelta64(1, "s")
     return seconds
 
 

@@ -144,7 +144,7 @@ KEPT = [text for text in ODD if text and not {*text} & {*"\n\r\0\ud800"}]
 def test_recbole_reads_the_ids_that_were_given(key, caplog):
     other = {"who": "what", "what": "who"}[key]
     rows = [(one, str(n)) for one in ODD for n in range(4)]
-    frame = pd.DataFrame([*rows, (OTHER, OTHER)], columns=[key, other])
+    frame = pd.DataFrame([*rows, (OTHER, OTHER)], columns=[key, other], dtype=object)
     done = prepare(frame, "shop", **COLUMNS)
     expected = [row if key == "who" else row[::-1] for row in rows if row[0] in KEPT]
     assert read() == expected
@@ -216,6 +216,9 @@ TIMES = {
     ),
     "date": ([date(1970, 1, 1), date(1970, 1, 2), date(1970, 1, 3)], "ISO dates"),
     "datetime": ([datetime(1970, 1, 1 + n, tzinfo=timezone.utc) for n in range(3)], "ISO dates"),
+    "Int64": (pd.array([0, DAY, 2 * DAY], "Int64"), "numbers"),
+    "category": (pd.Categorical(["1970-01-01", "1970-01-02", "1970-01-03"]), "ISO dates"),
+    "period": (pd.period_range("1970-01-01", periods=3, freq="D"), "ISO dates"),
     "datetime64": (pd.date_range("1970-01-01", periods=3), "ISO dates"),
     "datetime64, zone": (pd.date_range("1970-01-01", periods=3, tz="UTC"), "ISO dates"),
 }
@@ -231,6 +234,21 @@ def test_times_are_seconds(case):
     assert done.times.startswith(kind)
     assert done.times.endswith(": 1970-01-01 to 1970-01-03")
     assert Path("shop/shop.inter").read_text().splitlines()[-2] == f"u\tb\t{DAY}"
+
+
+@pytest.mark.parametrize("values", [pd.to_timedelta([1, 2, 3]), [[1], [2], [3]], ["\ud800"] * 3])
+def test_what_is_no_time_is_refused(values):
+    frame = pd.DataFrame({"who": "u", "what": list("abc"), "when": pd.Series(values, dtype=object)})
+    with pytest.raises(InputError, match="got 3 without a usable time, such as"):
+        prepare(frame, "shop", **COLUMNS, time="when")
+
+
+def test_dates_are_read_beyond_those_of_nanoseconds_or_dropped_and_counted():
+    rows = [(user, item, f"2015-01-{n + 1:02}") for user, item, n in ROWS]
+    file = write(table([*rows, ("u", "a", "9999-12-31"), ("u", "a", "2015-02-29")]))
+    done = prepare(file, "shop", **COLUMNS, time="when")
+    assert done.dropped["time"] + done.interactions == len(rows) + 2
+    assert done.dropped["time"] in (1, 2)  # pandas 2 has nanoseconds alone
 
 
 def test_times_that_are_no_dates_as_seconds_are_told_as_numbers():
