@@ -74,6 +74,7 @@ class Prepared:
         items: how many are left.
         interactions: how many are left.
         times: what the times were taken for, and the first and last; empty without times.
+        ratings: the lowest and the highest; None without ratings.
         inter: the atomic file.
         replaced: whether it took the place of an older one.
         properties: the property file beside it.
@@ -88,6 +89,7 @@ class Prepared:
     items: int
     interactions: int
     times: str
+    ratings: tuple[float, float] | None
     inter: Path
     replaced: bool
     properties: Path
@@ -109,6 +111,13 @@ class Prepared:
             f"{100 * self.density:.3g} %",
             f"train a first model by:\n  {self.command}",
         ]
+        if self.ratings:
+            low, high = (f"{rating:g}" for rating in self.ratings)
+            lines.insert(
+                1,
+                f"ratings are {low} to {high}; a ranking model learns from all alike: for the best "
+                f"alone, add --val_interval=\"{{rating: '[{high},inf)'}}\"",
+            )
         if self.times:
             lines.insert(1, f"times are {self.times}")
         return "\n".join(lines)
@@ -160,41 +169,35 @@ def prepare(
         >>> done.users, done.items, done.interactions, done.merged
         (2, 4, 5, 1)
     """
-    columns: Columns = {"user": user, "item": item, "rating": rating, "time": time}
-    columns = {key: name for key, name in columns.items() if name is not None}
+    columns: Columns = {"user": user, "item": item}
+    columns |= {k: name for k, name in (("rating", rating), ("time", time)) if name is not None}
     source = "the frame" if isinstance(events, pd.DataFrame) else str(events)
-    name = Path(os.path.abspath(output)).name
-    inter, properties = (Path(output, f"{name}.{suffix}") for suffix in ("inter", "yaml"))
-    _check_target(inter, properties, events)
+    inter, properties = _targets(output, events)
     reading = _Reading()
-    parts = [reading.usable(chunk) for chunk in _chunks(events, columns, encoding)]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    if frame.empty:
-        raise InputError(
-            f"{source}: expected events with {', '.join(columns)}, got "
-            f"{reading.lost() or 'none at all'}; name other columns, or correct the data"
-        )
+    frame = reading.usable(source, _chunks(events, columns, encoding))
     left = _merged(frame)
     counts = {key: np.unique(left[key], return_counts=True)[1] for key in _IDS}
-    own, items = counts["user"], len(counts["item"])
-    if not ((own >= _SPLIT) & (own < items)).any():
+    users, items = len(counts["user"]), len(counts["item"])
+    fewest, most = counts["user"].min(), counts["user"].max()
+    if not ((counts["user"] >= _SPLIT) & (counts["user"] < items)).any():
         raise InputError(
             f"user: expected some users with {_SPLIT} items or more, for training, validation and "
-            f"test, but not all of them, got {own.min()} to {own.max()} of {items} items in "
-            f"{len(own)} users; check that {user!r} names users and {item!r} items"
+            f"test, but not all of them, got {fewest} to {most} of {items} items in {users} users; "
+            f"check that {user!r} names users and {item!r} items"
         )
     settings = _settings(inter, [*columns], items)
     # For one who has every item, no negative can be drawn.
-    more = {"user_inter_num_interval": f"[0,{items})"} if own.max() == items else {}
+    more = {"user_inter_num_interval": f"[0,{items})"} if most == items else {}
     prepared = Prepared(
         source=source,
         read=reading.read,
         dropped=reading.dropped,
         merged=len(frame) - len(left),
-        users=len(own),
+        users=users,
         items=items,
         interactions=len(left),
         times=_described(left["time"], bool(reading.dates)) if "time" in left else "",
+        ratings=(left["rating"].min(), left["rating"].max()) if "rating" in left else None,
         inter=inter,
         replaced=inter.exists(),
         properties=properties,
@@ -211,26 +214,27 @@ def prepare(
     return prepared
 
 
-def _check_target(inter: Path, properties: Path, events: Any) -> None:
-    """Refuse to replace what is not of this function's making, or what is to be read."""
-    if inter.name == ".inter":
-        raise InputError(f"{inter.parent}: expected a folder with a name, got the root; give one")
-    if not inter.parent.is_dir():
-        return
-    check_output(properties, _MARK.encode())
-    check_output(inter, b"user_id:token" if properties.exists() else b"")
-    is_file = not isinstance(events, pd.DataFrame) and os.path.exists(events) and inter.exists()
-    if is_file and os.path.samefile(events, inter):
-        raise InputError(f"{inter}: expected another file than the input; give another folder")
+def _targets(output: str | os.PathLike[str], events: Any) -> tuple[Path, Path]:
+    """The atomic file and the property file; none of another's making, nor the one to be read."""
+    name = Path(os.path.abspath(output)).name
+    if not name:
+        raise InputError(f"{output}: expected a folder with a name, got the root; give another")
+    inter, properties = (Path(output, f"{name}.{suffix}") for suffix in ("inter", "yaml"))
+    if inter.parent.is_dir():
+        check_output(properties, _MARK.encode())
+        check_output(inter, b"user_id:token" if properties.exists() else b"")
+        is_file = not isinstance(events, pd.DataFrame) and os.path.exists(events)
+        if is_file and inter.exists() and os.path.samefile(events, inter):
+            raise InputError(f"{inter}: expected another file than the input; give another folder")
+    return inter, properties
 
 
 def _chunks(events: Any, columns: Columns, encoding: str | None) -> Iterable[pd.DataFrame]:
     """The columns that are asked for, under the names of our arguments, some lines at a time."""
     if isinstance(events, pd.DataFrame):
         _check_columns("the frame", columns, [*events.columns])
-        return iter(
-            [events[[*columns.values()]].set_axis([*columns], axis=1).reset_index(drop=True)]
-        )
+        frame = events[[*columns.values()]].set_axis([*columns], axis=1)
+        return [frame.reset_index(drop=True)]
     path = Path(events)
     check_file(path, "a CSV, TSV or parquet file")
     is_parquet = path.suffix.lower() in (".parquet", ".pq")
@@ -282,15 +286,19 @@ def _of_text(path: Path, columns: Columns, encoding: str | None) -> Iterator[pd.
     By ``csv``, as pandas takes NA for missing, and cuts or shifts long lines: in some of its
     versions without a word.
     """
+    encoding = encoding or "utf-8"
     try:
-        "".encode(encoding or "utf-8")
+        "".encode(encoding)
     except LookupError:
         raise InputError(f"encoding: expected one such as utf-8, got {encoding!r}") from None
-    with _readable(path, encoding or "utf-8"), _opened(path, encoding or "utf-8-sig") as text:
-        header = text.readline(_LONGEST_HEADER).rstrip("\r\n")
-        if not header:
-            raise InputError(f"{path}: expected a first line that names the columns, got none")
-        split = {by: next(csv.reader([header], delimiter=by)) for by in _SEPARATORS}
+    with _readable(path, encoding), _opened(path, encoding) as text:
+        header = text.readline(_LONGEST_HEADER).rstrip("\r\n").removeprefix("\ufeff")
+        split = {by: next(csv.reader([header], delimiter=by), []) for by in _SEPARATORS}
+        if max(map(len, split.values())) < 2:
+            raise InputError(
+                f"{path}: expected a first line of names of columns, separated by comma, tab, "
+                f"semicolon or bar, got {header[:80]!r}; convert the file"
+            )
         asked = set(columns.values())
         by = max(split, key=lambda by: (asked <= set(split[by]), len(split[by])))
         _check_columns(str(path), columns, split[by])
@@ -349,7 +357,7 @@ def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
 
 
 class _Reading:
-    """Makes numbers of events, and counts what cannot be used.
+    """Makes numbers of events, and counts those that cannot be used.
 
     Attributes:
         numbers: of the ids, in the order in which they come.
@@ -365,8 +373,28 @@ class _Reading:
         self.dates: bool | None = None
         self._examples: dict[str, str] = {}
 
-    def usable(self, chunk: pd.DataFrame) -> pd.DataFrame:
-        """The usable ones: numbers of the ids, seconds, ratings."""
+    def usable(self, source: str, chunks: Iterable[pd.DataFrame]) -> pd.DataFrame:
+        """The usable ones: numbers of the ids, ratings, seconds.
+
+        Raises:
+            InputError: there is none.
+        """
+        parts = [self._part(chunk) for chunk in chunks]
+        if not any(map(len, parts)):
+            raise InputError(
+                f"{source}: expected usable events, got {self.lost() or 'none at all'}; "
+                "name other columns, or correct the data"
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    def lost(self) -> str:
+        """What was dropped, for a sentence."""
+        return "; ".join(
+            f"{count:,} without a usable {key}{self._examples.get(key, '')}"
+            for key, count in self.dropped.items()
+        )
+
+    def _part(self, chunk: pd.DataFrame) -> pd.DataFrame:
         self.read += len(chunk)
         made = pd.DataFrame({key: self._made(str(key), chunk[key]) for key in chunk})
         usable = np.ones(len(chunk), bool)
@@ -377,13 +405,6 @@ class _Reading:
                 self._drop(str(key), chunk[key][lost])
             usable &= ~lost
         return made[usable]
-
-    def lost(self) -> str:
-        """What was dropped, for a sentence."""
-        return "; ".join(
-            f"{count:,} without a usable {key}{self._examples.get(key, '')}"
-            for key, count in self.dropped.items()
-        )
 
     def _drop(self, key: str, column: pd.Series) -> None:
         self.dropped[key] = self.dropped.get(key, 0) + len(column)

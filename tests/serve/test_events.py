@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recbole.data import create_dataset
@@ -95,7 +96,8 @@ def test_a_zip_file_of_one_file_is_read():
 
 
 @pytest.mark.parametrize(
-    ("encoding", "said"), [("utf-8-sig", None), ("utf-16", "utf-16"), ("latin-1", "latin-1")]
+    ("encoding", "said"),
+    [("utf-8-sig", None), ("utf-8-sig", "utf8"), ("utf-16", "utf-16"), ("latin-1", "latin-1")],
 )
 def test_encodings(encoding, said):
     rows = [(user, f"ï{item}", n) for user, item, n in ROWS]
@@ -320,15 +322,17 @@ REFUSED = {
                        "got 'who' for both; correct one"),
     "two columns of one name": (table(header="who,what,who"), [], "user: expected one column 'who' "
                                 "in events.csv, got 2; rename the others"),
-    "empty": ("", [], "events.csv: expected a first line that names the columns, got none"),
-    "a header alone": (table([]), [], "events.csv: expected events with user, item, got none at"),
+    "empty": ("", [], "events.csv: expected a first line of names of columns, separated by comma, "
+              "tab, semicolon or bar, got ''; convert the file"),
+    "no table": ('{"a": 5}\n', [], """by comma, tab, semicolon or bar, got '{"a": 5}'; convert"""),
+    "a header alone": (table([]), [], "events.csv: expected usable events, got none at all; name "),
     "ids that are empty": (table([("", "i", 1)] * 9), [], "got 9 without a usable user; name"),
     "a rating of text": (table(), ["--rating=what"], "another column than that of item"),
     "times of another form": (table([("u", "i", "02/13/2015")]), ["--time=when"], "got 1 without "
                               "a usable time, such as '02/13/2015'; name other columns"),
     "ratings of another form": (table([("u", "i", '"3,5"')]), ["--rating=when"], "got 1 without "
                                 "a usable rating, such as '3,5'; name other columns"),
-    "a separator of two characters": (table(by="::"), [], "events.csv, who::what::when, got 'who'"),
+    "a separator of two characters": (table(by="::"), [], "or bar, got 'who::what::when'; convert"),
     "a line that is long": (table([*ROWS, ("u", "i", 1, 2)]), [], "events.csv: expected 3 fields "
                             "in every line, as in the first, got 4 in line 98; mend or remove"),
     "a quote alone": (table([*ROWS, ("u", '"i', 1)]), [], "cannot be read as one (unexpected end"),
@@ -478,6 +482,22 @@ def test_the_report_says_what_was_read_and_written(capsys):
         "train a first model by:\n"
         "  recbole-sr -m BPR --config_files=shop/shop.yaml\n"
     )
+
+
+def test_the_report_says_how_to_learn_from_good_ratings_alone(capsys):
+    rows = [(user, item, n) for user, item, n in ROWS for n in (n // 2 + 1.5,)]
+    options = ["--user=who", "--item=what", "--rating=when", "-o", "shop"]
+    assert main(["prepare", write(table(rows)), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = (
+        "ratings are 1.5 to 4.5; a ranking model learns from all alike: for the best alone, add "
+    )
+    assert lines[1].startswith(start)
+    more = shlex.split(lines[1].removeprefix(start))
+    assert more == ["--val_interval={rating: '[4.5,inf)'}"]
+    assert read(**yaml.safe_load(more[0][2:].replace("=", ": "))) == [
+        (*row[:2], 4.5) for row in rows if row[2] == 4.5
+    ]
 
 
 def test_it_is_a_public_name():
