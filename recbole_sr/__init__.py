@@ -8,6 +8,7 @@ and everything else is RecBole's. A room imports only from rooms below it:
 
 ==================  ==============================================================================
 ``study``           comparisons with a baseline, tuning, statistics, reports
+``serve``           events to data sets, checkpoints to lists and vectors
 ``training``        the pipeline and the trainer with phases
 ``runs``            checkpoints, resuming, what a run leaves on disk
 ``config``          property keys, recipes, data files
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from recbole_sr.objectives.stable_rank import stable_rank
     from recbole_sr.runs.export import export
     from recbole_sr.serve.embeddings import embeddings
+    from recbole_sr.serve.events import prepare
     from recbole_sr.serve.recommend import recommend
     from recbole_sr.study.compare import compare
     from recbole_sr.study.report.page import report
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "prepare",
     "run_recbole_sr",
     "resume",
     "objective_function",
@@ -86,6 +89,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "prepare": "serve.events",
     "run_recbole_sr": "training.experiment",
     "resume": "training.experiment",
     "objective_function": "training.experiment",

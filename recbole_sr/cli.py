@@ -164,6 +164,23 @@ def _train(arguments: list[str]) -> None:
     _show(given.amount, lambda: run_recbole_sr(*of_the_run))
 
 
+def _prepare(arguments: list[str]) -> None:
+    parser = _parser("Write a data set to train on, from a file of events.", "prepare")
+    add = parser.add_argument
+    add("events", help="CSV or TSV with a header, or .gz, .bz2, .xz, .zip of one, or .parquet")
+    add("--user", required=True, help="column of user ids")
+    add("--item", required=True, help="column of item ids")
+    add("--time", help="column of times: numbers (seconds) or ISO dates")
+    add("--rating", help="column of ratings: numbers")
+    add("--encoding", help="of a text file; else UTF-8")
+    add("-o", "--output", required=True, help="the data set's folder; its name is the data set's")
+    given = vars(parser.parse_args(arguments))
+    given.pop("given", None)
+    from recbole_sr.serve.events import prepare
+
+    print(prepare(**given))
+
+
 def _config(arguments: list[str]) -> None:
     parser = _parser(
         "Show every key of a run, its value and who set it, without training.", "config"
@@ -384,6 +401,7 @@ def _spectrum(arguments: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
+    "prepare": _prepare,
     "config": _config,
     "recommend": _recommend,
     "embeddings": _embeddings,

@@ -12,10 +12,32 @@ from pathlib import Path
 
 from recbole_sr.errors import InputError, nearest
 
-__all__ = ["AtomicFile"]
+__all__ = ["MISSING", "AtomicFile", "cell"]
 
+# What pandas reads as missing.
+MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"}
+MISSING |= {"1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
 _TYPES = ("token", "token_seq", "float", "float_seq")
 _CHUNK = 2**20  # characters read at once
+_LONGEST = 2**17  # characters of a field that csv reads, exclusive
+
+
+def cell(text: str) -> str:
+    r"""How a token stands in a tab-separated file, so that it is read as it is.
+
+    Returns:
+        The token, in quotes if it has a tab or a quote or pandas takes it for missing; "" if no
+        file can hold it: it is empty, too long, no Unicode, or has a line break or a zero byte.
+
+    Example:
+        >>> cell("i1"), cell("NA"), cell('7" pan'), cell("two\nlines")
+        ('i1', '"NA"', '"7"" pan"', '')
+    """
+    if not 0 < len(text) < _LONGEST or re.search(r"[\0\n\r\ud800-\udfff]", text):
+        return ""
+    if text in MISSING or "\t" in text or '"' in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 class AtomicFile:
@@ -65,7 +87,7 @@ class AtomicFile:
                 number = 1
             self._check_lines(lines, number + 1)
             number += len(lines)
-        if next(self.rows(), None) is None:
+        if next(self._rows(), None) is None:
             raise InputError(f"{self.path}: expected lines below the header, got none")
 
     def choose(
@@ -108,16 +130,24 @@ class AtomicFile:
     def cells(self, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """The line and the texts of these columns, line by line."""
         places = [list(self.types).index(name) for name in names]
-        for line, fields in self.rows():
+        for line, _, fields in self._rows():
             yield line, [fields[place] for place in places]
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The lines below the header that pandas does not skip, by their numbers."""
+    def quoted(self, name: str) -> Iterator[str | None]:
+        """Line by line, a column's text if it stands in quotes, as pandas does not tell."""
+        by, place = self._separator, list(self.types).index(name)
+        for _, line, fields in self._rows():
+            text = fields[place]
+            is_quoted = text and f'{by}"{text}"{by}' in by + line.rstrip("\n") + by
+            yield text if is_quoted else None
+
+    def _rows(self) -> Iterator[tuple[int, str, list[str]]]:
+        """The lines below the header that pandas does not skip: number, text and fields."""
         lines = (line for chunk in self._chunks() for line in chunk)
         for number, line in enumerate(lines, start=1):
             fields = self._split(line)
             if number > 1 and not _is_skipped(fields):
-                yield number, fields
+                yield number, line, fields
 
     def _chunks(self) -> Iterator[list[str]]:
         """Its lines, some at a time, so that a large file costs no memory."""

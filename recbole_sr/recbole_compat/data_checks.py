@@ -18,16 +18,13 @@ from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.utils import EvaluatorType, FeatureType, ModelType
 
 from recbole_sr.errors import InputError
-from recbole_sr.recbole_compat.atomic_file import AtomicFile
+from recbole_sr.recbole_compat.atomic_file import MISSING, AtomicFile
 
 __all__ = ["check_data", "parse_intervals"]
 
 _TOKENS = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
 _LARGEST = float(np.finfo(np.float32).max)
 _NAMED = 3  # lines that a message names
-# What pandas reads as missing.
-_MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"}
-_MISSING |= {"1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
 _INTERVALS = [f"{name}_num_interval" for name in ("user_inter", "item_inter", "entity_kg")]
 _INTERVALS += ["relation_kg_num_interval", "val_interval"]
 _FILTERS = (*_INTERVALS, "filter_inter_by_user_or_item", "rm_dup_inter")
@@ -70,6 +67,7 @@ def _check_files_when_read() -> None:
             raise
         if frame is None:
             return None
+        _keep_quoted(file, ids, frame)
         numbers = [name for name in file.read if file.is_number(name)]
         if any(_has_infinite(frame[name]) for name in numbers):
             _find_bad_number(file, config["seq_separator"])
@@ -236,10 +234,15 @@ def _check_parts_when_split() -> None:
 
 
 def _count_merged_times(data: Any) -> None:
-    """Say how many times of a user are one, as RecBole keeps them as float32."""
+    """Say how many times of a user are one, as RecBole keeps them as float32.
+
+    RecBole's sorting is stable: a file whose lines are in the order of time keeps it.
+    """
     times = data.inter_feat[[data.uid_field, data.time_field]].drop_duplicates()
-    kept = times.astype({data.time_field: np.float32}).drop_duplicates()
-    if merged := len(times) - len(kept):
+    kept = times.astype({data.time_field: np.float32})
+    is_sorted = not (times.groupby([*map(kept.get, kept)])[data.time_field].diff() < 0).any()
+    kept = kept.drop_duplicates()
+    if (merged := len(times) - len(kept)) and not is_sorted:
         step = np.spacing(np.float32(times[data.time_field].abs().max()))
         data.logger.warning(
             f"{data.dataset_name}: {merged} of {len(times)} times of a user are not told from "
@@ -285,7 +288,7 @@ def _find_bad_number(file: AtomicFile, separator: str) -> None:
         for name, cell in zip(names, cells, strict=True):
             is_list = file.types[name] == "float_seq"
             for text in filter(None, cell.split(separator)) if is_list else [cell]:
-                if not _is_number(text) and (is_list or text not in _MISSING):
+                if not _is_number(text) and (is_list or text not in MISSING):
                     raise InputError(
                         f"{file.path}: expected a finite number as {name} in line {line}, got "
                         f"{text!r}; correct it"
@@ -297,6 +300,13 @@ def _is_number(text: str) -> bool:
         return abs(float(text)) <= _LARGEST
     except ValueError:
         return False
+
+
+def _keep_quoted(file: AtomicFile, ids: Sequence[str], frame: pd.DataFrame) -> None:
+    """Take an id in quotes, such as "NA", as it is, which pandas takes for missing."""
+    for name in ids:
+        if (missing := frame[name].isna()).any():
+            frame[name] = np.where(missing, np.array([*file.quoted(name)], object), frame[name])
 
 
 def _without_missing(
@@ -324,7 +334,7 @@ def _without_missing(
         elif file.is_number(name):
             done, hint = "are given the mean of the others", ""
         else:
-            where = [(line, text) for line, text in where if text and text in _MISSING]
+            where = [(line, text) for line, text in where if text and text in MISSING]
             done = "are read as missing"
         if where:
             data.logger.warning(

@@ -189,6 +189,17 @@ def test_lines_without_ids_are_left_out_and_said(suffix, column, text, read, cap
             assert each not in feat or (feat[each] > 0)[int(own) :].all()
 
 
+@pytest.mark.parametrize("text", ["NA", "null", "None", "nan", "N/A"])
+@pytest.mark.parametrize("suffix", ["inter", "user", "item"])
+def test_an_id_in_quotes_is_one_though_pandas_takes_it_for_missing(suffix, text, read, caplog):
+    put(suffix, 5, 0, f'"{text}"')
+    put(suffix, 6, 0, "NA")
+    data = read(FILES[suffix])
+    assert text in data.field2id_token["item_id" if suffix == "item" else "user_id"]
+    assert ": line 6 ('NA')" in caplog.text
+    assert "line 5" not in caplog.text
+
+
 def test_lines_without_ids_of_a_given_part_are_not_of_padding(tiny, caplog):
     lines = (FOLDER / "tiny.inter").read_text().splitlines()
     for part, own in (("a", lines[1:300]), ("b", lines[300:400]), ("c", lines[400:])):
@@ -371,7 +382,10 @@ def test_times_that_become_one_are_counted(model, more, read, caplog):
     columns = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
     read(model, **columns, **more).build()
     assert "are not told" not in caplog.text
-    edit("inter", lambda lines: [*lines, *(f"u0\ti{i}\t1\t{2**30 + i}" for i in range(40, 50))])
+    near = [f"u0\ti{i}\t1\t{2**30 + i}" for i in range(40, 50)]
+    edit("inter", lambda lines: [*lines, *near])  # in their order, which sorting keeps
+    read(model, **columns, **more).build()
+    edit("inter", lambda lines: [*lines[:-10], *reversed(near)])
     read("BPR", **columns).build()
     assert "are not told" not in caplog.text
     read(model, **columns, **more).build()

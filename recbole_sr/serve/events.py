@@ -1,0 +1,555 @@
+"""From events as users have them, in a file or a frame, to a data set that RecBole reads."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import os
+import re
+import shlex
+import zipfile
+import zlib
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from itertools import islice
+from logging import getLogger
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recbole_sr.errors import InputError, check_file, check_output, first_line, nearest
+from recbole_sr.recbole_compat.atomic_file import cell
+from recbole_sr.runs.files import replacing, write_whole
+
+__all__ = ["Prepared", "prepare"]
+
+# RecBole's default name and type of each column, by our argument that names the user's.
+_FIELDS = {
+    "user": ("user_id", "token"),
+    "item": ("item_id", "token"),
+    "rating": ("rating", "float"),
+    "time": ("timestamp", "float"),
+}
+_IDS = ("user", "item")
+_MARK = "# Written by recbole-sr prepare, which replaces this file and its .inter when run again."
+_SEPARATORS = ",\t;|"
+_OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# What a file may raise that is no table, is cut short, or is packed in another way.
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(csv.Error, ValueError, EOFError, OSError, RuntimeError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
+_CHUNK = 2**14  # lines at once, so that a large file costs little memory
+_LONGEST_HEADER = 2**20
+_LARGEST = float(np.finfo(np.float32).max)  # RecBole keeps numbers as float32
+_EXACT = 2**53  # the whole numbers that a float tells apart
+_SPLIT = 3  # interactions that a user needs to be in training, validation and test
+_ZONED = re.compile(r"[T ].*(?:Z|[+-][\d:]+)$")  # as at the end of 2015-02-13T10:00:00+01:00
+_PLAIN = "biufM"  # kinds of columns of numbers and dates; others are read as text
+_TOPK = 10  # RecBole's default
+
+Columns = dict[str, Any]  # the user's names of columns, by our arguments
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was read and written; as text, a report of a few lines.
+
+    Attributes:
+        source: the file of events, or "the frame".
+        read: lines of events.
+        dropped: lines that were left out, by the argument whose column has no usable value there.
+        merged: interactions that were left out as a later one has the same user and item.
+        users: how many are left.
+        items: how many are left.
+        interactions: how many are left.
+        times: what the times were taken for, and the first and last; empty without times.
+        ratings: the lowest and the highest; None without ratings.
+        inter: the atomic file.
+        replaced: whether it took the place of an older one.
+        properties: the property file beside it.
+        command: trains a model on the data set.
+    """
+
+    source: str
+    read: int
+    dropped: dict[str, int]
+    merged: int
+    users: int
+    items: int
+    interactions: int
+    times: str
+    ratings: tuple[float, float] | None
+    inter: Path
+    replaced: bool
+    properties: Path
+    command: str
+
+    @property
+    def density(self) -> float:
+        """Share of all pairs of a user and an item that are in the data, above 0, at most 1."""
+        return self.interactions / (self.users * self.items)
+
+    def __str__(self) -> str:
+        """The report that the command prints."""
+        kept = "latest" if self.times else "last"
+        lines = [
+            f"read {self.source}: {self.read:,} events, {sum(self.dropped.values()):,} dropped, "
+            f"{self.merged:,} merged (the {kept} of a repeated pair is kept)",
+            f"{'replaced' if self.replaced else 'wrote'} {self.inter}: {self.users:,} users, "
+            f"{self.items:,} items, {self.interactions:,} interactions, density "
+            f"{100 * self.density:.3g} %",
+            f"train a first model by:\n  {self.command}",
+        ]
+        if self.ratings:
+            low, high = (f"{rating:g}" for rating in self.ratings)
+            lines.insert(
+                1,
+                f"ratings are {low} to {high}; a ranking model learns from all alike: for the best "
+                f"alone, add --val_interval=\"{{rating: '[{high},inf)'}}\"",
+            )
+        if self.times:
+            lines.insert(1, f"times are {self.times}")
+        return "\n".join(lines)
+
+
+def prepare(
+    events: str | os.PathLike[str] | pd.DataFrame,
+    output: str | os.PathLike[str],
+    *,
+    user: Hashable,
+    item: Hashable,
+    time: Hashable | None = None,
+    rating: Hashable | None = None,
+    encoding: str | None = None,
+) -> Prepared:
+    """Write a data set that RecBole reads, and a property file to train on it.
+
+    Ids are texts and stay as they are: ``007`` and ``NA`` are ids. Lines whose id is empty, has a
+    line break or a zero byte, or whose time or rating cannot be read, are dropped, and a warning
+    counts them. Of several lines with one user and item the latest is kept, or without times the
+    last. With times, the lines are written in their order.
+
+    Args:
+        events: a frame, or a file: CSV or TSV whose first line names the columns, separated by
+            comma, tab, semicolon or bar, also as ``.gz``, ``.bz2``, ``.xz`` or ``.zip``; or
+            ``.parquet``, which needs pyarrow.
+        output: the data set's folder, which is made where there is none. The data set is called
+            after it: ``FOLDER/NAME`` gets ``NAME.inter`` and the property file ``NAME.yaml``. Files
+            of these names are replaced only if this function wrote them.
+        user: the column of users.
+        item: the column of items.
+        time: the column of times: numbers, taken as seconds and kept as they are, or ISO dates,
+            in UTC where they have no zone, which become seconds since 1970.
+        rating: the column of ratings, which are numbers.
+        encoding: of a text file; None is UTF-8, with or without a byte order mark.
+
+    Returns:
+        Counts of what was read, dropped, merged and written, and the command to train a model.
+
+    Raises:
+        InputError: a file or a column cannot be used, or no user has three items, for training,
+            validation and test, and lacks another.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> frame = pd.DataFrame({"who": [1, 1, 1, 2, 2, 2], "what": list("abcadd")})
+        >>> with TemporaryDirectory() as folder:
+        ...     done = prepare(frame, f"{folder}/shop", user="who", item="what")
+        >>> done.users, done.items, done.interactions, done.merged
+        (2, 4, 5, 1)
+    """
+    columns: Columns = {"user": user, "item": item}
+    columns |= {k: name for k, name in (("rating", rating), ("time", time)) if name is not None}
+    source = "the frame" if isinstance(events, pd.DataFrame) else str(events)
+    inter, properties = _targets(output, events)
+    reading = _Reading()
+    frame = reading.usable(source, _chunks(events, columns, encoding))
+    left = _merged(frame)
+    counts = {key: np.unique(left[key], return_counts=True)[1] for key in _IDS}
+    users, items = len(counts["user"]), len(counts["item"])
+    fewest, most = counts["user"].min(), counts["user"].max()
+    if not ((counts["user"] >= _SPLIT) & (counts["user"] < items)).any():
+        raise InputError(
+            f"user: expected some users with {_SPLIT} items or more, for training, validation and "
+            f"test, but not all of them, got {fewest} to {most} of {items} items in {users} users; "
+            f"check that {user!r} names users and {item!r} items"
+        )
+    settings = _settings(inter, [*columns], items)
+    # For one who has every item, no negative can be drawn.
+    more = {"user_inter_num_interval": f"[0,{items})"} if most == items else {}
+    prepared = Prepared(
+        source=source,
+        read=reading.read,
+        dropped=reading.dropped,
+        merged=len(frame) - len(left),
+        users=users,
+        items=items,
+        interactions=len(left),
+        times=_described(left["time"], bool(reading.dates)) if "time" in left else "",
+        ratings=(left["rating"].min(), left["rating"].max()) if "rating" in left else None,
+        inter=inter,
+        replaced=inter.exists(),
+        properties=properties,
+        command=_command(properties, settings, more),
+    )
+    inter.parent.mkdir(parents=True, exist_ok=True)
+    # First the file with the mark, without which the other would be a stranger's.
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+    write_whole(properties, "\n".join([_MARK, *lines, ""]))
+    _write(inter, left, reading.numbers)
+    if reading.dropped:
+        getLogger().warning(f"{source}: dropped events: {reading.lost()}")
+    _warn_of_rare(prepared, counts)
+    return prepared
+
+
+def _targets(output: str | os.PathLike[str], events: Any) -> tuple[Path, Path]:
+    """The atomic file and the property file; none of another's making, nor the one to be read."""
+    name = Path(os.path.abspath(output)).name
+    if not name:
+        raise InputError(f"{output}: expected a folder with a name, got the root; give another")
+    inter, properties = (Path(output, f"{name}.{suffix}") for suffix in ("inter", "yaml"))
+    if inter.parent.is_dir():
+        check_output(properties, _MARK.encode())
+        check_output(inter, b"user_id:token" if properties.exists() else b"")
+        is_file = not isinstance(events, pd.DataFrame) and os.path.exists(events)
+        if is_file and inter.exists() and os.path.samefile(events, inter):
+            raise InputError(f"{inter}: expected another file than the input; give another folder")
+    return inter, properties
+
+
+def _chunks(events: Any, columns: Columns, encoding: str | None) -> Iterable[pd.DataFrame]:
+    """The columns that are asked for, under the names of our arguments, some lines at a time."""
+    if isinstance(events, pd.DataFrame):
+        _check_columns("the frame", columns, [*events.columns])
+        frame = events[[*columns.values()]].set_axis([*columns], axis=1)
+        return [frame.reset_index(drop=True)]
+    path = Path(events)
+    check_file(path, "a CSV, TSV or parquet file")
+    is_parquet = path.suffix.lower() in (".parquet", ".pq")
+    return _of_parquet(path, columns) if is_parquet else _of_text(path, columns, encoding)
+
+
+def _check_columns(source: str, columns: Columns, there: Sequence[Any]) -> None:
+    """Refuse a column that is not there, is there twice, or is meant to be two things."""
+    used: dict[Any, str] = {}
+    for key, name in columns.items():
+        if name not in there:
+            names = [str(one) for one in there]
+            raise InputError(
+                f"{key}: expected a column of {source}, {', '.join(names)[:500] or 'none'}, got "
+                f"{name!r}; did you mean {nearest(str(name), names or [''])!r}?"
+            )
+        if there.count(name) > 1:
+            raise InputError(
+                f"{key}: expected one column {name!r} in {source}, got {there.count(name)}; rename "
+                "the others"
+            )
+        if name in used:
+            raise InputError(
+                f"{key}: expected another column than that of {used[name]}, got {name!r} for both; "
+                "correct one"
+            )
+        used[name] = key
+
+
+def _of_parquet(path: Path, columns: Columns) -> Iterator[pd.DataFrame]:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise InputError(
+            f"{path}: expected the package pyarrow, which reads parquet, got none; run: pip install"
+            " 'recbole_sr[parquet]'"
+        ) from None
+    with _readable(path), parquet.ParquetFile(path) as file:
+        _check_columns(str(path), columns, file.schema_arrow.names)
+        for batch in file.iter_batches(columns=[*columns.values()]):
+            # Otherwise missing values make floats of whole numbers, which merge long ids.
+            frame = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)
+            yield frame[[*columns.values()]].set_axis([*columns], axis=1)
+
+
+def _of_text(path: Path, columns: Columns, encoding: str | None) -> Iterator[pd.DataFrame]:
+    """The columns of a text file.
+
+    By ``csv``, as pandas takes NA for missing, and cuts or shifts long lines: in some of its
+    versions without a word.
+    """
+    encoding = encoding or "utf-8"
+    try:
+        "".encode(encoding)
+    except LookupError:
+        raise InputError(f"encoding: expected one such as utf-8, got {encoding!r}") from None
+    with _readable(path, encoding), _opened(path, encoding) as text:
+        header = text.readline(_LONGEST_HEADER).rstrip("\r\n").removeprefix("\ufeff")
+        split = {by: next(csv.reader([header], delimiter=by), []) for by in _SEPARATORS}
+        if max(map(len, split.values())) < 2:
+            raise InputError(
+                f"{path}: expected a first line of names of columns, separated by comma, tab, "
+                f"semicolon or bar, got {header[:80]!r}; convert the file"
+            )
+        asked = set(columns.values())
+        by = max(split, key=lambda by: (asked <= set(split[by]), len(split[by])))
+        _check_columns(str(path), columns, split[by])
+        places = {key: split[by].index(name) for key, name in columns.items()}
+        reader = csv.reader(text, delimiter=by, strict=True)
+        line = 2
+        while rows := list(islice(reader, _CHUNK)):
+            _check_lengths(path, rows, len(split[by]), line)
+            line = reader.line_num + 2
+            table = {key: [row[place] for row in rows if row] for key, place in places.items()}
+            yield pd.DataFrame(table, dtype=object)
+
+
+def _check_lengths(path: Path, rows: Sequence[Sequence[str]], fields: int, line: int) -> None:
+    if {*map(len, rows)} <= {0, fields}:
+        return
+    for row in rows:
+        if len(row) not in (0, fields):
+            raise InputError(
+                f"{path}: expected {fields} fields in every line, as in the first, got {len(row)} "
+                f"in line {line}; mend or remove the line"
+            )
+        line += 1 + "".join(row).count("\n")
+
+
+@contextmanager
+def _readable(path: Path, encoding: str = "") -> Iterator[None]:
+    """Say of a file that cannot be read what it was taken for."""
+    try:
+        yield
+    except InputError:
+        raise
+    except UnicodeError:
+        raise InputError(
+            f"{path}: expected {encoding} text, got other bytes; give its encoding, such as "
+            "--encoding=latin-1, or another file"
+        ) from None
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path}: expected a table in a CSV, TSV or parquet file, got what cannot be read as "
+            f"one ({first_line(error)}); correct the file"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
+    if (suffix := path.suffix.lower()) != ".zip":
+        with _OPEN.get(suffix, open)(path, "rt", encoding=encoding, newline="") as text:
+            yield text
+        return
+    with zipfile.ZipFile(path) as archive:
+        if len(names := archive.namelist()) != 1:
+            raise InputError(f"{path}: expected one file in it, got {len(names)}; unpack it")
+        with archive.open(names[0]) as binary:
+            yield io.TextIOWrapper(binary, encoding, newline="")
+
+
+class _Reading:
+    """Makes numbers of events, and counts those that cannot be used.
+
+    Attributes:
+        numbers: of the ids, in the order in which they come.
+        read: how many events.
+        dropped: how many are not usable, by the first column that makes them so.
+        dates: whether times are ISO dates, by the first events.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, dict[str, int]] = {key: {} for key in _IDS}
+        self.read = 0
+        self.dropped: dict[str, int] = {}
+        self.dates: bool | None = None
+        self._examples: dict[str, str] = {}
+
+    def usable(self, source: str, chunks: Iterable[pd.DataFrame]) -> pd.DataFrame:
+        """The usable ones: numbers of the ids, ratings, seconds.
+
+        Raises:
+            InputError: there is none.
+        """
+        parts = [self._part(chunk) for chunk in chunks]
+        if not any(map(len, parts)):
+            raise InputError(
+                f"{source}: expected usable events, got {self.lost() or 'none at all'}; "
+                "name other columns, or correct the data"
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    def lost(self) -> str:
+        """What was dropped, for a sentence."""
+        return "; ".join(
+            f"{count:,} without a usable {key}{self._examples.get(key, '')}"
+            for key, count in self.dropped.items()
+        )
+
+    def _part(self, chunk: pd.DataFrame) -> pd.DataFrame:
+        self.read += len(chunk)
+        made = pd.DataFrame({key: self._made(str(key), chunk[key]) for key in chunk})
+        usable = np.ones(len(chunk), bool)
+        for key, values in made.items():
+            # Missing is -1 among numbers of ids.
+            lost = usable & (values < 0 if key in _IDS else values.isna()).to_numpy()
+            if lost.any():
+                self._drop(str(key), chunk[key][lost])
+            usable &= ~lost
+        return made[usable]
+
+    def _drop(self, key: str, column: pd.Series) -> None:
+        self.dropped[key] = self.dropped.get(key, 0) + len(column)
+        if text := next(filter(None, map(str, column.dropna())), None):
+            self._examples.setdefault(key, f", such as {text[:40]!r}")
+
+    def _made(self, key: str, column: pd.Series) -> NDArray[Any]:
+        if key in _IDS:
+            return self._ids(key, column)
+        if column.dtype.kind not in _PLAIN:
+            column = pd.Series([*map(str, column)], dtype=object)
+        if key == "time" and self.dates is None:
+            self.dates = _are_dates(column)
+        return _seconds(column) if key == "time" and self.dates else _floats(column)
+
+    def _ids(self, key: str, column: pd.Series) -> NDArray[Any]:
+        """The numbers of the ids, or -1 where there is none that a file can hold."""
+        known = self.numbers[key]
+        try:
+            places, values = pd.factorize(column)
+        except TypeError:  # lists, say, cannot be told from each other
+            places, values = pd.factorize(column.map(partial(_token, key)))
+        found = [-1] * (len(values) + 1)  # the last one for missing values, whose place is -1
+        for place, value in enumerate(values):
+            text = value if isinstance(value, str) else _token(key, value)
+            if text in known or cell(text):
+                found[place] = known.setdefault(text, len(known))
+        return np.array(found, np.int32)[places]
+
+
+def _token(key: str, value: Any) -> str:
+    """The text of an id of another type."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)  # of a column of whole numbers with some missing
+    if isinstance(value, (float, bytes, list, dict, np.ndarray)):
+        raise InputError(
+            f"{key}: expected ids that are texts or whole numbers, got {str(value)[:40]!r}; make "
+            "the column text where it comes from"
+        )
+    return str(value)
+
+
+def _are_dates(column: pd.Series) -> bool:
+    if column.dtype.kind in _PLAIN:
+        return column.dtype.kind == "M"
+    return np.isfinite(_seconds(column)).sum() > np.isfinite(_floats(column)).sum()
+
+
+def _floats(column: pd.Series) -> NDArray[np.float64]:
+    """Numbers that RecBole can hold, NaN for anything else."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return np.where(np.abs(numbers) <= _LARGEST, numbers, np.nan)
+
+
+def _seconds(column: pd.Series) -> NDArray[np.float64]:
+    """Seconds since 1970 of ISO dates, NaN for anything else."""
+    # Apart, as pandas 2 gives a date without a zone that of the one before it.
+    zoned = np.fromiter((bool(_ZONED.search(str(value))) for value in column), bool, len(column))
+    seconds = np.full(len(column), np.nan)
+    for own in (zoned, ~zoned):
+        dates = pd.to_datetime(column[own], format="ISO8601", utc=True, errors="coerce")
+        since = dates.to_numpy("datetime64[us]") - np.datetime64(0, "us")
+        seconds[own] = since / np.timedelta64(1, "s")
+    return seconds
+
+
+def _merged(frame: pd.DataFrame) -> pd.DataFrame:
+    """The latest of each pair, or the last.
+
+    Sorted by time: near times are one in float32, and then the order of the lines decides.
+    """
+    if "time" in frame:
+        frame = frame.sort_values("time", kind="stable")
+    return frame.drop_duplicates([*_IDS], keep="last")
+
+
+def _described(times: pd.Series, are_dates: bool) -> str:
+    kind = "ISO dates, written as seconds since 1970" if are_dates else "numbers, taken as seconds"
+    try:
+        ends = [
+            str(datetime.fromtimestamp(end, timezone.utc).date())
+            for end in (times.min(), times.max())
+        ]
+    except (ValueError, OverflowError, OSError):
+        ends = [f"{times.min():g}", f"{times.max():g}"]
+    return f"{kind}: {ends[0]} to {ends[1]}"
+
+
+def _settings(inter: Path, keys: Iterable[str], items: int) -> dict[str, Any]:
+    """The properties of the data set, and what of RecBole's evaluation does not fit it."""
+    settings: dict[str, Any] = {
+        "dataset": inter.stem,
+        "data_path": os.path.dirname(os.path.abspath(inter.parent)),
+        "load_col": {"inter": [_FIELDS[key][0] for key in keys]},
+    }
+    if "time" in keys:
+        settings["eval_args"] = {"order": "TO"}  # what a user did last is to be found
+    if items < _TOPK:
+        settings |= {"topk": [items], "valid_metric": f"MRR@{items}"}
+    return settings
+
+
+def _command(properties: Path, settings: Mapping[str, Any], more: Mapping[str, str]) -> str:
+    """Name the property file; or, as names of such files are separated by spaces, its contents."""
+    if len(str(properties).split()) == 1:
+        given = [f"--config_files={properties}"]
+    else:
+        given = [f"--{key}={value}" for key, value in settings.items()]
+    return shlex.join(["recbole-sr", "-m", "BPR", *given, *(f"--{k}={v}" for k, v in more.items())])
+
+
+def _write(path: Path, frame: pd.DataFrame, tokens: Mapping[str, dict[str, int]]) -> None:
+    cells = {key: [cell(text) for text in known] for key, known in tokens.items()}
+    header = "\t".join(":".join(_FIELDS[str(key)]) for key in frame)
+    with replacing(path) as file:
+        file.write(f"{header}\n".encode())
+        for start in range(0, len(frame), _CHUNK):
+            part = frame.iloc[start : start + _CHUNK]
+            columns = [
+                [cells[str(key)][number] for number in column]
+                if key in cells
+                else map(_text, column.tolist())
+                for key, column in part.items()
+            ]
+            lines = "\n".join(map("\t".join, zip(*columns, strict=True)))
+            file.write(f"{lines}\n".encode())
+
+
+def _text(number: float) -> str:
+    return str(int(number)) if number.is_integer() and abs(number) < _EXACT else repr(number)
+
+
+def _warn_of_rare(prepared: Prepared, counts: Mapping[str, NDArray[Any]]) -> None:
+    """Say where little can be learned or tested: hardly anything repeats, or users have it all."""
+    few, once = int((counts["user"] < _SPLIT).sum()), int((counts["item"] < 2).sum())
+    if 2 * few > prepared.users or 2 * once > prepared.items:
+        getLogger().warning(
+            f"{prepared.inter}: {few:,} of {prepared.users:,} users have fewer than {_SPLIT} "
+            "interactions, too few for training, validation and test, and "
+            f"{once:,} of {prepared.items:,} items have one alone; to leave these out, train with "
+            f"--user_inter_num_interval='[{_SPLIT},inf)' --item_inter_num_interval='[2,inf)'"
+        )
+    if full := int((counts["user"] == prepared.items).sum()):
+        getLogger().warning(
+            f"{prepared.inter}: {full:,} of {prepared.users:,} users have each of the "
+            f"{prepared.items:,} items, so that no negative can be drawn; the command below leaves "
+            "these users out"
+        )
