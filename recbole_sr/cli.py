@@ -173,7 +173,7 @@ def _prepare(arguments: list[str]) -> None:
     add("--time", help="column of times: numbers (seconds) or ISO dates")
     add("--rating", help="column of ratings: numbers")
     add("--encoding", help="of a text file; else UTF-8")
-    add("-o", "--output", required=True, help="the data set's folder; its name is the data set's")
+    add("-o", "--output", metavar="FOLDER", required=True, help="of the data set, named after it")
     given = vars(parser.parse_args(arguments))
     given.pop("given", None)
     from recbole_sr.serve.events import prepare

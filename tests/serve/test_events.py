@@ -309,7 +309,7 @@ def test_a_large_file_is_read_in_parts(monkeypatch):
     monkeypatch.setattr(events, "_CHUNK", 7)
     prepare(write(table()), "shop", **COLUMNS, time="when")
     assert sorted(read()) == sorted(ROWS)
-    rows = [*ROWS[:30], ('"a\nb"', '"c\nd"', 1), ("x", "y"), *ROWS]
+    rows = [('"a\nb"', '"c\nd"', 1), *ROWS[:30], ("x", "y"), *ROWS]
     with pytest.raises(InputError, match=r"expected 3 fields in every line, .* got 2 in line 35;"):
         prepare(write(table(rows)), "other", **COLUMNS)
 
