@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.harness import report
 from recbole_sr.runs.folder import RunFolder
-from recbole_sr.study.summary import best_at
+from recbole_sr.study.summary import best_at, seconds_to
 
 VARIANTS = ("stock", "off", "default")
 
@@ -19,9 +19,7 @@ def until(score: float, result: dict[str, Any], epochs: list[dict[str, Any]]) ->
     found = best_at(epochs, score, result["valid_score_bigger"])
     if found is None:
         return None
-    count, training = found
-    evaluation = sum(epoch["valid_seconds"] or 0 for epoch in epochs[:count])
-    return result["seconds"]["start_up"] + training + evaluation
+    return seconds_to(result, epochs, found[0])
 
 
 def rows(study: Path) -> list[list[str]]:

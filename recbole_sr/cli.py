@@ -300,7 +300,13 @@ def _compare(arguments: list[str]) -> int:
         "compare",
     )
     add = parser.add_argument
-    add("-m", "--model", nargs="+", help=f"RecBole's names; else the files', else {_MODEL}")
+    add(
+        "-m",
+        "--model",
+        nargs="+",
+        help=f"RecBole's names; else the files', else {_MODEL}. Pop, ItemKNN, EASE and others that "
+        "learn without gradients are run as they are",
+    )
     add("-d", "--dataset", nargs="+", help=f"names of data sets; else the files', else {_DATA_SET}")
     add("--seeds", type=int, default=5, help="runs of each; no claim is made below 5")
     add(
@@ -316,10 +322,14 @@ def _compare(arguments: list[str]) -> int:
     add("--tune", help="grid in YAML: tune every variant in it, equally")
     add("--trials", type=int, default=10, help="trials of each model, data set and variant")
     add("-j", "--jobs", type=int, default=1, help="runs at a time; above 1 compare epochs only")
+    add("--quick", action="store_true", help="also Pop, ItemKNN and EASE, all within --minutes")
+    add("--minutes", type=float, help="how long --quick may take; 10 by default")
     given, properties = parse(parser, arguments)
+    if given.minutes is not None and not given.quick:
+        raise InputError("--minutes: expected it with --quick alone; add --quick or drop it")
     from recbole_sr.config.files import read_properties
     from recbole_sr.study.compare import compare
-    from recbole_sr.study.summary import to_markdown
+    from recbole_sr.study.summary import to_text
     from recbole_sr.study.trial import run_name
 
     comparison = compare(
@@ -335,9 +345,11 @@ def _compare(arguments: list[str]) -> int:
         tune_file=given.tune,
         tune_trials=given.trials,
         jobs=given.jobs,
+        minutes=(10.0 if given.minutes is None else given.minutes) if given.quick else None,
     )
-    print(to_markdown(comparison))
-    print(f"Report: {Path(given.output) / 'report.html'}")
+    print(to_text(comparison))
+    folder = Path(given.output)
+    print(f"\nAll numbers: {folder / 'comparison.md'}\nReport: {folder / 'report.html'}")
     if not (failed := comparison["failed"]):
         return 0
     first = failed[0]

@@ -16,6 +16,7 @@ from tiny_data import write_tiny
 
 from recbole_sr.config.config import Config
 from recbole_sr.models.inject import repaired
+from recbole_sr.models.registry import NON_GRADIENT
 from recbole_sr.recbole_compat.mends import mend
 from recbole_sr.training.experiment import prepare
 
@@ -106,7 +107,10 @@ def stock():
         data = create_dataset(config)
         train, valid, test = data_preparation(config, data)
         init_seed(config["seed"], config["reproducibility"])
-        net = repaired(get_model(model))(config, train._dataset).to(config["device"])
+        kind = get_model(model)
+        net = (kind if model in NON_GRADIENT else repaired(kind))(config, train._dataset).to(
+            config["device"]
+        )
         trainer = get_trainer(config["MODEL_TYPE"], model)(config, net)
         score, result = trainer.fit(train, valid, verbose=False, saved=False)
         return StockRun(

@@ -91,7 +91,7 @@ def accepted(monkeypatch, tmp_path):
     monkeypatch.setattr(compare._Study, "results", results)
     monkeypatch.setattr(compare._Study, "write", lambda *_: None)
     monkeypatch.setattr(compare, "summarize", lambda *_: {"failed": []})
-    monkeypatch.setattr(summary, "to_markdown", lambda _: "")
+    monkeypatch.setattr(summary, "to_text", lambda _: "")
     monkeypatch.chdir(tmp_path)
     return made
 

@@ -260,16 +260,19 @@ class Config(recbole.config.Config):
                     f"{key}: expected a name, got {name!r}; give it as -{key[0]} on the command "
                     f"line, as {key} in a property file or as an argument"
                 )
-        if isinstance(model, type):
-            registry.entry_of(model)
-        else:
-            # RecBole takes a misspelt name for one of another library's.
-            registry.named(model)
+        self._refuse_model(model)
         with refused_by_recbole(f"model {model!r} and dataset {dataset!r}"):
             *found, name = super()._get_model_and_dataset(model, dataset)
         if Path(name).name != name:
             raise InputError(f"dataset: expected a name, got {name!r}; set data_path to its folder")
         return *found, name
+
+    def _refuse_model(self, model: str | type) -> None:
+        if isinstance(model, type):
+            registry.entry_of(model)
+        else:
+            # RecBole takes a misspelt name for one of another library's.
+            registry.named(model)
 
     def _load_config_files(self, file_list: list[str] | None) -> dict[str, Any]:
         settings, self._file_origins = read_files(file_list or [])

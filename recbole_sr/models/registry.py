@@ -28,6 +28,7 @@ from recbole_sr.models.sources import (
 )
 from recbole_sr.recbole_compat.classes import is_recboles
 from recbole_sr.recbole_compat.models import (
+    CountsInteractions,
     FewerClusters,
     FewerSamples,
     ForgetsOnLoad,
@@ -36,7 +37,7 @@ from recbole_sr.recbole_compat.models import (
     WithoutTorchScatter,
 )
 
-__all__ = ["MODELS", "SUPPORTED", "entry_of", "named", "replaceable_loss"]
+__all__ = ["MODELS", "NON_GRADIENT", "SUPPORTED", "entry_of", "named", "replaceable_loss"]
 
 
 @cache
@@ -182,7 +183,10 @@ def _mcclk_items(out: Any) -> Tensor:
 
 
 _RUN_STOCK = "run it with RecBole's run_recbole"
-_NO_GRADIENT = f"it learns no representations by gradients; {_RUN_STOCK}, or choose BPR"
+_NO_GRADIENT = (
+    f"it learns no representations by gradients; {_RUN_STOCK}, compare others with it by "
+    "recbole-sr compare, or choose BPR"
+)
 _TABLES = ModelEntry(Table("user_embedding"), Table("item_embedding"))
 _ENTITIES = ModelEntry(Table("user_embedding"), Table("entity_embedding"))
 _GRAPH = _graph("item_embedding")
@@ -193,6 +197,14 @@ _ITEM_BASED = ModelEntry(
     Missing("a user is the items of the history"),
     Table("item_src_embedding", "item_dst_embedding"),
 )
+
+# Models that a study runs as RecBole has them, and the mixins of what they need to be right.
+NON_GRADIENT: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(
+        ("ADMMSLIM", "AsymKNN", "EASE", "ItemKNN", "NCEPLRec", "Random", "SLIMElastic"), ()
+    ),
+    "Pop": (CountsInteractions,),
+}
 
 # A model that is refused has the reason in place of an entry.
 MODELS: dict[str, ModelEntry | str] = {
@@ -309,10 +321,7 @@ MODELS: dict[str, ModelEntry | str] = {
         _FIELDS,
     ),
     # Refused
-    **dict.fromkeys(
-        ("ADMMSLIM", "AsymKNN", "EASE", "ItemKNN", "NCEPLRec", "Pop", "Random", "SLIMElastic"),
-        _NO_GRADIENT,
-    ),
+    **dict.fromkeys(sorted(NON_GRADIENT), _NO_GRADIENT),
     **dict.fromkeys(
         ("GRU4RecCPR", "SASRecCPR"),
         "its softmax mixes several facets of all hidden states, so no one vector stands for a user;"

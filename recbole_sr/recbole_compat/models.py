@@ -27,6 +27,7 @@ else:
     _Model = object
 
 __all__ = [
+    "CountsInteractions",
     "FewerClusters",
     "FewerSamples",
     "ForgetsOnLoad",
@@ -165,6 +166,24 @@ class FewerSamples(_Model):
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
         self.cor_batch_size = min(self.cor_batch_size, self.n_users, self.n_items)
+
+
+class CountsInteractions(_Model):
+    """Pop counts the batches in which an item occurs, also as a negative, not its interactions.
+
+    Its popularity thus depends on the size of a batch: on ml-100k an MRR@10 of 0.18 instead of 0.23
+    (``pop.py:42``, where repeated indices count once).
+    """
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        counts = dataset.inter_feat[self.ITEM_ID].bincount(minlength=self.n_items)
+        self.item_cnt = counts.unsqueeze(1).to(self.device)
+        self.max_cnt = self.item_cnt.max(dim=0)[0]
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """No loss, as RecBole's, and nothing counted: all is counted already."""
+        return torch.zeros(1, device=self.device, requires_grad=True)
 
 
 class NamesItsFile(_Model):

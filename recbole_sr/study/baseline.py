@@ -1,5 +1,7 @@
 """RecBole as it is: the baseline of a comparison, measured as our own runs are.
 
+So are its models that learn without gradients, such as EASE, with which others are compared.
+
 Nothing of the method is in here: plain model and trainer classes, RecBole's defaults, RecBole's
 order of random draws. It shares no code with the pipeline it is the measure of.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import reduce
 from time import perf_counter
 from typing import Any
 
@@ -17,8 +20,10 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed
 
 from recbole_sr.config.config import Config
 from recbole_sr.models.inject import repaired
+from recbole_sr.models.registry import NON_GRADIENT
 from recbole_sr.models.sources import Column
 from recbole_sr.models.tables import columns, stable_ranks, whole_tables
+from recbole_sr.recbole_compat.classes import subclass
 from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs.epochs import EpochRecord
 from recbole_sr.runs.folder import RunFolder
@@ -31,6 +36,10 @@ class StockConfig(Config):
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         recbole.config.Config._load_internal_config_dict(self, model, model_class, dataset)
+
+    def _refuse_model(self, model: str | type) -> None:
+        if model not in NON_GRADIENT:
+            super()._refuse_model(model)
 
 
 class StockExperiment:
@@ -49,14 +58,15 @@ class StockExperiment:
             loaders = data_preparation(config, create_dataset(config))
         self.train_data, self.valid_data, self.test_data = loaders
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        model_class = repaired(get_model(config["model"]))
+        model_class = _repaired(config["model"])
         self.model = model_class(config, self.train_data._dataset).to(config["device"])
 
     def train(self, saved: bool, verbose: bool, folder: str) -> dict[str, Any]:
         """Fit and test; RecBole's result dictionary.
 
         Args:
-            saved: save the best model, as RecBole does, and test that.
+            saved: save the best model, as RecBole does, and test that. One that learns without
+                gradients is the only one, so it is not saved.
             verbose: log every epoch.
             folder: where the run's files go, as those of our own runs.
 
@@ -64,6 +74,11 @@ class StockExperiment:
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
         trainer = trainer_class(self.config, self.model)
         sides = columns(self.config, self.train_data._dataset)
+        if self.config["model"] in NON_GRADIENT:
+            # All is learnt when the model is made. RecBole's trainer for such models has one epoch,
+            # too, but not that of NCEPLRec, and evaluates none where eval_step is above 1.
+            trainer.epochs, trainer.eval_step = 1, min(1, trainer.eval_step)
+            saved, sides = False, {}
         watch = _Watch(trainer, RunFolder.create(folder, self.config), sides)
         score, result = trainer.fit(self.train_data, self.valid_data, verbose, saved)
         watch.note("end")
@@ -76,6 +91,14 @@ class StockExperiment:
             "best_valid_result": result,
             "test_result": test_result,
         }
+
+
+def _repaired(name: str) -> Any:
+    if name in NON_GRADIENT:
+        return reduce(
+            lambda made, mixin: subclass(mixin, made), NON_GRADIENT[name], get_model(name)
+        )
+    return repaired(get_model(name))
 
 
 class _Watch:
@@ -98,7 +121,7 @@ class _Watch:
         loss = self._train_epoch(train_data, epoch, *args, **kwargs)
         seconds = perf_counter() - start
         total = sum(loss) if isinstance(loss, tuple) else loss
-        ranks = stable_ranks(whole_tables(self.model, self.sides))
+        ranks = stable_ranks(whole_tables(self.model, self.sides)) if self.sides else None
         self.records.append(EpochRecord(epoch, "stock", total, seconds, None, ranks))
         return loss
 
@@ -124,5 +147,7 @@ class _Watch:
 
     def note(self, moment: str) -> None:
         self.folder.add_epochs(self.records)
+        if not self.sides:
+            return
         tables = whole_tables(self.model, self.sides)
         self.folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import product
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 from joblib import cpu_count
 from tqdm import tqdm
 
+from recbole_sr.config.config import without_sr
 from recbole_sr.config.files import read_properties
+from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import empty_parts
 from recbole_sr.errors import InputError, check_file, check_output
+from recbole_sr.models.registry import MODELS, NON_GRADIENT
 from recbole_sr.runs.files import locked, write_whole
 from recbole_sr.runs.folder import RunFolder
+from recbole_sr.study.quick import MOST_SEEDS, REFERENCES, SETTINGS, within
 from recbole_sr.study.report.page import PAGE, report
 from recbole_sr.study.summary import summarize, to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial, run_name
@@ -33,9 +39,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
 }
 _FIRST_SEED = 2020  # RecBole's own
-_RUNS, _TUNING, _PAGE = "runs", "tuning", "report.html"
+_MOST_MINUTES = 1_000_000
+_RUNS, _TUNING, _QUICK, _PAGE = "runs", "tuning", "quick", "report.html"
 _TABLES = ("comparison.json", "comparison.md", "comparison.csv")
-_PARTS = (_RUNS, _TUNING, *_TABLES)
+_PARTS = (_RUNS, _TUNING, _QUICK, *_TABLES)
 
 
 def compare(
@@ -52,8 +59,12 @@ def compare(
     tune_file: str | None = None,
     tune_trials: int = 10,
     jobs: int = 1,
+    minutes: float | None = None,
 ) -> dict[str, Any]:
     """Train a baseline and variants of the method on the same splits, and compare them.
+
+    Models that learn without gradients, such as EASE, are references: RecBole runs them as they
+    are on the same splits. The method has no variant of them, and they are not tuned.
 
     Each run has a process of its own and leaves ``output/runs/<run>/`` behind as soon as it ends;
     ``comparison.md``, ``.csv``, ``.json`` and ``report.html`` are written at the end.
@@ -76,9 +87,12 @@ def compare(
         tune_trials: trials for each model, data set and variant.
         jobs: runs at a time, which share the processor's cores. Scores do not depend on it but for
             rounding; seconds do, so with more than one compare epochs.
+        minutes: a budget: Pop, ItemKNN and EASE are added, and seeds and epochs are as many as fit,
+            see :mod:`recbole_sr.study.quick`; None: no limit.
 
     Returns:
-        As :func:`~recbole_sr.study.summary.summarize`.
+        As :func:`~recbole_sr.study.summary.summarize`, and ``left_out``: sentences on what did not
+        fit into ``minutes``.
 
     Raises:
         InputError: something given cannot work; one sentence says what, before anything runs.
@@ -90,17 +104,35 @@ def compare(
     models = _listed(model) if models is None else models
     datasets = _listed(dataset) if datasets is None else datasets
     for key, names in (("model", models), ("dataset", datasets)):
+        if not all(isinstance(name, str) for name in names):
+            raise InputError(f"{key}: expected a name or a list of names, got {names}; give names")
         if len(set(names)) < len(names):
             raise InputError(f"{key}: expected distinct names, got {', '.join(names)}; drop one")
+    if minutes is not None:
+        _check_quick(minutes, models, datasets, seeds, jobs, tune_file)
+        models = list(dict.fromkeys([*models, *REFERENCES]))
+        shared = {**SETTINGS, **shared}
     _check_shared(shared, named)
     points = grid_points(read_properties([tune_file]), tune_trials) if tune_file else []
-    study = _Study(Path(output), named, shared, seeds, points, jobs)
-    groups = list(product(models, datasets, study.variants))
+    others = _keys_of_others(models, shared)
+    study = _Study(Path(output), named, shared, seeds, points, jobs, minutes, others)
+    groups = [
+        group
+        for model, dataset in product(models, datasets)
+        for group in product([model], [dataset], [STOCK] if model in NON_GRADIENT else named)
+    ]
     study.check(groups, resume)
+    for model, keys in others.items():
+        for key in sorted(keys & model_keys(model).keys()):
+            getLogger().warning(
+                f"{key}: {model} keeps its default, as another model has a key of that name; "
+                f"compare {model} alone to set it"
+            )
     study.folder.mkdir(parents=True, exist_ok=True)
     with locked(study.folder):
         results = study.results(groups)
         comparison = summarize(results, study.epochs(results), next(iter(named)))
+        comparison["left_out"] = study.left_out
         study.write(comparison)
     return comparison
 
@@ -113,6 +145,9 @@ class _Study:
     seeds: int
     points: Sequence[Mapping[str, Any]]
     jobs: int
+    minutes: float | None = None
+    keys_of_others: Mapping[str, Collection[str]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def check(self, groups: Sequence[tuple[str, str, str]], resume: bool) -> None:
@@ -133,7 +168,8 @@ class _Study:
             check_file(table)
         self._check_names(groups)
         for group, point in product(groups, self.points or [{}]):
-            config = self.trial(*group).config(**point)
+            own = {} if group[0] in NON_GRADIENT else point  # they are not tuned
+            config = self.trial(*group).config(**own)
             if group[2] == "default" and config.options.off:
                 raise InputError(
                     f"variants: expected one that does something for {group[0]}, for which no "
@@ -162,12 +198,19 @@ class _Study:
 
     def trial(self, model: str, dataset: str, variant: str) -> Trial:
         seed = self.shared.get("seed", _FIRST_SEED)
-        return Trial(model, dataset, variant, seed, {**self.shared, **self.variants[variant]})
+        if model not in NON_GRADIENT:
+            return Trial(model, dataset, variant, seed, {**self.shared, **self.variants[variant]})
+        others = self.keys_of_others.get(model, ())
+        own = {key: value for key, value in self.shared.items() if key not in others}
+        return Trial(model, dataset, variant, seed, {**without_sr(own), **OFF})
 
     def results(self, groups: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
         """Run what is not there yet, under a bar that shows how long it will take."""
-        total = len(groups) * (self.seeds + len(self.points))
+        tuned = sum(model not in NON_GRADIENT for model, *_ in groups) * len(self.points)
+        total = len(groups) * self.seeds + tuned
         with tqdm(total=total, unit="run") as bar, ThreadPoolExecutor(self.jobs) as pool:
+            if self.minutes is not None:
+                return self._within(self.minutes, [self.trial(*group) for group in groups], bar)
             try:
                 trials = list(pool.map(lambda group: self._tuned(self.trial(*group), bar), groups))
                 # A seed's variants follow each other, so that a study cut short has whole pairs.
@@ -178,24 +221,36 @@ class _Study:
                 self.stopped.set()
                 raise
 
+    def _within(self, minutes: float, trials: Sequence[Trial], bar: Any) -> list[dict[str, Any]]:
+        def run(trial: Trial, seconds: float, folder: Path | None) -> dict[str, Any]:
+            if folder:
+                bar.set_description(f"measuring {trial.model}")
+                return self._result(trial, folder, seconds)
+            return self._run(trial, bar, seconds)
+
+        results, left_out = within(minutes, trials, self.seeds, self.folder / _QUICK, run)
+        self.left_out.extend(left_out)
+        order = [(trial.model, trial.variant) for trial in trials]
+        return sorted(results, key=lambda one: order.index((one["model"], one["variant"])))
+
     def _tuned(self, trial: Trial, bar: Any) -> Trial:
-        if not self.points:
+        if not self.points or trial.model in NON_GRADIENT:
             return trial
         tuned, run = tune(trial, self.points, self.folder / _TUNING / trial.name, bar, self._result)
         tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
         return tuned
 
-    def _run(self, trial: Trial, bar: Any) -> dict[str, Any]:
+    def _run(self, trial: Trial, bar: Any, seconds: float = math.inf) -> dict[str, Any]:
         bar.set_description(trial.name)
-        result = self._result(trial, self.folder / _RUNS / trial.name)
+        result = self._result(trial, self.folder / _RUNS / trial.name, seconds)
         bar.update()
         if result["error"]:
-            bar.write(f"{trial.name} failed: {result['error']}")
+            bar.write(f"{trial.name}: {result['error']}")
         return result
 
-    def _result(self, trial: Trial, folder: Path) -> dict[str, Any]:
+    def _result(self, trial: Trial, folder: Path, seconds: float = math.inf) -> dict[str, Any]:
         threads = max(1, cpu_count() // self.jobs) if self.jobs > 1 else None
-        return trial.finished(folder) or trial.run(folder, threads, self.stopped)
+        return trial.finished(folder) or trial.run(folder, threads, self.stopped, seconds)
 
     def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         names = [run_name(result) for result in results]
@@ -217,6 +272,53 @@ def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str,
             f"{off[0]!r} is to run without the method; put it in a property file and give that to "
             "--variants, or to --baseline"
         )
+
+
+def _check_quick(
+    minutes: float,
+    models: Sequence[str],
+    datasets: Sequence[str],
+    seeds: int,
+    jobs: int,
+    tune_file: str | None,
+) -> None:
+    """Refuse what does not go with a time budget."""
+    for wrong, sentence in (
+        (
+            not 0 < minutes <= _MOST_MINUTES,
+            f"minutes: expected a number above 0, at most {_MOST_MINUTES}, got {minutes}; say how "
+            "long the study may take",
+        ),
+        (
+            seeds > MOST_SEEDS,
+            f"seeds: expected at most {MOST_SEEDS} within a time budget, got {seeds}; lower it",
+        ),
+        (jobs > 1, f"jobs: expected one run at a time within a time budget, got {jobs}; drop it"),
+        (tune_file, "--tune: expected none within a time budget, got one; tune without a budget"),
+        (
+            len(datasets) > 1,
+            f"dataset: expected one within a time budget, got {', '.join(datasets)}; drop others",
+        ),
+        (
+            all(model in NON_GRADIENT for model in models),
+            f"model: expected one that is trained, got {', '.join(models)}; add BPR",
+        ),
+    ):
+        if wrong:
+            raise InputError(sentence)
+
+
+def _keys_of_others(models: Sequence[str], given: Collection[str]) -> dict[str, set[str]]:
+    """For each reference the keys given that another model has as its own.
+
+    EASE's ``reg_weight``, say, is 250, and LightGCN's 1e-5: a value for one is none for the other.
+    """
+    known = {model: model_keys(model).keys() for model in models if model in MODELS}
+    return {
+        model: {key for key in given for other in known if other != model and key in known[other]}
+        for model in models
+        if model in NON_GRADIENT
+    }
 
 
 def _listed(names: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Paired comparison of two sets of scores."""
+"""Paired comparison of two sets of scores, and whether a series of scores still rises."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-__all__ = ["Paired", "holm", "paired"]
+__all__ = ["Paired", "holm", "paired", "rising"]
 
 
 @dataclass(frozen=True)
@@ -99,3 +99,19 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, p * (len(order) - rank)))
         corrected[index] = highest
     return corrected
+
+
+def rising(scores: Sequence[float]) -> bool:
+    """Whether a line through the scores rises more than their noise explains (one-sided p < 0.01).
+
+    Args:
+        scores: in the order of the epochs; fewer than three never rise.
+
+    Example:
+        >>> rising([0.1, 0.12, 0.13, 0.15, 0.16]), rising([0.1, 0.09, 0.11, 0.1, 0.1])
+        (True, False)
+
+    """
+    if len(set(scores)) < 2 or len(scores) < 3:
+        return False
+    return bool(stats.linregress(range(len(scores)), scores, "greater").pvalue < 0.01)

@@ -1,33 +1,47 @@
-"""From finished runs to a table: means, spreads, time to the baseline's best, paired tests."""
+"""From finished runs to tables: means, spreads, time to the baseline's best, paired tests."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from operator import itemgetter
 from statistics import fmean, stdev
+from textwrap import fill
 from typing import Any, TypeVar
 
 import pandas as pd
 from tabulate import tabulate
 
 from recbole_sr.errors import InputError
-from recbole_sr.study.statistics import holm, paired
-from recbole_sr.study.trial import STOCK, run_name
+from recbole_sr.models.registry import NON_GRADIENT
+from recbole_sr.study.statistics import holm, paired, rising
+from recbole_sr.study.trial import STOCK, UNFINISHED, run_name
 
 __all__ = [
     "FAILED",
     "best_at",
     "cells",
     "grouped",
+    "seconds_to",
+    "sentences",
     "summarize",
     "tables",
     "to_csv",
     "to_markdown",
+    "to_text",
 ]
 
 FAILED = ("model", "dataset", "variant", "seed", "error")
 _MIN_SEEDS = 5
+_PATIENCE = 10  # evaluations without a better one, RecBole's own stopping_step
+# Why the best score of a run may not be the best that its settings reach, and what to do.
+_UNSETTLED = {
+    "rising": ("still rising at its last epoch", "raise epochs"),
+    "cut": ("ended by epochs before early stopping", "raise epochs"),
+    "stopped": ("still rising when early stopping ended it", "raise stopping_step"),
+}
 _LEVEL = 0.05
 _METHOD = (
     "Every variant of a seed has the same split, initial random state and batches as the baseline;"
@@ -36,7 +50,10 @@ _METHOD = (
     f" over the variants of one model and data set, level {_LEVEL}. Effect size: mean over standard"
     " deviation of the paired differences (Cohen's d_z). Plus-minus is the standard deviation over"
     " seeds, brackets a 95 % interval of the mean paired difference. Training seconds leave out"
-    " evaluation, start-up, checkpoints and monitors."
+    " evaluation, start-up, checkpoints and monitors; seconds are of whole runs, memory is main"
+    " memory at its peak. A variant is not judged to be better where the baseline was still rising:"
+    f" the best epoch of a run is among its last {_PATIENCE} evaluations (fewer by stopping_step),"
+    f" or a line through the last {_PATIENCE} of most runs rises (one-sided p < 0.01)."
 )
 
 Result = Mapping[str, Any]
@@ -58,7 +75,9 @@ def summarize(
 
     Returns:
         ``baseline``, ``method`` (how to read the numbers), ``rows`` (one for each model, data set
-        and variant) and ``failed`` (model, dataset, variant, seed, error).
+        and variant), ``failed`` (model, dataset, variant, seed, error), ``unfinished`` (as
+        ``failed``: what a time budget ended) and ``apart`` (by data set, groups of models whose
+        parts are not the same, so that their scores cannot be compared).
 
     Raises:
         InputError: two runs of one seed had different splits.
@@ -71,10 +90,15 @@ def summarize(
         base = {run["seed"]: run for run in finished if run["variant"] == baseline}
         variants = grouped(group, itemgetter("variant"))
         rows += _judged([_row(runs, base, epochs, baseline) for runs in variants])
-    failed = [
-        {key: result[key] for key in FAILED} for result in results if result["error"] is not None
-    ]
-    return {"baseline": baseline, "method": _METHOD, "rows": rows, "failed": failed}
+    errors = [{key: run[key] for key in FAILED} for run in results if run["error"] is not None]
+    return {
+        "baseline": baseline,
+        "method": _METHOD,
+        "rows": rows,
+        "failed": [run for run in errors if run["error"] != UNFINISHED],
+        "unfinished": [run for run in errors if run["error"] == UNFINISHED],
+        "apart": _apart(results),
+    }
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Any]) -> list[list[T]]:
@@ -111,6 +135,26 @@ def best_at(
     return None
 
 
+def seconds_to(run: Result, epochs: Sequence[Mapping[str, Any]], count: int) -> float:
+    """Seconds from the start of a run to the end of an epoch: start-up and evaluation included."""
+    spent = sum(
+        epoch["train_seconds"] + (epoch.get("valid_seconds") or 0) for epoch in epochs[:count]
+    )
+    return float(run["seconds"]["start_up"] + spent)
+
+
+def _apart(results: Sequence[Result]) -> dict[str, list[list[str]]]:
+    """By data set, the models with the same parts, where there are several such groups."""
+    apart = {}
+    finished = [run for run in results if run["error"] is None]
+    for runs in grouped(finished, itemgetter("dataset")):
+        of_seed = {run["model"]: run for run in runs if run["seed"] == runs[0]["seed"]}
+        parts = grouped(of_seed.values(), lambda run: tuple(run["split"]))
+        if len(parts) > 1:
+            apart[runs[0]["dataset"]] = [[run["model"] for run in alike] for alike in parts]
+    return apart
+
+
 def _check_splits(finished: Sequence[Result]) -> None:
     for first, *others in grouped(finished, itemgetter("seed")):
         for run in others:
@@ -132,10 +176,12 @@ def _row(
     row: dict[str, Any] = {
         **{key: runs[0][key] for key in ("model", "dataset", "variant")},
         "runs": len(own),
-        "failed": len(runs) - len(own),
+        "failed": sum(run["error"] not in (None, UNFINISHED) for run in runs),
         "test": None,
         "verdict": "baseline" if is_baseline else "nothing to compare",
     }
+    if row["model"] in NON_GRADIENT:
+        row["verdict"] = "reference"
     if not own:
         return row
     metric = own[0]["metric"]
@@ -143,14 +189,45 @@ def _row(
     for kind in ("best_valid_result", "test_result", "seconds"):
         row[kind] = {key: _spread([run[kind][key] for run in own]) for key in own[0][kind]}
     row["epochs"] = _spread([run["epochs"] for run in own])
+    if all(run.get("peak_memory") for run in own):
+        row["peak_memory"] = _spread([run["peak_memory"] for run in own])
+    if row["model"] not in NON_GRADIENT:
+        row |= _ends([(run, epochs.get(run_name(run), ())) for run in own])
     pairs = [(run, base[run["seed"]]) for run in own if run["seed"] in base]
+    if row["model"] in NON_GRADIENT:
+        pairs = []  # what the baseline is for a variant of the method, it is not for a reference
     row["to_baseline"] = _to_baseline(pairs, epochs)
     if pairs and not is_baseline:
         ours, theirs = (
             [run["test_result"][metric] for run in side] for side in zip(*pairs, strict=True)
         )
         row["test"] = asdict(paired(ours, theirs, _ratio([run for run, _ in pairs])))
+        if fmean(theirs):
+            sign = 1 if row["bigger"] else -1
+            row["gain"] = sign * 100 * row["test"]["difference"] / abs(fmean(theirs))
     return row
+
+
+def _ends(runs: Sequence[tuple[Result, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
+    """The epoch of the best score, and how many runs may not have reached theirs, by reason."""
+    best, reasons = [], Counter[str]()
+    for run, lines in runs:
+        scored = [
+            (n, e["valid_score"]) for n, e in enumerate(lines, 1) if e["valid_score"] is not None
+        ]
+        at = [place for place, (_, x) in enumerate(scored) if x == run["best_valid_score"]]
+        if at:
+            best.append(scored[at[-1]][0])
+            sign = 1 if run["valid_score_bigger"] else -1
+            last = [sign * score for _, score in scored[-_PATIENCE:]]
+            worse = len(scored) - 1 - at[-1]  # evaluations since
+            if worse <= min(run.get("stopping_step", _PATIENCE), _PATIENCE):
+                reasons["cut" if worse else "rising"] += 1
+            elif rising(last):
+                reasons["stopped"] += 1
+    if 2 * reasons["stopped"] <= len(runs):  # one curve in a few that recovers from a dip is noise
+        del reasons["stopped"]
+    return {"best_epoch": _spread(best) if best else None, "unsettled": dict(reasons) or None}
 
 
 def _ratio(runs: Sequence[Result]) -> float | None:
@@ -166,9 +243,10 @@ def _judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of one model and data set, their p-values corrected together."""
     tested = [row for row in rows if row["test"]]
     corrected = holm([row["test"]["p_value"] for row in tested])
+    base = next((row for row in rows if row["verdict"] == "baseline"), {})
     for row, p_value in zip(tested, corrected, strict=True):
         row["test"]["p_holm"] = p_value
-        row["verdict"] = _verdict(row["test"], row["bigger"])
+        row["verdict"] = _verdict(row, base)
     return rows
 
 
@@ -180,20 +258,47 @@ def _to_baseline(
     pairs: Sequence[tuple[Result, Result]], epochs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Epochs and training seconds to the baseline's best validation score on the same seed."""
-    reached = []
+    reached, saved = [], []
     for own, base in pairs:
-        lines = epochs[run_name(own)]
-        found = best_at(lines, base["best_valid_score"], base["valid_score_bigger"])
+        score, bigger = base["best_valid_score"], base["valid_score_bigger"]
+        lines, others = epochs[run_name(own)], epochs[run_name(base)]
+        found = best_at(lines, score, bigger)
         if found:
             reached.append(found)
+            if theirs := best_at(others, score, bigger):
+                times = seconds_to(own, lines, found[0]), seconds_to(base, others, theirs[0])
+                saved.append((_saved(found[0], theirs[0]), _saved(*times)))
     summary: dict[str, Any] = {"pairs": len(pairs), "reached": len(reached)}
     if reached:
         counts, seconds = zip(*reached, strict=True)
         summary |= {"epochs": _spread(counts), "seconds": _spread(seconds)}
+    if saved:
+        counts, seconds = zip(*saved, strict=True)
+        summary["saved_percent"] = {"epochs": _spread(counts), "seconds": _spread(seconds)}
     return summary
 
 
-def _verdict(test: Mapping[str, Any], bigger: bool) -> str:
+def _saved(own: float, base: float) -> float:
+    return 100 * (1 - own / base)
+
+
+def _verdict(row: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    """What the test says, unless the baseline, or the variant, may have more to come."""
+    verdict = _tested(row["test"], row["bigger"])
+    if verdict in ("better", "no significant difference") and (reason := _unsettled(base)):
+        return "not judged: the baseline was {}; {}".format(*reason)
+    if not verdict.startswith("no claim") and (reason := _unsettled(row)):
+        return "{}; it may be better still, as it was {}: {}".format(verdict, *reason)
+    return verdict
+
+
+def _unsettled(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    return next(
+        (text for key, text in _UNSETTLED.items() if (row.get("unsettled") or {}).get(key)), None
+    )
+
+
+def _tested(test: Mapping[str, Any], bigger: bool) -> str:
     if test["n"] < _MIN_SEEDS:
         return f"no claim: paired seeds {test['n']}, needed {_MIN_SEEDS}"
     if test["p_holm"] is None and test["low"] is None:
@@ -203,9 +308,105 @@ def _verdict(test: Mapping[str, Any], bigger: bool) -> str:
     return "better" if (test["difference"] > 0) == bigger else "worse"
 
 
+def to_text(comparison: Mapping[str, Any]) -> str:
+    """What the comparison came to, for a terminal of 100 columns."""
+    parts = []
+    for title, rows in _data_sets(comparison):
+        narrow = tabulate(
+            rows, "keys", "simple", disable_numparse=True, maxcolwidths=[14, 14, *[None] * 6]
+        )
+        parts += [title, narrow]
+    ended = [*comparison["failed"], *comparison["unfinished"]]
+    lines = [*sentences(comparison), *(f"{run_name(run)}: {run['error']}" for run in ended)]
+    parts.append("\n".join(fill(line, 100, subsequent_indent="  ") for line in lines))
+    return "\n\n".join(filter(None, parts))
+
+
+def sentences(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """What was found of each variant, and what to beware of."""
+    for row in comparison["rows"]:
+        if row["runs"] and row["model"] not in NON_GRADIENT:
+            yield from _said(row)
+    for rows in grouped(comparison["rows"], itemgetter("dataset")):
+        several = len({row["model"] for row in rows}) > 1
+        if several and rows[0]["dataset"] not in comparison["apart"]:
+            yield from _best(rows)
+    for dataset, parts in comparison["apart"].items():
+        groups = "; ".join(", ".join(models) for models in parts)
+        yield (
+            f"{dataset}: its parts are not the same for {groups}: compare scores within each group "
+            "alone"
+        )
+    yield from comparison.get("left_out", ())
+
+
+def _said(row: Mapping[str, Any]) -> Iterator[str]:
+    name = f"{row['model']} {row['variant']}"
+    if row["verdict"] == "baseline":
+        if reason := _unsettled(row):
+            yield "{}: {}; {}".format(name, *reason)
+        return
+    to, test, head = row["to_baseline"], row["test"] or {}, _head(row["verdict"])
+    judged = head not in ("no claim", "not judged") and test.get("p_holm") is not None
+    p_value = f" (p = {test['p_holm']:.4f})" if judged else ""
+    said = (
+        f"{name}: {head}{p_value}{row['verdict'].removeprefix(head)}. Reached the baseline's best "
+    )
+    said += f"validation score in {to['reached']} of {to['pairs']} runs"
+    if saved := to.get("saved_percent"):
+        kinds = [_fewer(saved[kind]["mean"], kind) for kind in ("epochs", "seconds")]
+        said += f", with {' and '.join(kinds)}"
+    yield said
+
+
+def _head(verdict: str) -> str:
+    return re.split("[:;]", verdict)[0]
+
+
+def _best(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The model to choose, where all have a score by the same metric."""
+    scored = [(row["best_valid_result"][row["metric"]]["mean"], row) for row in rows if row["runs"]]
+    if len({row["metric"] for _, row in scored}) == 1:
+        better = max if scored[0][1]["bigger"] else min
+        score, row = better(scored, key=itemgetter(0))
+        name = f"{row['model']} {row['variant']}"
+        yield f"{row['dataset']}: best validation score {score:.4f} by {name}"
+
+
+def _fewer(percent: float, kind: str) -> str:
+    return f"{abs(percent):.0f} % {'fewer' if percent >= 0 else 'more'} {kind}"
+
+
+def _data_sets(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A title and the texts of all models and variants, for each data set."""
+    for rows in grouped(comparison["rows"], itemgetter("dataset")):
+        metrics = dict.fromkeys(row["metric"] for row in rows if "metric" in row)
+        yield f"{rows[0]['dataset']}, {', '.join(metrics) or 'score'}", list(map(_line, rows))
+
+
+def _line(row: Mapping[str, Any]) -> dict[str, str]:
+    memory = row.get("peak_memory")
+    ran = bool(row["runs"])
+    return {
+        "model": row["model"],
+        "variant": row["variant"],
+        "test": _pm(row["test_result"][row["metric"]]) if ran else "",
+        "gain %": f"{row['gain']:+.1f}" if "gain" in row else "",
+        "seconds": f"{row['seconds']['total']['mean']:.0f}" if ran else "",
+        "MB": f"{memory['mean'] / 2**20:.0f}" if memory else "",
+        "best epoch": _pm(row.get("best_epoch"), 0).split(" ")[0],
+        "verdict": _head(row["verdict"]).replace("no significant difference", "not significant"),
+    }
+
+
 def to_markdown(comparison: Mapping[str, Any]) -> str:
-    """The comparison as Markdown tables, one for each model and data set."""
-    parts = [f"# Comparison with {comparison['baseline']}", comparison["method"]]
+    """The comparison as Markdown: what it came to, then a table for each model and data set."""
+    parts = [f"# Comparison with {comparison['baseline']}"]
+    for title, lines in _data_sets(comparison):
+        parts += [f"## {title}", _table(lines)]
+    if said := list(sentences(comparison)):
+        parts.append("\n".join(f"- {sentence}." for sentence in said))
+    parts.append(comparison["method"])
     for title, rows in tables(comparison):
         parts += [f"## {title}", _table(map(cells, rows))]
         others = [
@@ -215,8 +416,9 @@ def to_markdown(comparison: Mapping[str, Any]) -> str:
         ]
         if others:
             parts += ["Test scores:", _table(others)]
-    if comparison["failed"]:
-        parts += ["## Failed runs", _table(comparison["failed"])]
+    for title, kind in (("Failed runs", "failed"), ("Runs not finished", "unfinished")):
+        if comparison[kind]:
+            parts += [f"## {title}", _table(comparison[kind])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -242,7 +444,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
             "difference": _interval(row["test"]),
             "p (Holm)": _number(test.get("p_holm")),
             "d_z": _number(test.get("effect_size"), 2),
-            "reached baseline's best": f"{to['reached']} of {to['pairs']}",
+            "reached baseline's best": f"{to['reached']} of {to['pairs']}" if to["pairs"] else "",
             "after epochs": _pm(to.get("epochs"), 1),
             "training s to it": _pm(to.get("seconds"), 1),
             "training s": _pm(time["training"], 1),

@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from typing_extensions import NotRequired, TypedDict
 
 from recbole_sr.config.files import read_shipped
@@ -29,9 +29,10 @@ from recbole_sr.config.plain import to_plain
 from recbole_sr.errors import InputError
 from recbole_sr.runs.folder import MORE, Count, Epoch, RunFolder
 
-__all__ = ["OFF", "STOCK", "Trial", "run_name"]
+__all__ = ["OFF", "STOCK", "UNFINISHED", "Trial", "run_name"]
 
 STOCK = "stock"
+UNFINISHED = "not finished in the time that it had"
 OFF: dict[str, Any] = {**read_shipped("off.yaml")[0], "sr_fast": False}
 _REQUEST, _RESULT, _OUTPUT = "request.json", "result.json", "output.txt"
 _NOT_JUDGED = (
@@ -74,7 +75,12 @@ class _Outcome(TypedDict):
     test_result: dict[str, float]
     seconds: _Seconds
     split: list[int]
+    # Studies before these were noted have none.
     sizes: NotRequired[Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]]
+    stopping_step: NotRequired[NonNegativeInt]
+    peak_memory: NotRequired[PositiveInt | None]
+    users: NotRequired[PositiveInt]
+    items: NotRequired[PositiveInt]
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,11 @@ class Trial:
         return dict(to_plain(asdict(self)))
 
     def run(
-        self, folder: Path, threads: int | None = None, stopped: threading.Event | None = None
+        self,
+        folder: Path,
+        threads: int | None = None,
+        stopped: threading.Event | None = None,
+        seconds: float = math.inf,
     ) -> dict[str, Any]:
         """Run in a process of its own.
 
@@ -130,21 +140,26 @@ class Trial:
             threads: of its computations; None, or ``OMP_NUM_THREADS`` set: as it finds it.
             stopped: once set, the run is ended and ``KeyboardInterrupt`` raised, for threads, which
                 no interrupt reaches.
+            seconds: after which the run is ended.
 
         Returns:
-            The trial, ``error`` (None, or the last line the run printed), and where it went well
-            RecBole's result dictionary, ``metric``, ``epochs``, ``switch_epoch``, ``seconds``,
-            ``split``, which is the same for runs on the same split, and ``sizes``: interactions
-            for training, validation and test.
+            The trial, ``error`` (None, ``UNFINISHED``, or the last line the run printed), and where
+            it went well RecBole's result dictionary, ``metric``, ``epochs``, ``stopping_step``,
+            ``switch_epoch``, ``seconds``, ``peak_memory`` (bytes of main memory), ``split``, which
+            is the same for runs on the same split, ``sizes``: interactions for training, validation
+            and test, and ``users`` and ``items``, how many there are.
 
         """
         run = RunFolder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _RESULT).unlink(missing_ok=True)
         run.write(_REQUEST, self.request())
-        code = _start(folder, threads, stopped or threading.Event())
+        code = _start(folder, threads, stopped or threading.Event(), seconds)
         result = run.read(_RESULT)
-        if code or result is None:
+        if code is None:
+            result = {**self.request(), "error": UNFINISHED}
+            run.write(_RESULT, result)
+        elif code or result is None:
             said = (folder / _OUTPUT).read_text("utf-8", errors="replace").strip().splitlines()
             nothing = f"ended with exit code {code} and printed nothing"
             result = {**self.request(), "error": said[-1] if said else nothing}
@@ -190,8 +205,10 @@ class Trial:
             RunFolder(folder).write(_RESULT, result)
 
 
-def _start(folder: Path, threads: int | None, stopped: threading.Event) -> int:
-    """Run this module on ``folder``; the exit code, negative for a signal."""
+def _start(
+    folder: Path, threads: int | None, stopped: threading.Event, seconds: float
+) -> int | None:
+    """Run this module on ``folder``; the exit code, negative for a signal; None: out of time."""
     command = [sys.executable, "-c", _CHILD, str(folder), *map(str, sys.path)]
     environment = dict(os.environ)
     if threads:
@@ -202,9 +219,13 @@ def _start(folder: Path, threads: int | None, stopped: threading.Event) -> int:
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment
         ) as process,
     ):
+        end = monotonic() + seconds
         while not stopped.is_set():
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(_GLANCE)
+            if monotonic() > end:
+                process.kill()
+                return None
         raise KeyboardInterrupt  # stopped or interrupted, the block closes stdin: the run ends
 
 
@@ -242,10 +263,14 @@ def main(path: str) -> None:
         **outcome,
         "metric": config["valid_metric"].lower(),
         "epochs": len(records),
+        "stopping_step": config["stopping_step"],
         "switch_epoch": method["switch_epoch"],
         "seconds": _seconds(records, start_up, perf_counter() - start),
+        "peak_memory": _peak_memory(),
         "split": split,
         "sizes": [len(loader._dataset) for loader in loaders],
+        "users": loaders[0]._dataset.user_num,
+        "items": loaders[0]._dataset.item_num,
     }
     run.write(_RESULT, result)
 
@@ -289,6 +314,19 @@ def _experiment(trial: Trial, config: Any) -> Any:
     from recbole_sr.training.experiment import prepare
 
     return prepare(config)
+
+
+def _peak_memory() -> int | None:
+    """The most main memory that this process has held, in bytes; None where nobody says."""
+    with suppress(OSError, StopIteration):
+        # Not from getrusage: there a child begins with the peak of the process that started it.
+        lines = Path("/proc/self/status").read_text("utf-8", errors="replace").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
 
 
 def _seconds(records: list[Epoch], start_up: float, total: float) -> dict[str, float]:

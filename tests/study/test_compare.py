@@ -23,7 +23,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.runs.files import locked
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.compare import VARIANTS, _Study, compare
-from recbole_sr.study.trial import OFF, STOCK, Trial, _experiment, _same_candidates
+from recbole_sr.study.trial import OFF, STOCK, UNFINISHED, Trial, _experiment, _same_candidates
 from recbole_sr.study.tuning import grid_points, tune
 
 
@@ -55,6 +55,8 @@ def test_switched_off_the_study_finds_stock_recbole_itself(brief, tmp_path):
     ]
     assert losses[0] == losses[1]
     assert stock["seconds"]["total"]["mean"] > stock["seconds"]["training"]["mean"] > 0
+    assert stock["peak_memory"]["mean"] > 2**20
+    assert sum(stock["unsettled"].values()) == 1  # after two epochs
     assert json.loads(Path("study/comparison.json").read_text()) == comparison
     for name in ("comparison.md", "comparison.csv", "report.html"):
         assert (tmp_path / "study" / name).stat().st_size > 0
@@ -181,6 +183,36 @@ def test_the_best_of_a_search_serves_all_seeds_and_is_the_first_seeds_run(
         for run in runs:
             tuned = run.read("request.json")["settings"]
             assert tuned["embedding_size"] == trials[best]["settings"]["embedding_size"]
+
+
+def test_models_without_gradients_are_run_as_they_are(instead_of_runs, brief, tmp_path):
+    (tmp_path / "grid.yaml").write_text("choice: {embedding_size: [4, 8]}\n")
+    (tmp_path / "off.yaml").write_text("sr_warm_epochs: 0\n")
+    settings = {"config_dict": {**brief, "sr_loss": "ssm", "reg_weight": 1e-3}, "seeds": 2}
+    settings |= {"baseline": "off.yaml", "variants": ["default"], "tune_file": "grid.yaml"}
+    comparison = compare(["LightGCN", "EASE", "Pop"], ["tiny"], **settings)
+    rows = [(row["model"], row["variant"], row["verdict"]) for row in comparison["rows"]]
+    assert rows[0] == ("LightGCN", "off", "baseline")
+    assert rows[2:] == [("EASE", STOCK, "reference"), ("Pop", STOCK, "reference")]
+    asked = [trial for trial in instead_of_runs if trial.model == "EASE"]
+    assert [trial.seed for trial in asked] == [2020, 2021]
+    for trial in asked:  # LightGCN's reg_weight is not EASE's, and EASE is not tuned
+        assert trial.settings == {k: x for k, x in brief.items() if k != "embedding_size"} | OFF
+        assert trial.config()["reg_weight"] == 250
+
+
+def test_a_reference_takes_its_own_keys(instead_of_runs, brief):
+    compare(["BPR", "EASE"], ["tiny"], seeds=1, config_dict={**brief, "reg_weight": 1.0})
+    (ease,) = (trial for trial in instead_of_runs if trial.model == "EASE")
+    assert ease.config()["reg_weight"] == 1.0
+
+
+def test_a_run_out_of_time_is_ended_and_tried_again(brief, tmp_path):
+    long = {**brief, "epochs": 100_000, "stopping_step": 100_000}
+    trial = Trial("BPR", "tiny", STOCK, 1, {**long, **OFF})
+    result = trial.run(tmp_path / "run", seconds=0.5)
+    assert result["error"] == UNFINISHED
+    assert trial.finished(tmp_path / "run") is None
 
 
 @pytest.mark.slow

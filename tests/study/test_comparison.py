@@ -8,8 +8,8 @@ import pytest
 
 from recbole_sr.errors import InputError
 from recbole_sr.study.statistics import holm, paired
-from recbole_sr.study.summary import best_at, summarize, to_csv, to_markdown
-from recbole_sr.study.trial import STOCK
+from recbole_sr.study.summary import best_at, summarize, to_csv, to_markdown, to_text
+from recbole_sr.study.trial import STOCK, UNFINISHED
 
 STOCK_SCORES = [0.30, 0.31, 0.29, 0.33, 0.30]
 OUR_SCORES = [0.34, 0.36, 0.32, 0.37, 0.35]
@@ -40,12 +40,17 @@ def lines(*scores):
     return [{"valid_score": score, "train_seconds": 2.0} for score in scores]
 
 
+def settled(*scores):
+    """Lines of a run that early stopping ended."""
+    return lines(*scores, *[scores[0]] * 11)
+
+
 def study(seeds=5, **variants):
     results, epochs = [], {}
     for variant, scores in {STOCK: STOCK_SCORES, **variants}.items():
         for seed, score in enumerate(scores[:seeds]):
             results.append(result(variant, seed, score))
-            epochs[f"BPR-tiny-{variant}-{seed}"] = lines(score / 2, score)
+            epochs[f"BPR-tiny-{variant}-{seed}"] = settled(score / 2, score)
     return results, epochs
 
 
@@ -67,7 +72,7 @@ def test_mean_spread_and_paired_test():
 def test_fewer_than_five_seeds_are_no_claim_however_clear():
     row = summarize(*study(seeds=4, default=[score + 1 for score in OUR_SCORES]))["rows"][1]
     assert row["verdict"] == "no claim: paired seeds 4, needed 5"
-    table = to_markdown({"baseline": STOCK, "method": "", "rows": [row], "failed": []})
+    table = to_markdown({**summarize([], {}), "rows": [row]})
     assert f"{row['test']['p_holm']:.4f}" not in table
 
 
@@ -160,3 +165,125 @@ def test_csv_and_json_hold_the_same_numbers():
     ours = comparison["rows"][1]
     assert float(table[1]["test.p_value"]) == ours["test"]["p_value"]
     assert float(table[1]["test_result.hit@10.mean"]) == ours["test_result"]["hit@10"]["mean"]
+
+
+RISING = {
+    "was still rising at its last epoch; raise epochs": lines(0.1, 0.3),
+    "was ended by epochs before early stopping; raise epochs": lines(0.1, 0.3, 0.1, 0.2),
+    "was still rising when early stopping ended it; raise stopping_step": lines(
+        0.3, *(0.1 + 0.01 * step for step in range(11))
+    ),
+}
+
+
+@pytest.mark.parametrize(("reason", "course"), RISING.items())
+def test_no_better_is_claimed_over_a_baseline_that_was_still_rising(reason, course):
+    results, epochs = study(default=OUR_SCORES, worse=[0.1, 0.2, 0.1, 0.2, 0.15])
+    epochs["BPR-tiny-stock-0"] = course
+    comparison = summarize(results, epochs)
+    if "stopping_step" in reason:  # one of five recovers from a dip by chance
+        assert comparison["rows"][1]["verdict"] == "better"
+        epochs |= {f"BPR-tiny-stock-{seed}": course for seed in (1, 2)}
+        for result in results[:3]:
+            result["best_valid_score"] = 0.3
+        comparison = summarize(results, epochs)
+    stock, ours, worse = comparison["rows"]
+    assert len(stock["unsettled"]) == 1
+    assert ours["verdict"] == f"not judged: the baseline {reason}"
+    assert worse["verdict"] == "worse"  # the more so
+    assert reason.removeprefix("was ") in to_text(comparison)
+
+
+def test_a_variant_that_was_still_rising_may_be_better_still():
+    results, epochs = study(default=OUR_SCORES)
+    epochs["BPR-tiny-default-1"] = lines(0.1, 0.36)
+    row = summarize(results, epochs)["rows"][1]
+    assert row["verdict"].startswith("better; it may be better still, as it was still rising at")
+    assert row["best_epoch"]["mean"] == 2
+
+
+@pytest.mark.parametrize(("stopping_step", "verdict"), [(3, "better"), (4, "not judged")])
+def test_early_stopping_is_by_the_runs_own_patience(stopping_step, verdict):
+    results, epochs = study(default=OUR_SCORES)
+    for result in results:
+        result["stopping_step"] = stopping_step
+    epochs["BPR-tiny-stock-0"] = lines(0.1, 0.3, 0.29, 0.27, 0.29, 0.27)
+    assert summarize(results, epochs)["rows"][1]["verdict"].split(":")[0] == verdict
+
+
+def test_percent_saved_is_of_epochs_and_of_seconds_with_start_up():
+    results, epochs = study(seeds=2, default=[0.5, 0.2])
+    epochs["BPR-tiny-stock-0"] = settled(0.1, 0.2, 0.25, 0.3)  # 1 + 4 * 2 seconds
+    epochs["BPR-tiny-default-0"] = settled(0.3, 0.5)  # 1 + 2 seconds
+    comparison = summarize(results, epochs)
+    saved = comparison["rows"][1]["to_baseline"]["saved_percent"]
+    assert saved["epochs"]["mean"] == 75
+    assert saved["seconds"]["mean"] == pytest.approx(100 * (1 - 3 / 9))
+    text = " ".join(to_text(comparison).split())
+    assert "in 1 of 2 runs, with 75 % fewer epochs and 67 % fewer seconds" in text
+    epochs["BPR-tiny-stock-0"] = settled(0.3)
+    epochs["BPR-tiny-default-0"] = settled(0.1, 0.5)
+    assert "with 100 % more epochs" in " ".join(to_text(summarize(results, epochs)).split())
+
+
+def references():
+    results, epochs = study(default=OUR_SCORES)
+    for seed in range(5):
+        own = {"model": "EASE", "epochs": 1, "split": [seed], "peak_memory": 2**30}
+        results.append(result(STOCK, seed, 0.4, **own))
+        epochs[f"EASE-tiny-stock-{seed}"] = lines(0.4)
+    return results, epochs
+
+
+def test_one_table_over_all_models():
+    comparison = summarize(*references())
+    ease = comparison["rows"][2]
+    assert (ease["verdict"], ease["test"], ease["peak_memory"]["mean"]) == (
+        "reference",
+        None,
+        2**30,
+    )
+    assert comparison["rows"][1]["gain"] == pytest.approx(100 * 0.042 / 0.306)
+    text = to_text(comparison)
+    title, head, _, stock, ours, reference = text.splitlines()[0:1] + text.splitlines()[2:7]
+    assert title == "tiny, mrr@10"
+    assert head.split("  ")[0] == "model"
+    assert stock.split() == ["BPR", "stock", *["0.3060", "±", "0.0152"], "7", "2", "baseline"]
+    assert ours.split()[5:] == ["+13.7", "7", "2", "better"]
+    assert reference.split()[-3:] == ["7", "1024", "reference"]
+    assert "tiny: best validation score 0.4000 by EASE stock" in text
+    assert (
+        f"BPR default: better (p = {comparison['rows'][1]['test']['p_holm']:.4f}). Reached" in text
+    )
+    assert "| EASE    | stock     |" in to_markdown(comparison)
+
+
+def test_the_text_is_at_most_100_columns_wide():
+    results, epochs = study(**{"a-very-long-name-of-a-file-of-properties": OUR_SCORES})
+    epochs["BPR-tiny-stock-0"] = lines(0.3)
+    comparison = summarize(results, epochs)
+    comparison["failed"] = [{**results[0], "error": "x " * 100}]
+    comparison["left_out"] = ["seeds: " + "word " * 40]
+    lengths = [len(line) for line in to_text(comparison).splitlines()]
+    assert max(lengths) <= 100
+
+
+def test_models_with_other_parts_are_said_to_be_apart():
+    results, epochs = references()
+    for one in results[10:]:
+        one["split"] = [99]
+    comparison = summarize(results, epochs)
+    assert comparison["apart"] == {"tiny": [["BPR"], ["EASE"]]}
+    assert "tiny: its parts are not the same for BPR; EASE: compare" in to_text(comparison)
+    assert "tiny: best validation" not in to_text(comparison)
+
+
+def test_what_a_budget_ended_has_not_failed():
+    results, epochs = study(seeds=2, default=OUR_SCORES)
+    results[3] = {**results[3], "error": UNFINISHED}
+    comparison = summarize(results, epochs)
+    assert not comparison["failed"]
+    assert [run["seed"] for run in comparison["unfinished"]] == [1]
+    assert (comparison["rows"][1]["runs"], comparison["rows"][1]["failed"]) == (1, 0)
+    assert f"BPR-tiny-default-1: {UNFINISHED}" in to_text(comparison)
+    assert "## Runs not finished" in to_markdown(comparison)
