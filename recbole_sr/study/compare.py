@@ -17,6 +17,7 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from recbole_sr.config.config import without_sr
+from recbole_sr.config.data_files import check_dataset
 from recbole_sr.config.files import read_properties
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import empty_parts
@@ -176,6 +177,12 @@ class _Study:
                     "default has been measured, got 'default'; give --variants "
                     "warm/stable_rank.yaml, or warm/spectral.yaml"
                 )
+            if config["sr_train_on"] == "all":
+                raise InputError(
+                    "sr_train_on: expected 'training', as a study judges by validation and test, "
+                    "got 'all'; drop it"
+                )
+            check_dataset(config.final_config_dict)
             parts = empty_parts(config["eval_args"]["split"])
             if parts:
                 raise InputError(

@@ -461,6 +461,11 @@ REFUSED = {
     "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),
     "unknown model among the settings": ({"config_dict": {"model": "LightGCM"}}, "LightGCM"),
     "a data set among the settings": ({"config_dict": {"dataset": 5}}, "dataset: expected a name"),
+    "a data set that is not there": ({"datasets": ["nowhere"]}, "dataset: expected a folder .*now"),
+    "all interactions": (
+        {"config_dict": {"sr_train_on": "all"}, "baseline": "off.yaml"},
+        "sr_train_on: expected 'training', as a study judges",
+    ),
     "a model whose default is off": (
         {"models": ["BPR", "DGCF"]},
         "variants: expected one that does something for DGCF, .*give --variants warm/stable_rank",
