@@ -252,13 +252,15 @@ def _recommend(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     from recbole_sr.serve.recommend import recommend
     from recbole_sr.serve.tables import check_table, read_lines, write_table
+    from recbole_sr.training.console import screen
 
     if given.output:
         check_table(given.output)
     users = read_lines(given.users) if given.users else given.user
-    lists = recommend(
-        given.checkpoint, users, given.k, known=given.known, with_known=given.with_known
-    )
+    with screen("quiet"):
+        lists = recommend(
+            given.checkpoint, users, given.k, known=given.known, with_known=given.with_known
+        )
     if given.output is None:
         lists.to_csv(sys.stdout, index=False)
         return
@@ -276,9 +278,11 @@ def _embeddings(arguments: list[str]) -> None:
     parser.add_argument("-o", "--output", required=True, help="a new folder, or an empty one")
     given = parser.parse_args(arguments)
     from recbole_sr.serve.embeddings import embeddings, new_folder
+    from recbole_sr.training.console import screen
 
     new_folder(given.output)  # before the work is done
-    found = embeddings(given.checkpoint)
+    with screen("quiet"):
+        found = embeddings(given.checkpoint)
     for file in found.save(given.output):
         print(file)
     ranks = "ranks" if found.dot_products else "does not rank"
