@@ -215,7 +215,10 @@ class _Study:
         """Run what is not there yet, under a bar that shows how long it will take."""
         tuned = sum(model not in NON_GRADIENT for model, *_ in groups) * len(self.points)
         total = len(groups) * self.seeds + tuned
-        with tqdm(total=total, unit="run", disable=None) as bar, ThreadPoolExecutor(self.jobs) as pool:
+        with (
+            tqdm(total=total, unit="run", disable=None) as bar,
+            ThreadPoolExecutor(self.jobs) as pool,
+        ):
             if self.minutes is not None:
                 return self._within(self.minutes, [self.trial(*group) for group in groups], bar)
             try:

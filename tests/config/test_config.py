@@ -70,7 +70,7 @@ def test_an_interval_stays_text_and_an_unfinished_list_is_refused(monkeypatch):
 def test_a_main_phase_that_no_evaluation_sees_is_refused():
     sentence = "eval_step: expected an evaluation after epoch 5, .* the last one after epoch 4 of 7"
     with pytest.raises(InputError, match=sentence):
-        Config("DGCF", "ml-100k", config_dict={"epochs": 7, "eval_step": 4})
+        Config("DGCF", "ml-100k", config_dict={"epochs": 7, "eval_step": 4, "sr_warm_epochs": 5})
 
 
 @pytest.mark.parametrize(

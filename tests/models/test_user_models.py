@@ -145,7 +145,7 @@ def test_a_class_that_does_not_say_is_shown_how(tiny):
 
 def test_a_class_that_says_what_is_not_there_fails_at_once(tiny):
     with pytest.raises(AttributeError, match="nothing"):
-        run_recbole_sr(Wrong, "tiny", config_dict={**tiny, "epochs": 1})
+        run_recbole_sr(Wrong, "tiny", config_dict={**tiny, "epochs": 1, "sr_warm_epochs": 1})
 
 
 def test_a_namesake_of_recboles_model_does_not_get_its_defaults(tiny):

@@ -40,7 +40,7 @@ def test_a_stage_in_which_the_representations_are_frozen_says_so(experiment, tin
     train(experiment, "RaCT", tiny)
     stage = {"pre_model_path": saved(tmp_path, "RaCT"), "train_stage": "critic_pretrain"}
     with pytest.raises(InputError, match="or those parameters are frozen; set sr_tables or sr_w"):
-        train(experiment, "RaCT", tiny, **stage)
+        train(experiment, "RaCT", tiny, **stage, sr_warm_epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_recvae_regularises_its_encoder_and_its_decoder_epochs(experiment, tiny,
         return loss
 
     monkeypatch.setattr(Trainer, "_train_epoch", count)
-    settings = {"n_enc_epochs": 2, "n_dec_epochs": 1, "epochs": 1}
+    settings = {"n_enc_epochs": 2, "n_dec_epochs": 1, "epochs": 1, "sr_warm_epochs": 1}
     train(experiment, "RecVAE", tiny, **settings)
     assert [step["user"] for step in steps] == [1, 2, 3]  # one batch each, counted on
 
