@@ -176,13 +176,7 @@ def digest(value: Any) -> str:
 
 def outcome(model: str, dataset: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Of one run: data tensors, token maps, weights, losses, metrics."""
-    given = {
-        "epochs": 2,
-        "show_progress": False,
-        "state": "ERROR",
-        "sr_monitor": False,
-        "sr_warm_epochs": 1,
-    }
+    given = {"epochs": 2, "show_progress": False, "state": "ERROR", "sr_monitor": False}
     config = Config(model, dataset, ["off.yaml"], {**given, **settings})
     made = prepare(config)
     parts = [data._dataset for data in (made.train_data, made.valid_data, made.test_data)]
