@@ -345,8 +345,8 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     """
     entry = entry_of(config.model_class)
     check_settings(config, entry)
-    fast, model_class = config.options.sr_fast, config.model_class
-    if fast:
+    model_class = config.model_class
+    if config.options.sr_fast:
         model_class = accelerate(model_class, entry.propagation)
     init_seed(config["seed"], config["reproducibility"])
     log = open_log(config)
@@ -354,24 +354,7 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     config.log_recipe()
     logger.info(sys.argv)
     logger.info(config)
-    with refused_by_recbole(f"dataset {config['dataset']!r}"), unread_pickles(config):
-        check_dataset(config.final_config_dict)
-        check_columns(config)
-        dataset = create_dataset(config)
-        check_labels(config, dataset)
-        check_features(config, dataset)
-        if config.options.sr_train_on == "all":
-            train_on_all(dataset)
-        logger.info(dataset)
-        size = describe_data(dataset)
-        prepare_data = fast_preparation if fast else data_preparation
-        train_data, valid_data, test_data = prepare_data(config, dataset)
-        check_parts(config, train_data._dataset)
-    parts = (f"{len(part._dataset):,}" for part in (train_data, valid_data, test_data))
-    split = f"for training, validation and test: {', '.join(parts)}"
-    _screen.info(
-        f"{size}; {split if config.options.sr_train_on == 'training' else 'trained on all'}"
-    )
+    dataset, train_data, valid_data, test_data = _read_data(config)
     if log:
         _screen.info(f"log: {log}")
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
@@ -385,3 +368,26 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
     return Experiment(config, model, dataset, train_data, valid_data, test_data)
+
+
+def _read_data(config: Config) -> tuple[Any, Any, Any, Any]:
+    """The data set and the loaders of its parts, all checked."""
+    on_all = config.options.sr_train_on == "all"
+    with refused_by_recbole(f"dataset {config['dataset']!r}"), unread_pickles(config):
+        check_dataset(config.final_config_dict)
+        check_columns(config)
+        dataset = create_dataset(config)
+        check_labels(config, dataset)
+        check_features(config, dataset)
+        if on_all:
+            train_on_all(dataset)
+        getLogger().info(dataset)
+        size = describe_data(dataset)  # before it is split
+        prepare_data = fast_preparation if config.options.sr_fast else data_preparation
+        loaders = prepare_data(config, dataset)
+        check_parts(config, loaders[0]._dataset)
+    parts = ", ".join(f"{len(loader._dataset):,}" for loader in loaders)
+    _screen.info(
+        f"{size}; {'trained on all' if on_all else f'for training, validation and test: {parts}'}"
+    )
+    return (dataset, *loaders)
