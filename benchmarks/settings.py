@@ -44,13 +44,22 @@ PROPERTIES = Path(recbole.__file__).parent / "properties"
 GENERAL = ("overall.yaml", "dataset/sample.yaml")
 FAMILIES = ("BPR", "SASRec", "CKE", "FM")  # on which the general keys are tried
 # Written as whole numbers in RecBole's files, where any number is meant.
-NUMBERS = ("reg_weight", "negative_weight", "resolution", "w_max", "global_ratio", "spatial_ratio")
+NUMBERS = (
+    "reg_weight",
+    "negative_weight",
+    "resolution",
+    "w_max",
+    "global_ratio",
+    "spatial_ratio",
+    "topk_factor",
+)
 HUGE = 10**20
 # Right, though of the kind that is wrong for other keys of that type.
 RIGHT = {
     ("gpu_id", "5"),
     ("state", "None"),
     ("topk", "5"),
+    ("wandb_project", "None"),  # W&B then has a name of its own
     ("eval_step", "-1"),
     ("eval_step", repr(HUGE)),
     ("normalize_all", "True"),
