@@ -30,6 +30,7 @@ from recbole_sr.study.report.page import PAGE, report
 from recbole_sr.study.summary import summarize, to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial, run_name
 from recbole_sr.study.tuning import grid_points, tune
+from recbole_sr.training.checks import check_judged
 
 __all__ = ["VARIANTS", "compare"]
 
@@ -177,11 +178,7 @@ class _Study:
                     "default has been measured, got 'default'; give --variants "
                     "warm/stable_rank.yaml, or warm/spectral.yaml"
                 )
-            if config["sr_train_on"] == "all":
-                raise InputError(
-                    "sr_train_on: expected 'training', as a study judges by validation and test, "
-                    "got 'all'; drop it"
-                )
+            check_judged(config)
             check_dataset(config.final_config_dict)
             parts = empty_parts(config["eval_args"]["split"])
             if parts:

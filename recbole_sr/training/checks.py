@@ -15,7 +15,14 @@ from recbole_sr.errors import InputError, nearest
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.sources import Missing
 
-__all__ = ["check_columns", "check_features", "check_labels", "check_parts", "check_settings"]
+__all__ = [
+    "check_columns",
+    "check_features",
+    "check_judged",
+    "check_labels",
+    "check_parts",
+    "check_settings",
+]
 
 # Mappings from columns, and lists of them.
 _OF_COLUMNS = (
@@ -123,6 +130,21 @@ def _check_names(key: str, names: Iterable[str], known: Collection[str], what: s
             raise InputError(
                 f"{key}: expected {what} ({', '.join(sorted(known))}), got {name!r}; did you mean "
                 f"{nearest(name, known)!r}?"
+            )
+
+
+def check_judged(config: Any) -> None:
+    """Refuse a run for serving where runs are compared by validation and test.
+
+    Raises:
+        InputError: names the key.
+
+    """
+    for key, value in (("sr_train_on", "training"), ("sr_final", False)):
+        if config[key] not in (value, None):  # stock RecBole has no such key
+            raise InputError(
+                f"{key}: expected {value!r}, as trials are judged by validation and test, got "
+                f"{config[key]!r}; drop it"
             )
 
 

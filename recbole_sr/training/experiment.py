@@ -34,6 +34,7 @@ from recbole_sr.runs.state import reopened
 from recbole_sr.training.checks import (
     check_columns,
     check_features,
+    check_judged,
     check_labels,
     check_parts,
     check_settings,
@@ -297,6 +298,7 @@ def objective_function(
         As :func:`run_recbole_sr`, and ``model``, the model's name.
     """
     config = Config(config_dict=config_dict, config_file_list=config_file_list)
+    check_judged(config)
     return {"model": config["model"], **prepare(config).train(saved, verbose=False)}
 
 

@@ -464,7 +464,11 @@ REFUSED = {
     "a data set that is not there": ({"datasets": ["nowhere"]}, "dataset: expected a folder .*now"),
     "all interactions": (
         {"config_dict": {"sr_train_on": "all"}, "baseline": "off.yaml"},
-        "sr_train_on: expected 'training', as a study judges",
+        "sr_train_on: expected 'training', as trials are judged",
+    ),
+    "a model to serve": (
+        {"config_dict": {"sr_final": True}, "baseline": "off.yaml"},
+        "sr_final: expected False, as trials are judged",
     ),
     "a model whose default is off": (
         {"models": ["BPR", "DGCF"]},

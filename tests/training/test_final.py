@@ -9,7 +9,7 @@ import pytest
 import torch
 from contract import settings_of
 
-from recbole_sr import load_data_and_model, recommend, resume, run_recbole_sr
+from recbole_sr import load_data_and_model, objective_function, recommend, resume, run_recbole_sr
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.training.experiment import prepare
@@ -113,6 +113,12 @@ def test_nothing_is_left_behind_where_nothing_is_saved(tiny):
 def test_what_needs_validation_scores_is_refused_without(settings, says, tiny):
     with pytest.raises(InputError, match=says):
         Config("BPR", "tiny", config_dict={**tiny, **settings, "sr_train_on": "all"})
+
+
+@pytest.mark.parametrize("settings", [{"sr_final": True}, {"sr_train_on": "all"}])
+def test_a_trial_is_for_judging(settings, tiny):
+    with pytest.raises(InputError, match="as trials are judged by validation and test"):
+        objective_function({**tiny, "model": "BPR", "dataset": "tiny", **settings})
 
 
 def test_a_run_without_a_best_epoch_has_no_final_model(tiny):
