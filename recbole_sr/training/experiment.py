@@ -271,7 +271,7 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
             "none, as no epoch of the main phase was evaluated; set eval_step: 1, or raise epochs"
         )
     epochs = found["best_epoch"] + 1
-    _screen.info(f"once more, on all interactions, for {epochs} epochs")
+    _screen.info(f"once more, on all interactions, for {epochs} epoch{'s' * (epochs > 1)}")
     experiment = prepare(final_config(config, epochs, found["switch_epoch"]))
     places = experiment.train(saved)["sr"]
     final = {"epochs": epochs, **{name: places[name] for name in ("checkpoint", "run_folder")}}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole.data.interaction import cat_interactions
+import torch
+from recbole.data.interaction import Interaction
 
 from recbole_sr.config.config import Config
 from recbole_sr.config.plain import to_plain
@@ -25,7 +26,9 @@ def train_on_all(dataset: Any) -> None:
         del dataset.build  # the parts are copies, which need none of this
         training, *others = build()
         parts = [part.inter_feat for part in (training, *others)]
-        return [training.copy(cat_interactions(parts)), *others]
+        # Not by RecBole's `cat_interactions`, whose columns are in another order in each process.
+        columns = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return [training.copy(Interaction(columns)), *others]
 
     dataset.build = build_joined
 

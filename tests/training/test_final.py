@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +94,23 @@ def test_lists_and_resuming_read_it(tiny):
     again = resume(file.replace(".pth", ".run.pth"))
     assert again["test_result"] is None
     assert all(torch.equal(before[name], own) for name, own in weights(file).items())
+
+
+@pytest.mark.parametrize("model", ["BPR", "SASRec"])
+def test_another_process_reads_it(model, tiny):
+    """Whose sets of names are in another order."""
+    given = {**settings_of(model, tiny), "epochs": 1, "sr_train_on": "all"}
+    given["load_col"] = {
+        **given["load_col"],
+        "inter": ["user_id", "item_id", "rating", "timestamp"],
+    }
+    file = run_recbole_sr(model, "tiny", config_dict=given)["sr"]["checkpoint"]
+    for seed in ("1", "2"):
+        subprocess.run(
+            [sys.executable, "-c", f"import recbole_sr; recbole_sr.load_data_and_model({file!r})"],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+        )
 
 
 def test_nothing_is_left_behind_where_nothing_is_saved(tiny):
