@@ -93,7 +93,7 @@ def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> None:
         return
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {_reason(error)}; give another name") from None
-    found = _KINDS.get(kind, "a file of another kind")
+    found = _KINDS.get(kind, "a file of another kind" if replaced else "a file")
     if kind == stat.S_IFREG and replaced:
         with open(path, "rb") as file:
             if file.read(len(replaced)).lower() == replaced.lower():

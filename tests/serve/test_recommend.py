@@ -183,7 +183,7 @@ OUTPUTS = {
     "no kind": ("top", "top: expected a name that ends in .csv, .tsv, .jsonl, one of these and"),
     "another": ("top.xlsx", "got 'top.xlsx'; give such a name"),
     "parquet, packed": ("top.parquet.gz", "got 'top.parquet.gz'"),
-    "there": ("there.csv", "there.csv: expected a new file, got a file of another kind that is"),
+    "there": ("there.csv", "there.csv: expected a new file, got a file that is there"),
     "no folder": ("none/top.csv", "none/top.csv: expected a file in a folder, got no folder none"),
 }
 
