@@ -256,7 +256,7 @@ def _recommend(arguments: list[str]) -> None:
 
     if given.output:
         check_table(given.output)
-    users = read_lines(given.users) if given.users else given.user
+    users = given.user if given.users is None else read_lines(given.users)
     with screen("quiet"):
         lists = recommend(
             given.checkpoint, users, given.k, known=given.known, with_known=given.with_known
@@ -277,10 +277,10 @@ def _embeddings(arguments: list[str]) -> None:
     parser.add_argument("checkpoint", help="a model's checkpoint of recbole-sr")
     parser.add_argument("-o", "--output", required=True, help="a new folder, or an empty one")
     given = parser.parse_args(arguments)
-    from recbole_sr.serve.embeddings import embeddings, new_folder
+    from recbole_sr.serve.embeddings import check_folder, embeddings
     from recbole_sr.training.console import screen
 
-    new_folder(given.output)  # before the work is done
+    check_folder(given.output)  # before the work is done
     with screen("quiet"):
         found = embeddings(given.checkpoint)
     for file in found.save(given.output):

@@ -283,6 +283,11 @@ class Options(BaseModel):
                 f"{{{WARM_REGULARIZER}: {REGULARIZERS[WARM_REGULARIZER].weight}}}, or set "
                 "sr_warm_epochs: 0 for training in one phase"
             )
+        if self.sr_final and settings.get("eval_step", 1) <= 0:
+            raise InputError(
+                "sr_final: expected validation scores, by which its epochs are chosen, but "
+                f"eval_step is {settings['eval_step']}; set eval_step: 1"
+            )
         if self.sr_train_on == "all":
             self._check_trained_on_all()
         if self.sr_switch == "metric" and self.sr_warm_epochs and settings.get("eval_step", 1) <= 0:

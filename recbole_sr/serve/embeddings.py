@@ -56,7 +56,8 @@ class Embeddings:
             InputError: there is something in the folder, or it cannot be made.
 
         """
-        folder = new_folder(folder)
+        folder = check_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         files = {f"{name}.npy": partial(np.save, arr=own) for name, own in self.vectors.items()}
         for name, write in files.items():
             with replacing(folder / name) as file:
@@ -69,8 +70,8 @@ class Embeddings:
         return [folder / name for name in (*files, *texts, _NAME)]
 
 
-def new_folder(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder, unless it is there and empty.
+def check_folder(folder: str | os.PathLike[str]) -> Path:
+    """Refuse a folder that is there and not empty.
 
     Raises:
         InputError: there is something in it, or a file of that name.
@@ -82,7 +83,6 @@ def new_folder(folder: str | os.PathLike[str]) -> Path:
             f"{folder}: expected a new or an empty folder, got one that holds something; give "
             "another name"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

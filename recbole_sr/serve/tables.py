@@ -62,10 +62,10 @@ def read_lines(file: str) -> list[str]:
     """
     check_file(file)
     try:
-        lines = Path(file).read_text("utf-8").splitlines()
+        text = Path(file).read_text("utf-8-sig")  # with or without a byte order mark
     except UnicodeError:
         raise InputError(f"{file}: expected text in UTF-8, got other bytes; convert it") from None
-    return [line for line in lines if line]
+    return [line for line in text.split("\n") if line]  # of all ways to end one, as Python reads
 
 
 def _kind(file: Path) -> str:

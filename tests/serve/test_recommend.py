@@ -168,7 +168,7 @@ def test_scores_that_are_no_numbers_are_refused(serve):
 @pytest.mark.parametrize("name", ["top.csv", "top.tsv", "top.jsonl", "top.parquet", "top.csv.gz"])
 def test_the_command_writes_the_same_lists(name, tiny, capsys):
     file = checkpoint(tiny)
-    Path("users.txt").write_text("u3\n\nu5\n")
+    Path("users.txt").write_bytes(b"\xef\xbb\xbfu3\r\n\nu5\n")  # a byte order mark first
     assert main(["recommend", file, "--users", "users.txt", "-k", "4", "-o", name]) == 0
     assert f"{name}: 8 items for 2 users" in capsys.readouterr().out
     read = {".tsv": partial(pd.read_csv, sep="\t"), ".parquet": pd.read_parquet}
@@ -204,6 +204,10 @@ def test_parquet_without_its_package_is_refused(monkeypatch, capsys):
 
 def test_a_file_of_users_that_cannot_be_read_is_refused(capsys):
     Path("users.txt").write_bytes(b"\xff\xfe")
-    for file, says in {"no.txt": "expected a file", "users.txt": "expected text in UTF-8"}.items():
+    for file, says in {
+        "": "expected a file",
+        "no.txt": "expected a file",
+        "users.txt": "expected text in UTF-8",
+    }.items():
         assert main(["recommend", "no.pth", "--users", file]) == 2
         assert f"{file}: {says}" in capsys.readouterr().err

@@ -142,6 +142,11 @@ def test_a_trial_is_for_judging(settings, tiny):
 
 
 def test_a_run_without_a_best_epoch_has_no_final_model(tiny):
-    given = {**tiny, **BRIEF, "sr_final": True, "eval_step": 0}
+    given = {**tiny, **BRIEF, "sr_final": True}
+    with pytest.raises(
+        InputError, match=r"sr_final: expected validation scores, .* eval_step is 0"
+    ):
+        Config("BPR", "tiny", config_dict={**given, "eval_step": 0})
+    given["eval_args"] = {"split": {"LS": "test_only"}, "order": "RO"}
     with pytest.raises(InputError, match=r"sr_final: expected a best epoch, .*set eval_step: 1"):
         run_recbole_sr("BPR", "tiny", config_dict=given)
