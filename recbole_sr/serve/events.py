@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import bz2
-import csv
-import gzip
-import io
 import json
-import lzma
 import os
 import re
 import shlex
-import zipfile
-import zlib
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from itertools import islice
 from logging import getLogger
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recbole_sr.errors import InputError, check_file, check_output, first_line, nearest
+from recbole_sr.errors import InputError, check_output
 from recbole_sr.recbole_compat.atomic_file import cell
 from recbole_sr.runs.files import replacing, write_whole
+from recbole_sr.serve.reading import CHUNK, Columns, read_columns
 
 __all__ = ["Prepared", "prepare"]
 
@@ -42,23 +34,12 @@ _FIELDS = {
 }
 _IDS = ("user", "item")
 _MARK = "# Written by recbole-sr prepare, which replaces this file and its .inter when run again."
-_SEPARATORS = ",\t;|"
-_OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-# What a file may raise that is no table, is cut short, or is packed in another way.
-_UNREADABLE: tuple[type[Exception], ...] = (
-    *(csv.Error, ValueError, EOFError, OSError, RuntimeError),
-    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
-)
-_CHUNK = 2**14  # lines at once, so that a large file costs little memory
-_LONGEST_HEADER = 2**20
 _LARGEST = float(np.finfo(np.float32).max)  # RecBole keeps numbers as float32
 _EXACT = 2**53  # the whole numbers that a float tells apart
 _SPLIT = 3  # interactions that a user needs to be in training, validation and test
 _ZONED = re.compile(r"[T ].*(?:Z|[+-][\d:]+)$")  # as at the end of 2015-02-13T10:00:00+01:00
 _PLAIN = "biufM"  # kinds of columns of numbers and dates; others are read as text
 _TOPK = 10  # RecBole's default
-
-Columns = dict[str, Any]  # the user's names of columns, by our arguments
 
 
 @dataclass(frozen=True)
@@ -174,7 +155,7 @@ def prepare(
     source = "the frame" if isinstance(events, pd.DataFrame) else str(events)
     inter, properties = _targets(output, events)
     reading = _Reading()
-    frame = reading.usable(source, _chunks(events, columns, encoding))
+    frame = reading.usable(source, read_columns(events, columns, encoding))
     left = _merged(frame)
     counts = {key: np.unique(left[key], return_counts=True)[1] for key in _IDS}
     users, items = len(counts["user"]), len(counts["item"])
@@ -227,133 +208,6 @@ def _targets(output: str | os.PathLike[str], events: Any) -> tuple[Path, Path]:
         if is_file and inter.exists() and os.path.samefile(events, inter):
             raise InputError(f"{inter}: expected another file than the input; give another folder")
     return inter, properties
-
-
-def _chunks(events: Any, columns: Columns, encoding: str | None) -> Iterable[pd.DataFrame]:
-    """The columns that are asked for, under the names of our arguments, some lines at a time."""
-    if isinstance(events, pd.DataFrame):
-        _check_columns("the frame", columns, [*events.columns])
-        frame = events[[*columns.values()]].set_axis([*columns], axis=1)
-        return [frame.reset_index(drop=True)]
-    path = Path(events)
-    check_file(path, "a CSV, TSV or parquet file")
-    is_parquet = path.suffix.lower() in (".parquet", ".pq")
-    return _of_parquet(path, columns) if is_parquet else _of_text(path, columns, encoding)
-
-
-def _check_columns(source: str, columns: Columns, there: Sequence[Any]) -> None:
-    """Refuse a column that is not there, is there twice, or is meant to be two things."""
-    used: dict[Any, str] = {}
-    for key, name in columns.items():
-        if name not in there:
-            names = [str(one) for one in there]
-            raise InputError(
-                f"{key}: expected a column of {source}, {', '.join(names)[:500] or 'none'}, got "
-                f"{name!r}; did you mean {nearest(str(name), names or [''])!r}?"
-            )
-        if there.count(name) > 1:
-            raise InputError(
-                f"{key}: expected one column {name!r} in {source}, got {there.count(name)}; rename "
-                "the others"
-            )
-        if name in used:
-            raise InputError(
-                f"{key}: expected another column than that of {used[name]}, got {name!r} for both; "
-                "correct one"
-            )
-        used[name] = key
-
-
-def _of_parquet(path: Path, columns: Columns) -> Iterator[pd.DataFrame]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise InputError(
-            f"{path}: expected the package pyarrow, which reads parquet, got none; run: pip install"
-            " 'recbole_sr[parquet]'"
-        ) from None
-    with _readable(path), parquet.ParquetFile(path) as file:
-        _check_columns(str(path), columns, file.schema_arrow.names)
-        for batch in file.iter_batches(columns=[*columns.values()]):
-            # Otherwise missing values make floats of whole numbers, which merge long ids.
-            frame = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)
-            yield frame[[*columns.values()]].set_axis([*columns], axis=1)
-
-
-def _of_text(path: Path, columns: Columns, encoding: str | None) -> Iterator[pd.DataFrame]:
-    """The columns of a text file.
-
-    By ``csv``, as pandas takes NA for missing, and cuts or shifts long lines: in some of its
-    versions without a word.
-    """
-    encoding = encoding or "utf-8"
-    try:
-        "".encode(encoding)
-    except LookupError:
-        raise InputError(f"encoding: expected one such as utf-8, got {encoding!r}") from None
-    with _readable(path, encoding), _opened(path, encoding) as text:
-        header = text.readline(_LONGEST_HEADER).rstrip("\r\n").removeprefix("\ufeff")
-        split = {by: next(csv.reader([header], delimiter=by), []) for by in _SEPARATORS}
-        if max(map(len, split.values())) < 2:
-            raise InputError(
-                f"{path}: expected a first line of names of columns, separated by comma, tab, "
-                f"semicolon or bar, got {header[:80]!r}; convert the file"
-            )
-        asked = set(columns.values())
-        by = max(split, key=lambda by: (asked <= set(split[by]), len(split[by])))
-        _check_columns(str(path), columns, split[by])
-        places = {key: split[by].index(name) for key, name in columns.items()}
-        reader = csv.reader(text, delimiter=by, strict=True)
-        line = 2
-        while rows := list(islice(reader, _CHUNK)):
-            _check_lengths(path, rows, len(split[by]), line)
-            line = reader.line_num + 2
-            table = {key: [row[place] for row in rows if row] for key, place in places.items()}
-            yield pd.DataFrame(table, dtype=object)
-
-
-def _check_lengths(path: Path, rows: Sequence[Sequence[str]], fields: int, line: int) -> None:
-    if {*map(len, rows)} <= {0, fields}:
-        return
-    for row in rows:
-        if len(row) not in (0, fields):
-            raise InputError(
-                f"{path}: expected {fields} fields in every line, as in the first, got {len(row)} "
-                f"in line {line}; mend or remove the line"
-            )
-        line += 1 + "".join(row).count("\n")
-
-
-@contextmanager
-def _readable(path: Path, encoding: str = "") -> Iterator[None]:
-    """Say of a file that cannot be read what it was taken for."""
-    try:
-        yield
-    except InputError:
-        raise
-    except UnicodeError:
-        raise InputError(
-            f"{path}: expected {encoding} text, got other bytes; give its encoding, such as "
-            "--encoding=latin-1, or another file"
-        ) from None
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{path}: expected a table in a CSV, TSV or parquet file, got what cannot be read as "
-            f"one ({first_line(error)}); correct the file"
-        ) from error
-
-
-@contextmanager
-def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
-    if (suffix := path.suffix.lower()) != ".zip":
-        with _OPEN.get(suffix, open)(path, "rt", encoding=encoding, newline="") as text:
-            yield text
-        return
-    with zipfile.ZipFile(path) as archive:
-        if len(names := archive.namelist()) != 1:
-            raise InputError(f"{path}: expected one file in it, got {len(names)}; unpack it")
-        with archive.open(names[0]) as binary:
-            yield io.TextIOWrapper(binary, encoding, newline="")
 
 
 class _Reading:
@@ -521,8 +375,8 @@ def _write(path: Path, frame: pd.DataFrame, tokens: Mapping[str, dict[str, int]]
     header = "\t".join(":".join(_FIELDS[str(key)]) for key in frame)
     with replacing(path) as file:
         file.write(f"{header}\n".encode())
-        for start in range(0, len(frame), _CHUNK):
-            part = frame.iloc[start : start + _CHUNK]
+        for start in range(0, len(frame), CHUNK):
+            part = frame.iloc[start : start + CHUNK]
             columns = [
                 [cells[str(key)][number] for number in column]
                 if key in cells

@@ -25,7 +25,7 @@ import recbole_sr
 from recbole_sr import InputError, prepare
 from recbole_sr.cli import main
 from recbole_sr.config.config import Config
-from recbole_sr.serve import events
+from recbole_sr.serve import events, reading
 
 ROWS = [(f"{user:03}", f"i{(7 * user + n) % 30}", n) for user in range(12) for n in range(8)]
 OTHER = "other"  # user of an item that no other one has, as nobody is to have them all
@@ -306,7 +306,8 @@ def test_lines_that_cannot_be_used_are_dropped_and_counted(caplog):
 
 
 def test_a_large_file_is_read_in_parts(monkeypatch):
-    monkeypatch.setattr(events, "_CHUNK", 7)
+    for module in (reading, events):
+        monkeypatch.setattr(module, "CHUNK", 7)
     prepare(write(table()), "shop", **COLUMNS, time="when")
     assert sorted(read()) == sorted(ROWS)
     rows = [('"a\nb"', '"c\nd"', 1), *ROWS[:30], ("x", "y"), *ROWS]

@@ -1,0 +1,171 @@
+"""The columns of a table of events, as text where it is text, some lines at a time."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+
+from recbole_sr.errors import InputError, check_file, first_line, nearest
+
+__all__ = ["CHUNK", "Columns", "read_columns"]
+
+_SEPARATORS = ",\t;|"
+_OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# What a file may raise that is no table, is cut short, or is packed in another way.
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(csv.Error, ValueError, EOFError, OSError, RuntimeError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
+CHUNK = 2**14  # lines at once, so that a large file costs little memory
+_LONGEST_HEADER = 2**20
+
+Columns = dict[str, Any]  # the user's names of columns, by ours
+
+
+def read_columns(events: Any, columns: Columns, encoding: str | None) -> Iterable[pd.DataFrame]:
+    """The columns that are asked for, under our names, some lines at a time.
+
+    Args:
+        events: a frame, or the path of a file.
+        columns: the user's names of columns, by ours.
+        encoding: of a text file; None is UTF-8.
+
+    Raises:
+        InputError: there is no such column, or the file is no table.
+
+    """
+    if isinstance(events, pd.DataFrame):
+        _check_columns("the frame", columns, [*events.columns])
+        frame = events[[*columns.values()]].set_axis([*columns], axis=1)
+        return [frame.reset_index(drop=True)]
+    path = Path(events)
+    check_file(path, "a CSV, TSV or parquet file")
+    is_parquet = path.suffix.lower() in (".parquet", ".pq")
+    return _of_parquet(path, columns) if is_parquet else _of_text(path, columns, encoding)
+
+
+def _check_columns(source: str, columns: Columns, there: Sequence[Any]) -> None:
+    """Refuse a column that is not there, is there twice, or is meant to be two things."""
+    used: dict[Any, str] = {}
+    for key, name in columns.items():
+        if name not in there:
+            names = [str(one) for one in there]
+            raise InputError(
+                f"{key}: expected a column of {source}, {', '.join(names)[:500] or 'none'}, got "
+                f"{name!r}; did you mean {nearest(str(name), names or [''])!r}?"
+            )
+        if there.count(name) > 1:
+            raise InputError(
+                f"{key}: expected one column {name!r} in {source}, got {there.count(name)}; rename "
+                "the others"
+            )
+        if name in used:
+            raise InputError(
+                f"{key}: expected another column than that of {used[name]}, got {name!r} for both; "
+                "correct one"
+            )
+        used[name] = key
+
+
+def _of_parquet(path: Path, columns: Columns) -> Iterator[pd.DataFrame]:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise InputError(
+            f"{path}: expected the package pyarrow, which reads parquet, got none; run: pip install"
+            " 'recbole_sr[parquet]'"
+        ) from None
+    with _readable(path), parquet.ParquetFile(path) as file:
+        _check_columns(str(path), columns, file.schema_arrow.names)
+        for batch in file.iter_batches(columns=[*columns.values()]):
+            # Otherwise missing values make floats of whole numbers, which merge long ids.
+            frame = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)
+            yield frame[[*columns.values()]].set_axis([*columns], axis=1)
+
+
+def _of_text(path: Path, columns: Columns, encoding: str | None) -> Iterator[pd.DataFrame]:
+    """The columns of a text file.
+
+    By ``csv``, as pandas takes NA for missing, and cuts or shifts long lines: in some of its
+    versions without a word.
+    """
+    encoding = encoding or "utf-8"
+    try:
+        "".encode(encoding)
+    except LookupError:
+        raise InputError(f"encoding: expected one such as utf-8, got {encoding!r}") from None
+    with _readable(path, encoding), _opened(path, encoding) as text:
+        header = text.readline(_LONGEST_HEADER).rstrip("\r\n").removeprefix("\ufeff")
+        split = {by: next(csv.reader([header], delimiter=by), []) for by in _SEPARATORS}
+        if max(map(len, split.values())) < 2:
+            raise InputError(
+                f"{path}: expected a first line of names of columns, separated by comma, tab, "
+                f"semicolon or bar, got {header[:80]!r}; convert the file"
+            )
+        asked = set(columns.values())
+        by = max(split, key=lambda by: (asked <= set(split[by]), len(split[by])))
+        _check_columns(str(path), columns, split[by])
+        places = {key: split[by].index(name) for key, name in columns.items()}
+        reader = csv.reader(text, delimiter=by, strict=True)
+        line = 2
+        while rows := list(islice(reader, CHUNK)):
+            _check_lengths(path, rows, len(split[by]), line)
+            line = reader.line_num + 2
+            table = {key: [row[place] for row in rows if row] for key, place in places.items()}
+            yield pd.DataFrame(table, dtype=object)
+
+
+def _check_lengths(path: Path, rows: Sequence[Sequence[str]], fields: int, line: int) -> None:
+    if {*map(len, rows)} <= {0, fields}:
+        return
+    for row in rows:
+        if len(row) not in (0, fields):
+            raise InputError(
+                f"{path}: expected {fields} fields in every line, as in the first, got {len(row)} "
+                f"in line {line}; mend or remove the line"
+            )
+        line += 1 + "".join(row).count("\n")
+
+
+@contextmanager
+def _readable(path: Path, encoding: str = "") -> Iterator[None]:
+    """Say of a file that cannot be read what it was taken for."""
+    try:
+        yield
+    except InputError:
+        raise
+    except UnicodeError:
+        raise InputError(
+            f"{path}: expected {encoding} text, got other bytes; give its encoding, such as "
+            "--encoding=latin-1, or another file"
+        ) from None
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path}: expected a table in a CSV, TSV or parquet file, got what cannot be read as "
+            f"one ({first_line(error)}); correct the file"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
+    if (suffix := path.suffix.lower()) != ".zip":
+        with _OPEN.get(suffix, open)(path, "rt", encoding=encoding, newline="") as text:
+            yield text
+        return
+    with zipfile.ZipFile(path) as archive:
+        if len(names := archive.namelist()) != 1:
+            raise InputError(f"{path}: expected one file in it, got {len(names)}; unpack it")
+        with archive.open(names[0]) as binary:
+            yield io.TextIOWrapper(binary, encoding, newline="")
