@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from recbole_sr.models.registry import entry_of
 from recbole_sr.models.sources import Call
 from recbole_sr.models.tables import columns, stable_ranks, whole_tables
 from recbole_sr.objectives.phase import Phase
-from recbole_sr.recbole_compat.classes import subclass
+from recbole_sr.recbole_compat.classes import subclass, with_mixins
 from recbole_sr.recbole_compat.mends import mend_model
 
 if TYPE_CHECKING:
@@ -67,9 +66,7 @@ def repaired(model_class: type) -> Any:
 
     """
     mend_model(model_class)
-    return reduce(
-        lambda made, mixin: subclass(mixin, made), entry_of(model_class).repairs, model_class
-    )
+    return with_mixins(model_class, entry_of(model_class).repairs)
 
 
 def with_representations(model_class: type, representations: ModelEntry) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copyreg
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, reduce
 from typing import Any
 
-__all__ = ["is_recboles", "subclass"]
+__all__ = ["is_recboles", "subclass", "with_mixins"]
 
 
 def is_recboles(model_class: type) -> bool:
@@ -48,3 +49,8 @@ def subclass(mixin: type, base: type) -> Any:
     namespace = {"__module__": base.__module__, "__qualname__": base.__qualname__}
     namespace["__doc__"] = base.__doc__ or ""
     return _mixed(type(base))(base.__name__, (mixin, base), namespace)
+
+
+def with_mixins(model_class: type, mixins: Iterable[type]) -> Any:
+    """The class with each of the mixins, the last one first; itself without any."""
+    return reduce(lambda made, mixin: subclass(mixin, made), mixins, model_class)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ __all__ = ["Embeddings", "embeddings"]
 
 _CHECKED = 64  # users whose scores are compared with dot products
 _ROUNDING = 1e-5  # of the largest score
-_NAME = "embeddings.safetensors"
 
 
 @dataclass(frozen=True)
@@ -58,16 +56,18 @@ class Embeddings:
         """
         folder = check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        files = {f"{name}.npy": partial(np.save, arr=own) for name, own in self.vectors.items()}
-        for name, write in files.items():
-            with replacing(folder / name) as file:
-                write(file)
-        texts = {f"{side}_ids.txt": own for side, own in self.ids.items()}
-        for name, own in texts.items():
-            write_whole(folder / name, "".join(f"{one}\n" for one in own))
-        with replacing(folder / _NAME) as file:
+        paths = []
+        for name, own in self.vectors.items():
+            paths.append(folder / f"{name}.npy")
+            with replacing(paths[-1]) as file:
+                np.save(file, own)
+        for side, own in self.ids.items():
+            paths.append(folder / f"{side}_ids.txt")
+            write_whole(paths[-1], "".join(f"{one}\n" for one in own))
+        paths.append(folder / "embeddings.safetensors")
+        with replacing(paths[-1]) as file:
             file.write(save(dict(self.vectors), {"dot_products": str(self.dot_products)}))
-        return [folder / name for name in (*files, *texts, _NAME)]
+        return paths
 
 
 def check_folder(folder: str | os.PathLike[str]) -> Path:

@@ -81,15 +81,15 @@ def _ids(scorer: Scorer, users: Sequence[str] | None) -> Tensor:
         found = {user: numbers[user] for user in wanted if numbers.get(user)}
         _warn([user for user in wanted if user not in found], "are not in the data")
         ids = torch.tensor(list(found.values()), dtype=torch.int64)
-    served = scorer.served(ids)
-    _warn(_tokens(dataset, dataset.uid_field, ids[~served]), "have no sequence to continue")
+    served, field = scorer.served(ids), dataset.uid_field
+    _warn(dataset.id2token(field, ids[~served].numpy()), "have no sequence to continue")
     ids = ids[served]
     if not len(ids):
         raise InputError(
             f"users: expected some of {scorer.config['dataset']}, got none; give ids as they stand "
             "in the data"
         )
-    untrained = _tokens(dataset, dataset.uid_field, ids[~scorer.trained(ids)])
+    untrained = dataset.id2token(field, ids[~scorer.trained(ids)].numpy())
     _warn(untrained, "have no interaction in training; their lists are not learnt")
     return ids
 
@@ -115,13 +115,9 @@ def _frame(dataset: Any, blocks: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> 
     user, item = dataset.uid_field, dataset.iid_field
     return pd.DataFrame(
         {
-            user: _tokens(dataset, user, users),
-            item: _tokens(dataset, item, items),
+            user: dataset.id2token(user, users),
+            item: dataset.id2token(item, items),
             "rank": ranks,
             "score": scores,
         }
     )
-
-
-def _tokens(dataset: Any, field: str, ids: Any) -> Any:
-    return np.asarray(dataset.field2id_token[field])[np.asarray(ids)]

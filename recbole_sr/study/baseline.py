@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from functools import reduce
 from time import perf_counter
 from typing import Any
 
@@ -23,7 +22,7 @@ from recbole_sr.models.inject import repaired
 from recbole_sr.models.registry import NON_GRADIENT
 from recbole_sr.models.sources import Column
 from recbole_sr.models.tables import columns, stable_ranks, whole_tables
-from recbole_sr.recbole_compat.classes import subclass
+from recbole_sr.recbole_compat.classes import with_mixins
 from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs.epochs import EpochRecord
 from recbole_sr.runs.folder import RunFolder
@@ -95,9 +94,7 @@ class StockExperiment:
 
 def _repaired(name: str) -> Any:
     if name in NON_GRADIENT:
-        return reduce(
-            lambda made, mixin: subclass(mixin, made), NON_GRADIENT[name], get_model(name)
-        )
+        return with_mixins(get_model(name), NON_GRADIENT[name])
     return repaired(get_model(name))
 
 
