@@ -8,33 +8,17 @@ import faiss
 import numpy as np
 import pytest
 import torch
-from contract import settings_of
 from safetensors.numpy import load_file
 
 from recbole_sr import embeddings, recommend
 from recbole_sr.cli import main
-from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.models.registry import SUPPORTED
-from recbole_sr.serve import scores
 from recbole_sr.serve.embeddings import Embeddings
-from recbole_sr.training.experiment import prepare
 
 MODELS = list(SUPPORTED)
 NO_USERS = {"FISM", "NAIS", "RippleNet", "BERT4Rec", "S3Rec"}
 NO_ITEMS = {"DMF"}  # they are calculated of a batch
-
-
-@pytest.fixture
-def serve(tiny, monkeypatch):
-    """An experiment that is taken for the one of any checkpoint."""
-
-    def make(model):
-        made = prepare(Config(model, "tiny", config_dict=settings_of(model, tiny)))
-        monkeypatch.setattr(scores, "load_data_and_model", lambda *_: (*made,))
-        return made
-
-    return make
 
 
 def neighbours(found, k):

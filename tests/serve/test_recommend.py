@@ -15,11 +15,9 @@ from recbole.utils.case_study import full_sort_topk
 
 from recbole_sr import recommend, run_recbole_sr
 from recbole_sr.cli import main
-from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.serve import scores
-from recbole_sr.training.experiment import prepare
 
 MODELS = list(SUPPORTED)
 USERS_ITEMS = ("user_id", "item_id")
@@ -38,24 +36,9 @@ RANKED = {
 }
 
 
-@pytest.fixture
-def serve(tiny, monkeypatch):
-    """An experiment that is taken for the one of any checkpoint."""
-
-    def make(model, **settings):
-        made = prepare(Config(model, "tiny", config_dict={**settings_of(model, tiny), **settings}))
-        monkeypatch.setattr(scores, "load_data_and_model", lambda *_: (*made,))
-        made.model.eval()
-        return made
-
-    return make
-
-
 def checkpoint(tiny, model="BPR", **settings):
     given = {**settings_of(model, tiny), "epochs": 1, **settings}
-    run_recbole_sr(model, "tiny", config_dict=given)
-    (file,) = (file for file in Path("saved").glob("*.pth") if ".run" not in file.name)
-    return str(file)
+    return run_recbole_sr(model, "tiny", config_dict=given)["sr"]["checkpoint"]
 
 
 @pytest.mark.parametrize("model", MODELS)
