@@ -110,9 +110,14 @@ def _how_to_go_on(error: BaseException, command: Callable[[list[str]], Any]) -> 
     """What to type next, after training that has a saved state or a study that has runs."""
     if command in (_compare, _resume):
         return f"go on by the same command{' with --resume' if command is _compare else ''}"
+    from recbole_sr.training.final import SUFFIX
+
     for frame, _ in traceback.walk_tb(error.__traceback__):
         state = getattr(frame.f_locals.get("trainer"), "run_state", None)
-        if state and os.path.isfile(file := f"{state.path}.run.pth"):
+        path = (
+            state.path.removesuffix(SUFFIX) if state else None
+        )  # the whole run, not its last part
+        if path and os.path.isfile(file := f"{path}.run.pth"):
             return f"go on by: {PROGRAM} resume {shlex.quote(file)}"
     return ""
 
@@ -252,12 +257,12 @@ def _recommend(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     from recbole_sr.serve.recommend import recommend
     from recbole_sr.serve.tables import check_table, read_lines, write_table
-    from recbole_sr.training.console import screen
+    from recbole_sr.training.console import warnings_alone
 
     if given.output:
         check_table(given.output)
     users = given.user if given.users is None else read_lines(given.users)
-    with screen("quiet"):
+    with warnings_alone():
         lists = recommend(
             given.checkpoint, users, given.k, known=given.known, with_known=given.with_known
         )
@@ -278,10 +283,10 @@ def _embeddings(arguments: list[str]) -> None:
     parser.add_argument("-o", "--output", required=True, help="a new folder, or an empty one")
     given = parser.parse_args(arguments)
     from recbole_sr.serve.embeddings import check_folder, embeddings
-    from recbole_sr.training.console import screen
+    from recbole_sr.training.console import warnings_alone
 
     check_folder(given.output)  # before the work is done
-    with screen("quiet"):
+    with warnings_alone():
         found = embeddings(given.checkpoint)
     for file in found.save(given.output):
         print(file)

@@ -89,10 +89,10 @@ class RunState:
         """Path of the run, without suffix; its folder has this name, its files begin with it."""
         return self._path
 
-    def claim(self) -> None:
-        """Take a name that no other run has: RecBole's, where it is free."""
+    def claim(self, path: str | None = None) -> None:
+        """Take a name that no other run has: the one given, else RecBole's, where it is free."""
         if not self._owned:
-            self._own(str(claim(self._path)))
+            self._own(str(claim(path or self._path)))
 
     def _own(self, path: str) -> None:
         """Write under this name alone; pretraining, whose files have no names of a run, below."""

@@ -91,6 +91,7 @@ class Prepared:
             f"{self.items:,} items, {self.interactions:,} interactions, density "
             f"{100 * self.density:.3g} %",
             f"train a first model by:\n  {self.command}",
+            "and, for one that is to serve, on all interactions in the end by --sr_final=True",
         ]
         if self.ratings:
             low, high = (f"{rating:g}" for rating in self.ratings)

@@ -30,7 +30,7 @@ def check_table(file: Path) -> None:
 
     """
     kind = _kind(file)
-    if kind not in (*_TEXTS, _PARQUET) or (kind == _PARQUET and file.suffix == ".gz"):
+    if kind not in (*_TEXTS, _PARQUET) or (kind == _PARQUET and _packed(file)):
         raise InputError(
             f"{file}: expected a name that ends in {', '.join(_TEXTS)}, one of these and .gz, or "
             f"{_PARQUET}, got {file.name!r}; give such a name"
@@ -50,7 +50,7 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
             table.to_parquet(target, index=False)
             return
         text = _TEXTS[_kind(file)](table).encode()
-        target.write(gzip.compress(text) if file.suffix == ".gz" else text)
+        target.write(gzip.compress(text) if _packed(file) else text)
 
 
 def read_lines(file: str) -> list[str]:
@@ -69,4 +69,8 @@ def read_lines(file: str) -> list[str]:
 
 
 def _kind(file: Path) -> str:
-    return (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
+    return (file.with_suffix("") if _packed(file) else file).suffix.lower()
+
+
+def _packed(file: Path) -> bool:
+    return file.suffix.lower() == ".gz"

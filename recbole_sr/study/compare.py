@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -252,7 +253,7 @@ class _Study:
         result = self._result(trial, self.folder / _RUNS / trial.name, seconds)
         bar.update()
         if result["error"]:
-            bar.write(f"{trial.name}: {result['error']}")
+            bar.write(f"{trial.name}: {result['error']}", file=sys.stderr)  # and in the answer
         return result
 
     def _result(self, trial: Trial, folder: Path, seconds: float = math.inf) -> dict[str, Any]:

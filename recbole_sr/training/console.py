@@ -28,6 +28,7 @@ __all__ = [
     "open_log",
     "screen",
     "shows_bars",
+    "warnings_alone",
 ]
 
 Amount = Literal["quiet", "normal", "verbose"]
@@ -93,6 +94,24 @@ def open_log(config: Any) -> str | None:
             handler.addFilter(_Shown("recbole_sr"))
             handler.setFormatter(_Lines())
     return file
+
+
+@contextmanager
+def warnings_alone() -> Iterator[None]:
+    """Show the warnings that can be acted on, where nobody has set up logging; write no file."""
+    root = logging.getLogger()
+    if root.handlers:
+        yield
+        return
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(_Shown("recbole_sr"))
+    handler.setFormatter(_Lines())
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def shows_bars(config: Any) -> bool:
@@ -167,7 +186,7 @@ def closing_lines(result: Mapping[str, Any], metric: str, seconds: float) -> lis
         "seconds": f"{seconds:.0f}",
         "checkpoint": method["checkpoint"],
         "run folder": method["run_folder"],
-        "trained on all interactions": final["checkpoint"],
+        "trained on all interactions, not tested": final["checkpoint"],
     }
     said = [f"{set_color(name, 'yellow')}: {x}" for name, x in lines.items() if x is not None]
     if method["checkpoint"] is None:

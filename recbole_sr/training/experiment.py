@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from logging import getLogger
 from operator import attrgetter
 from pathlib import Path
@@ -39,8 +39,14 @@ from recbole_sr.training.checks import (
     check_parts,
     check_settings,
 )
-from recbole_sr.training.console import closing_lines, describe_data, open_log, shows_bars
-from recbole_sr.training.final import final_config, train_on_all
+from recbole_sr.training.console import (
+    closing_lines,
+    describe_data,
+    open_log,
+    shows_bars,
+    warnings_alone,
+)
+from recbole_sr.training.final import SUFFIX, final_config, train_on_all
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -71,6 +77,7 @@ class Experiment(NamedTuple):
         verbose: bool = True,
         run: tuple[SavedRun, str] | None = None,
         folder: str | None = None,
+        path: str | None = None,
     ) -> dict[str, Any]:
         """Fit and test; RecBole's result dictionary plus ``sr``.
 
@@ -79,6 +86,7 @@ class Experiment(NamedTuple):
             verbose: log every epoch.
             run: go on with this one, which :func:`~recbole_sr.runs.state.reopened` holds.
             folder: of this run alone; None: named as its checkpoint.
+            path: of its files, without suffix, where it is free; None: RecBole's.
 
         """
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
@@ -92,7 +100,7 @@ class Experiment(NamedTuple):
                 if run:
                     state.restore(*run, self.train_data)
                 elif folder is None:
-                    state.claim()
+                    state.claim(path)
                     held.enter_context(locked(state.path))
                 identity = {"run": state.run, "data": state.data, "format": checkpoint.FORMAT}
                 trainer.run_folder = RunFolder.create(
@@ -100,13 +108,18 @@ class Experiment(NamedTuple):
                 )
             return self._fit(trainer, saved, verbose)
 
+    @property
+    def judged(self) -> bool:
+        """Whether there are interactions that it is not trained on."""
+        return bool(self.config.options.sr_train_on == "training")
+
     def data_identity(self) -> dict[str, str]:
         """See :func:`~recbole_sr.runs.identity.data_identity`."""
         return data_identity((self.train_data, self.valid_data, self.test_data))
 
     def _fit(self, trainer: Any, saved: bool, verbose: bool) -> dict[str, Any]:
         show = verbose and shows_bars(self.config)
-        judged = self.config.options.sr_train_on == "training"
+        judged = self.judged
         valid_data, test_data = (self.valid_data, self.test_data) if judged else (None, None)
         best_score, best_result = trainer.fit(
             self.train_data, valid_data, verbose=verbose, saved=saved, show_progress=show
@@ -229,16 +242,26 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
         InputError: there is no such file, or it is not what a run saved.
     """
     start = perf_counter()
-    with reopened(str(run_file)) as run:
+    with _reopened(str(run_file), model_class) as (experiment, run):
+        return _run(experiment, True, start, run)
+
+
+@contextmanager
+def _reopened(
+    run_file: str, model_class: type | None = None
+) -> Iterator[tuple[Experiment, tuple[SavedRun, str]]]:
+    """A saved run and what it is made of; nobody else can go on with it inside the block."""
+    with reopened(run_file) as run:
         state, path = run
         with checkpoint.restoring(run_file):
             config = Config.from_plain(state.config, model_class)
             if Path(config["checkpoint_dir"]).resolve() != Path(path).parent.resolve():
                 config["checkpoint_dir"] = str(Path(path).parent)  # it was moved
             experiment = prepare(config, has_weights=True)
-        where = "tested again" if state.finished else f"goes on with epoch {state.epoch}"
+        ended = "tested again" if experiment.judged else "has ended"
+        where = ended if state.finished else f"goes on with epoch {state.epoch}"
         _screen.info(f"{config['model']}, {path}: {where}")
-        return _run(experiment, True, start, run)
+        yield experiment, run
 
 
 def _run(
@@ -271,9 +294,14 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
             "none, as no epoch of the main phase was evaluated; set eval_step: 1, or raise epochs"
         )
     epochs = found["best_epoch"] + 1
-    _screen.info(f"once more, on all interactions, for {epochs} epoch{'s' * (epochs > 1)}")
-    experiment = prepare(final_config(config, epochs, found["switch_epoch"]))
-    places = experiment.train(saved)["sr"]
+    path = f"{found['run_folder']}{SUFFIX}" if saved else None
+    if path and Path(run_file := f"{path}.run.pth").is_file():  # the whole run is resumed
+        with _reopened(run_file, config.model_class) as (experiment, run):
+            places = experiment.train(saved, run=run)["sr"]
+    else:
+        _screen.info(f"once more, on all interactions, for {epochs} epoch{'s' * (epochs > 1)}")
+        experiment = prepare(final_config(config, epochs, found["switch_epoch"]))
+        places = experiment.train(saved, path=path)["sr"]
     final = {"epochs": epochs, **{name: places[name] for name in ("checkpoint", "run_folder")}}
     if saved:
         RunFolder(found["run_folder"]).write("final.json", final)
@@ -322,8 +350,9 @@ def load_data_and_model(
             has changed since: the model's rows would be those of other users and items.
     """
     saved = checkpoint.read_model(model_file)
-    with checkpoint.restoring(model_file):
-        experiment = prepare(Config.from_plain(saved.config, model_class), has_weights=True)
+    with checkpoint.restoring(model_file), warnings_alone():
+        config = Config.from_plain(saved.config, model_class)
+        experiment = prepare(config, has_weights=True, logged=False)
     if saved.data is None:
         getLogger().warning(f"{model_file}: of an earlier version, which did not note its data")
     else:
@@ -334,12 +363,13 @@ def load_data_and_model(
     return (*experiment,)
 
 
-def prepare(config: Config, has_weights: bool = False) -> Experiment:
+def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> Experiment:
     """Data and model, drawing random numbers in the order RecBole draws them.
 
     Args:
         config: the run's.
         has_weights: whether the model is about to be given weights, and so needs no initialisation.
+        logged: whether to open the file of a log.
 
     Raises:
         InputError: settings or data that cannot work.
@@ -351,7 +381,7 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
     if config.options.sr_fast:
         model_class = accelerate(model_class, entry.propagation)
     init_seed(config["seed"], config["reproducibility"])
-    log = open_log(config)
+    log = open_log(config) if logged else None
     logger = getLogger()
     config.log_recipe()
     logger.info(sys.argv)

@@ -10,7 +10,9 @@ from recbole.data.interaction import Interaction
 from recbole_sr.config.config import Config
 from recbole_sr.config.plain import to_plain
 
-__all__ = ["final_config", "train_on_all"]
+__all__ = ["SUFFIX", "final_config", "train_on_all"]
+
+SUFFIX = "-final"  # of the files' names, behind the name of the run that chose the epochs
 
 
 def train_on_all(dataset: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -148,7 +150,7 @@ def test_scores_that_are_no_numbers_are_refused(serve):
         recommend("any")
 
 
-@pytest.mark.parametrize("name", ["top.csv", "top.tsv", "top.jsonl", "top.parquet", "top.csv.gz"])
+@pytest.mark.parametrize("name", ["top.csv", "top.tsv", "top.jsonl", "top.parquet", "TOP.CSV.GZ"])
 def test_the_command_writes_the_same_lists(name, tiny, capsys):
     file = checkpoint(tiny)
     Path("users.txt").write_bytes(b"\xef\xbb\xbfu3\r\n\nu5\n")  # a byte order mark first
@@ -160,6 +162,17 @@ def test_the_command_writes_the_same_lists(name, tiny, capsys):
     pd.testing.assert_frame_equal(found, recommend(file, ["u3", "u5"], 4), check_dtype=False)
     assert main(["recommend", file, "--user", "u3", "u5", "-k", "4"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "user_id,item_id,rank,score"
+
+
+def test_serving_writes_no_log_and_warns_whatever_the_run_logged(tiny, tmp_path):
+    file = checkpoint(tiny, state="ERROR")
+    before = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
+    command = [sys.executable, "-m", "recbole_sr", "recommend", file, "--user", "u3", "nobody"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "warning" in done.stderr
+    assert "users: 1 are not in the data: 'nobody'" in done.stderr
+    assert done.stdout.splitlines()[0] == "user_id,item_id,rank,score"
+    assert {path for path in Path().rglob("*") if "__pycache__" not in path.parts} == before
 
 
 OUTPUTS = {

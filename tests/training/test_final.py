@@ -13,9 +13,11 @@ import torch
 from contract import settings_of
 
 from recbole_sr import load_data_and_model, objective_function, recommend, resume, run_recbole_sr
+from recbole_sr.cli import main
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.training.experiment import prepare
+from recbole_sr.training.trainer import PhasedTrainer
 
 BRIEF = {"epochs": 4, "stopping_step": 99}
 
@@ -94,6 +96,52 @@ def test_lists_and_resuming_read_it(tiny):
     again = resume(file.replace(".pth", ".run.pth"))
     assert again["test_result"] is None
     assert all(torch.equal(before[name], own) for name, own in weights(file).items())
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_resuming_the_whole_run_keeps_the_final_model(ended, tiny, monkeypatch):
+    given = {**tiny, **BRIEF, "sr_final": True}
+    whole = run_recbole_sr("BPR", "tiny", config_dict=given)["sr"]
+    file = Path(whole["final"]["checkpoint"])
+    assert file == Path(f"{whole['run_folder']}-final.pth")
+    before, written = weights(str(file)), file.stat().st_mtime_ns
+    if not ended:  # cut as the second training began, after its first state was saved
+        with monkeypatch.context() as patched:
+            cut_in_the_final_epoch(patched, whole["final"]["epochs"])
+            with pytest.raises(KeyboardInterrupt):
+                run_recbole_sr("BPR", "tiny", config_dict=given)
+        (cut,) = (path for path in Path("saved").glob("*-final") if path != file.with_suffix(""))
+        folder = Path(str(cut).removesuffix("-final"))
+        assert not (folder / "final.json").exists()
+        whole = {"run_folder": str(folder)}
+    again = resume(f"{whole['run_folder']}.run.pth")["sr"]["final"]
+    assert again["checkpoint"] == f"{whole['run_folder']}-final.pth"
+    found = json.loads((Path(whole["run_folder"]) / "final.json").read_text())
+    assert found == again
+    assert all(torch.equal(before[name], own) for name, own in weights(found["checkpoint"]).items())
+    assert file.stat().st_mtime_ns == written
+    assert len(list(Path("saved").glob("*-final"))) == (1 if ended else 2)
+
+
+def cut_in_the_final_epoch(monkeypatch, epochs):
+    """Ctrl-C in the last epoch of the training on all interactions."""
+    trained = PhasedTrainer._train_epoch
+
+    def train(self, train_data, epoch, *more, **others):
+        if self.config["sr_train_on"] == "all" and epoch == epochs - 1:
+            raise KeyboardInterrupt
+        return trained(self, train_data, epoch, *more, **others)
+
+    monkeypatch.setattr(PhasedTrainer, "_train_epoch", train)
+
+
+def test_ctrl_c_in_the_final_training_leads_back_to_the_whole_run(tiny, monkeypatch, capsys):
+    cut_in_the_final_epoch(monkeypatch, 1)
+    keys = {**tiny, "epochs": 1, "sr_final": True}
+    arguments = [f"--{key}={value}" for key, value in keys.items()]
+    assert main(["-m", "BPR", "-d", "tiny", *arguments]) == 130
+    (file,) = (path for path in Path("saved").glob("*.run.pth") if "-final" not in path.name)
+    assert f"go on by: recbole-sr resume {file}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("model", ["BPR", "SASRec"])
