@@ -381,6 +381,6 @@ def test_what_is_not_finite_is_a_gap(study):
     lines[1]["valid_score"] = lines[2]["train_loss"] = float("nan")
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     figures = {figure.id: figure for figure in draw(report([str(study)], "report.html"))}
-    for name, epochs in (("valid-epochs", [0, 2, 3]), ("loss", [0, 1, 3])):
+    for name, epochs in (("valid-epochs", [0, 2, 3]), ("loss-1", [3])):
         (series,) = (one for one in figures[name].series if one.name == "default")
         assert series.x == epochs
