@@ -116,7 +116,7 @@ def test_nothing_is_wider_than_the_window(page, width):
     assert wide <= window == width
 
 
-@pytest.mark.parametrize("width", [1000, 1600])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_the_table_of_a_comparison_is_never_cut(page, width):
     browser = page(width)
     sizes = browser.execute_script(

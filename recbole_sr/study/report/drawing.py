@@ -154,20 +154,17 @@ def _draw_named(canvas: Any, axes: Any, series: Sequence[Series]) -> None:
             at = one.x[one.switch], one.y[one.switch]
             axes.plot(*at, "*", color=colour, markersize=9, markeredgecolor=_TEXT, zorder=3)
     if any(one.switch is not None for one in series):
-        if len(handles) == 1:
-            handles.clear()
         handles["switch to the main phase"] = axes.plot([], [], "*", color=_TEXT, markersize=8)[0]
-    if len(handles) > 1 or any(one.switch is not None for one in series):
-        longest = max(map(len, handles))
-        columns = 3 if longest < 15 else 2 if longest < 30 else 1
-        # matplotlib hides labels that begin with an underscore, so that names are set afterwards.
-        places = [*map(str, range(len(handles)))]
-        legend = canvas.legend(
-            list(handles.values()), places, loc="outside lower left", ncols=columns, frameon=False
-        )
-        for text, name in zip(legend.get_texts(), handles, strict=True):
-            text.set_parse_math(False)
-            text.set_text(_text(name))
+    longest = max(map(len, handles))
+    columns = 3 if longest < 15 else 2 if longest < 30 else 1
+    # matplotlib hides labels that begin with an underscore, so that names are set afterwards.
+    places = [*map(str, range(len(handles)))]
+    legend = canvas.legend(
+        list(handles.values()), places, loc="outside lower left", ncols=columns, frameon=False
+    )
+    for text, name in zip(legend.get_texts(), handles, strict=True):
+        text.set_parse_math(False)
+        text.set_text(_text(name))
 
 
 def _draw_shaded(canvas: Any, axes: Any, series: Sequence[Series], scale: Normalize) -> None:
