@@ -381,7 +381,7 @@ def _report(arguments: list[str]) -> None:
     runs = report(given.run, given.output)
     print(f"Report: {given.output}")
     if given.figures:
-        from recbole_sr.study.report.paper import write_figures
+        from recbole_sr.study.report.drawing import write_figures
 
         for file in write_figures(runs, given.figures):
             print(f"Figure: {file}")

@@ -180,6 +180,10 @@ class Options(BaseModel):
     sr_monitor: bool = _key(True)
     """Whether to measure and log the stable rank of both tables each epoch."""
 
+    sr_spectra_step: Natural = _key(0)
+    """Epochs between two recorded spectra of both tables; 0 records those at the start, the switch
+    and the end alone."""
+
     sr_save_step: Natural = _key(1)
     """Epochs between two saved states that a killed run can resume from; 0 saves none."""
 

@@ -68,7 +68,8 @@ class RunFolder:
 
     ``metrics.jsonl`` has one line an epoch, appended and flushed as it ends. ``settings.json``,
     ``environment.json``, ``spectra.json`` (singular values of both tables, largest first, at
-    ``start``, ``switch`` and ``end``) and ``result.json`` are each written whole or not at all.
+    ``start``, ``switch``, ``end`` and after each ``epoch N`` that ``sr_spectra_step`` asks for) and
+    ``result.json`` are each written whole or not at all.
     """
 
     def __init__(self, path: str | Path):
@@ -127,7 +128,7 @@ class RunFolder:
         """Note the singular values of both tables.
 
         Args:
-            moment: ``start``, ``switch`` or ``end``.
+            moment: ``start``, ``switch``, ``end`` or ``epoch N``.
             tables: by side, ``(N, D)``.
 
         """

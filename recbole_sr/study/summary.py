@@ -22,8 +22,10 @@ from recbole_sr.study.trial import STOCK, UNFINISHED, run_name
 __all__ = [
     "FAILED",
     "best_at",
+    "brief",
     "cells",
     "grouped",
+    "headline",
     "seconds_to",
     "sentences",
     "summarize",
@@ -322,6 +324,23 @@ def to_text(comparison: Mapping[str, Any]) -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def headline(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """What was compared with what, and by how much each variant ranks better, for each model."""
+    for rows in grouped(comparison["rows"], _MODEL_AND_DATASET):
+        gains = [
+            f"{row['variant']} {row['gain']:+.1f} % ({_head(row['verdict'])})"
+            for row in rows
+            if "gain" in row
+        ]
+        if gains:
+            first = next(row for row in rows if "gain" in row)
+            seeds = f"{first['runs']} {'seed' if first['runs'] == 1 else 'seeds'}"
+            yield (
+                f"{first['model']} on {first['dataset']}, {seeds}: test {first['metric']} against "
+                f"{comparison['baseline']}: {', '.join(gains)}"
+            )
+
+
 def sentences(comparison: Mapping[str, Any]) -> Iterator[str]:
     """What was found of each variant, and what to beware of."""
     for row in comparison["rows"]:
@@ -397,6 +416,22 @@ def _line(row: Mapping[str, Any]) -> dict[str, str]:
         "best epoch": _pm(row.get("best_epoch"), 0).split(" ")[0],
         "verdict": _head(row["verdict"]).replace("no significant difference", "not significant"),
     }
+
+
+def brief(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """For each data set a title and what a first look needs of all models and variants."""
+    for rows in grouped(comparison["rows"], itemgetter("dataset")):
+        several = len({row["model"] for row in rows}) > 1
+        columns = ["model"] * several + ["variant", "test", "gain %", "verdict"]
+        metrics = dict.fromkeys(row["metric"] for row in rows if "metric" in row)
+        texts = []
+        for row in rows:
+            line = _line(row)
+            texts.append(
+                {column: line[column] for column in columns}
+                | {"epochs": _pm(row.get("epochs"), 0), "seconds": line["seconds"]}
+            )
+        yield f"{rows[0]['dataset']}, {', '.join(metrics) or 'score'}", texts
 
 
 def to_markdown(comparison: Mapping[str, Any]) -> str:

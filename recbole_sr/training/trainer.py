@@ -194,6 +194,9 @@ class PhasedTrainer(_Trainer):
         record = EpochRecord(epoch_idx, phase.name, total, seconds, stable_rank=self._stable_rank())
         record.rank_weight = phase.rank_target.weights if phase.rank_target else None
         self._record(record)
+        step = self.options.sr_spectra_step
+        if step and (epoch_idx + 1) % step == 0:
+            self._record_spectra(f"epoch {epoch_idx}")
         if self._judged_every <= 0 or (epoch_idx + 1) % self._judged_every:
             self._describe_epochs()
         return loss
@@ -237,10 +240,13 @@ class PhasedTrainer(_Trainer):
 
     def write_epoch_records(self, moment: str | None = None) -> None:
         """Write the finished epochs to the run's folder, and the spectra of a moment."""
-        if self.run_folder is None:
-            return
-        self.run_folder.add_epochs(self.epoch_records)
+        if self.run_folder:
+            self.run_folder.add_epochs(self.epoch_records)
         if moment:
+            self._record_spectra(moment)
+
+    def _record_spectra(self, moment: str) -> None:
+        if self.run_folder:
             tables = self.model.sr_tables()
             self.run_folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})
 

@@ -147,6 +147,7 @@ SETTINGS = {
     "sr_target_rank": ["1", "x", "{usr: 2}", "{user: .inf}", "9" * 400],
     "sr_tables": ["[]", "user", "[user", "[usr]", "[user,user]"],
     "sr_monitor": ["x", "5"],
+    "sr_spectra_step": ["-1", "x"],
     "sr_save_step": ["-1", "x"],
     "sr_published": ["x", "5"],
     "sr_init": ["svd", "5"],

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OLDEST = ROOT / "constraints-oldest.txt"
-# Each meets another package: torch, numpy and scipy, pandas, pydantic, tabulate, faiss, plotly.
+# Each meets another package: torch, numpy and scipy, pandas, pydantic, tabulate, faiss, matplotlib.
 PARTS = (
     "init/test_initialization.py",
     "config/test_options.py",

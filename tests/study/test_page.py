@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import combinations
 from pathlib import Path
 
 import pytest
-from test_report import study  # noqa: F401 - a fixture
+from test_report import single, study  # noqa: F401 - fixtures
 
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.report.page import report
@@ -44,8 +45,8 @@ def browser(tmp_path):
 
 
 @pytest.fixture
-def page(browser, study, tmp_path):  # noqa: F811
-    report([str(study)], "report.html")
+def page(browser, study, single, tmp_path):  # noqa: F811
+    report([str(study), str(single[0])], "report.html")
 
     def show(width=1200, scheme="light"):
         media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
@@ -64,25 +65,31 @@ def test_opens_from_a_file_without_errors_or_requests(page):
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     requests = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
     of_page = [one["request"]["url"] for one in requests if "report.html" in one["documentURL"]]
-    assert [url.partition(":")[0] for url in of_page] == ["file"]
+    schemes = [url.partition(":")[0] for url in of_page]
+    assert schemes[0] == "file"
+    assert set(schemes[1:]) <= {"data"}  # the bar of a colour scale
 
 
-def test_every_plot_has_points_and_they_are_those_of_the_runs(page, study):  # noqa: F811
+WIDTHS = [360, 1000, 1600]
+
+
+def test_every_plot_is_drawn_inside_its_frame(page):
+    """A drawing that is cut or empty has no lines, or texts beyond its own edges."""
     plots = page().execute_script(
-        "return [...document.querySelectorAll('.plot')].map(plot => [plot.id,"
-        " plot.querySelectorAll('.point').length,"
-        " plot.data.map(trace => [trace.name, [...trace.y]])])"
+        "return [...document.querySelectorAll('.plot svg')].map(svg => {"
+        " const edge = svg.getBoundingClientRect();"
+        " const outside = [...svg.querySelectorAll('text')].filter(text => {"
+        "  const box = text.getBoundingClientRect();"
+        "  return box.left < edge.left - 1 || box.right > edge.right + 1"
+        "   || box.top < edge.top - 1 || box.bottom > edge.bottom + 1});"
+        " return [svg.parentElement.id, svg.querySelectorAll('path').length,"
+        "  edge.width, outside.map(text => text.textContent)]})"
     )
-    assert len(plots) == 7
-    for name, points, traces in plots:
-        assert points >= sum(len(y) for _, y in traces) > 0, name
-    shown = {name.removeprefix("BPR-tiny-"): dict(traces) for name, _, traces in plots}
-    for run in ("default", "none"):
-        lines = RunFolder(Path(study) / "runs" / f"BPR-tiny-{run}-2020").epochs()
-        assert shown["valid-epochs"][run] == [line["valid_score"] for line in lines]
-        assert shown["loss"][run] == [line["train_loss"] for line in lines]
-        ranks = [line["stable_rank"]["user"] for line in lines]
-        assert shown["stable-rank-user"][run] == ranks
+    assert len(plots) == 10
+    for name, paths, width, outside in plots:
+        assert paths > 8, name
+        assert width > 300, name
+        assert outside == [], name
 
 
 def test_every_plot_has_its_numbers_as_text(page, study):  # noqa: F811
@@ -93,17 +100,50 @@ def test_every_plot_has_its_numbers_as_text(page, study):  # noqa: F811
     )
     assert all(cells)
     lines = RunFolder(Path(study) / "runs" / "BPR-tiny-default-2020").epochs()
-    shown = [float(row[2]) for row in cells[1] if row[0].startswith("default")]
+    shown = [float(row[2]) for row in cells[1] if row[0].startswith("study, default")]
     assert shown == [line["valid_score"] for line in lines]
-    starred = [float(row[1]) for row in cells[1] if "★" in row[0]]
-    assert starred == [2]
+    starred = {row[0].split(" (")[0]: float(row[1]) for row in cells[1] if "★" in row[0]}
+    assert starred.pop("study, default") == 2
+    assert [*starred.values()] == [2]  # of the single run
 
 
-@pytest.mark.parametrize("width", [360, 1200])
-def test_no_screen_overflows(page, width):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(page, width):
     browser = page(width)
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
-    assert wide <= width
+    wide, window = browser.execute_script(
+        "return [document.documentElement.scrollWidth, innerWidth]"
+    )
+    assert wide <= window == width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_table_of_a_comparison_is_never_cut(page, width):
+    browser = page(width)
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('.brief')].map(table =>"
+        " [table.scrollWidth, table.parentElement.clientWidth])"
+    )
+    assert sizes
+    assert all(table <= frame for table, frame in sizes)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_texts_of_a_plot_are_legible_and_do_not_overlap(page, width):
+    plots = page(width).execute_script(
+        "return [...document.querySelectorAll('.plot')].map(plot => [plot.id,"
+        " [...plot.querySelectorAll('text')].map(text => {"
+        "  const box = text.getBoundingClientRect();"
+        "  return [text.textContent, box.left, box.top, box.right, box.bottom]})])"
+    )
+    assert plots
+    for name, texts in plots:
+        assert len(texts) > 8, name
+        for one, other in combinations(texts, 2):
+            across = min(one[3], other[3]) - max(one[1], other[1])
+            along = min(one[4], other[4]) - max(one[2], other[2])
+            assert across <= 1 or along <= 3, (name, one[0], other[0])  # boxes have leading
+        heights = [min(right - left, bottom - top) for _, left, top, right, bottom in texts]
+        assert max(heights) >= 10, name
 
 
 def luminance(colour):
@@ -118,7 +158,7 @@ def test_text_contrasts_with_the_page(page, scheme):
     text, back, axis, panel = browser.execute_script(
         "const css = (query, name) => getComputedStyle(document.querySelector(query))[name];"
         "return [css('body', 'color'), css('body', 'backgroundColor'),"
-        " css('.xtick text', 'fill'), css('figure', 'backgroundColor')]"
+        " css('.plot text', 'fill'), css('figure', 'backgroundColor')]"
     )
     assert (luminance(back) < 0.1) == (scheme == "dark")
     for ink, paper in ((text, back), (axis, panel)):
@@ -127,10 +167,13 @@ def test_text_contrasts_with_the_page(page, scheme):
 
 
 def test_lines_differ_by_more_than_colour(page):
+    """Each line of the first plot and its dash, which is empty for a solid one."""
     looks = page().execute_script(
-        "return document.querySelector('.plot').data.map(trace => trace.line.dash)"
+        "return [...document.querySelector('.plot').querySelectorAll('path')].map(path =>"
+        " [path.style.stroke, path.style.strokeDasharray])"
     )
-    assert len(set(looks)) == 2
+    dashes = {stroke: dash for stroke, dash in looks if "series" in stroke}
+    assert len(dashes) == len(set(dashes.values())) == 3
 
 
 def test_the_keyboard_reaches_skip_link_and_tables(page):

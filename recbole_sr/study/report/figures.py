@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -15,6 +16,10 @@ __all__ = ["Figure", "Run", "Series", "draw"]
 
 SIDES = ("user", "item")
 MOMENTS = ("start", "switch", "end")
+_EPOCH = re.compile(r"epoch (\d{1,9})")  # a moment that sr_spectra_step records
+_FEW = 3  # recorded epochs below which spectra are drawn at the moments alone
+_MOST = 12  # spectra of one figure: more would hide one another
+_HUGE = 1e100  # no axis reaches further
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,9 @@ class Run:
         settings: ``settings.json``.
         epochs: the lines of ``metrics.jsonl``.
         spectra: ``spectra.json``: singular values by moment and side.
+        result: ``result.json``; None while the run goes on.
+        environment: ``environment.json``.
+        compared: whether it belongs to a study.
 
     """
 
@@ -33,6 +41,9 @@ class Run:
     settings: dict[str, Any]
     epochs: list[Epoch]
     spectra: dict[str, dict[str, list[float]]]
+    result: dict[str, Any] | None = None
+    environment: dict[str, Any] | None = None
+    compared: bool = False
 
     @property
     def section(self) -> str:
@@ -52,6 +63,7 @@ class Series:
         y: as many values.
         switch: position of the first point of the main phase; None without a switch.
         detail: told apart from lines of the same name by this, such as the seed.
+        shade: number that colours the line by a scale in place of ``look``.
 
     """
 
@@ -62,6 +74,7 @@ class Series:
     y: list[float]
     switch: int | None = None
     detail: str = ""
+    shade: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,14 +92,12 @@ class Figure:
 
 def draw(runs: Sequence[Run]) -> list[Figure]:
     """The figures of runs of one model on one data set; one that would be empty is left out."""
-    losses = _lines(runs, _epochs, lambda epoch: epoch["train_loss"])
-    loss = "Penalties included, so that phases differ in level. " + _ends(losses)
     figures = [
         _scores(runs, "valid-seconds", "training time", "training seconds", _seconds),
         _scores(runs, "valid-epochs", "epochs", "epoch", _epochs),
         *(_ranks(runs, side) for side in SIDES),
-        *(_spectra(runs, side) for side in SIDES),
-        Figure("loss", "Training loss, summed over batches", "epoch", "loss", loss, losses),
+        *(figure for side in SIDES for figure in _spectra(runs, side)),
+        *_losses(runs),
     ]
     return [figure for figure in figures if figure.series]
 
@@ -112,19 +123,86 @@ def _ranks(runs: Sequence[Run], side: str) -> Figure:
     return Figure(f"stable-rank-{side}", title, "epoch", "stable rank", _ends(series), series)
 
 
-def _spectra(runs: Sequence[Run], side: str) -> Figure:
+def _losses(runs: Sequence[Run]) -> Iterator[Figure]:
+    """A figure for each objective: the sums of different terms share no axis."""
+    objectives = dict.fromkeys(
+        _objective(run, epoch["phase"]) for run in runs for epoch in run.epochs
+    )
+    for number, objective in enumerate(objectives):
+        parts = [
+            replace(run, epochs=[e for e in run.epochs if _objective(run, e["phase"]) == objective])
+            for run in runs
+        ]
+        series = _lines(parts, _epochs, lambda epoch: epoch["train_loss"])
+        name = f"loss-{number}" if number else "loss"
+        summary = f"Summed over the batches of an epoch. {_ends(series)}"
+        yield Figure(name, f"Training loss: {objective}", "epoch", "loss", summary, series)
+
+
+def _objective(run: Run, phase: str) -> str:
+    """What a phase minimises, by the keys of the run; stock RecBole has none of them."""
+    loss = run.settings.get("sr_loss", "model")
+    weights = run.settings.get(f"sr_{phase}_regularizers")
+    terms = (
+        [f"{weight} {name}" for name, weight in weights.items()]
+        if isinstance(weights, dict)
+        else []
+    )
+    if run.settings.get("sr_target_rank") is not None:
+        terms.append("what holds the stable rank")
+    return " + ".join(["the model's own" if loss == "model" else str(loss), *terms])
+
+
+def _spectra(runs: Sequence[Run], side: str) -> Iterator[Figure]:
     """Of the first seed of each label: more would hide one another."""
-    series = []
+    moments = []
     for look, (run, *_) in enumerate(grouped(runs, attrgetter("label"))):
-        for dash, moment in enumerate(MOMENTS):
-            values = run.spectra.get(moment, {}).get(side)
-            if values and None not in values:  # those of a table that is not finite
-                x, name = [*map(float, range(1, len(values) + 1))], f"{run.label}, {moment}"
-                series.append(Series(name, look, dash, x, values, None, _seed(run)))
+        over_training = list(_over_training(run, side))
+        if len(over_training) < _FEW:
+            moments += list(_at_moments(run, side, look))
+        else:
+            title = f"Singular values of the {side} table over training: {run.label}"
+            yield _spectrum(f"spectra-{side}-{look}", title, over_training)
+    yield _spectrum(f"spectrum-{side}", f"Singular values of the {side} table", moments)
+
+
+def _spectrum(name: str, title: str, series: list[Series]) -> Figure:
     ends = "; ".join(f"{one.name} {one.y[0]:.4g} and {one.y[-1]:.4g}" for one in series)
     summary = f"Largest and smallest singular value: {ends}."
-    title = f"Singular values of the {side} table"
-    return Figure(f"spectrum-{side}", title, "index", "singular value", summary, series, log_y=True)
+    return Figure(name, title, "index", "singular value", summary, series, log_y=True)
+
+
+def _at_moments(run: Run, side: str, look: int) -> Iterator[Series]:
+    for dash, moment in enumerate(MOMENTS):
+        if values := _values(run, moment, side):
+            name = f"{run.label}, {moment}"
+            yield Series(name, look, dash, _indices(values), values, None, _seed(run))
+
+
+def _over_training(run: Run, side: str) -> Iterator[Series]:
+    """Spectra of recorded epochs, evenly thinned, by the number of epochs trained."""
+    counts = {"start": 0} | {
+        moment: int(found[1]) + 1 for moment in run.spectra if (found := _EPOCH.fullmatch(moment))
+    }
+    recorded = [
+        (count, values)
+        for moment, count in sorted(counts.items(), key=itemgetter(1))
+        if (values := _values(run, moment, side))
+    ]
+    for count, values in recorded[:: -(-len(recorded) // _MOST) or 1]:
+        name = f"after {count} epochs"
+        yield Series(name, 0, 0, _indices(values), values, None, _seed(run), count)
+
+
+def _values(run: Run, moment: str, side: str) -> list[float] | None:
+    """Singular values; None where there are none, or those of a table that is not finite."""
+    values = run.spectra.get(moment, {}).get(side) or []
+    finite = [value for value in values if value is not None and abs(value) < _HUGE]
+    return values if finite and len(finite) == len(values) else None
+
+
+def _indices(values: Sequence[float]) -> list[float]:
+    return [*map(float, range(1, len(values) + 1))]
 
 
 def _lines(
@@ -138,7 +216,7 @@ def _lines(
             points = [
                 (x, y, epoch["phase"])
                 for x, epoch in zip(x_of(run), run.epochs, strict=True)
-                if (y := y_of(epoch)) is not None
+                if (y := y_of(epoch)) is not None and max(abs(x), abs(y)) < _HUGE
             ]
             if points:
                 xs, ys, phases = map(list, zip(*points, strict=True))

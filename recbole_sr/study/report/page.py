@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
+from recbole_sr.config.options import Options
 from recbole_sr.errors import InputError, check_output
+from recbole_sr.models.registry import NON_GRADIENT
 from recbole_sr.runs.files import write_whole
-from recbole_sr.runs.folder import MORE, RunFolder, Settings, Spectra
+from recbole_sr.runs.folder import MORE, Count, RunFolder, Settings, Spectra
 from recbole_sr.study.report.figures import Run, draw
-from recbole_sr.study.summary import FAILED, cells, grouped, tables
+from recbole_sr.study.summary import FAILED, brief, cells, grouped, headline, sentences, tables
 from recbole_sr.study.trial import STOCK
 
 __all__ = ["PAGE", "read_runs", "report"]
@@ -26,9 +28,21 @@ PAGE = b"<!doctype html>"  # what a page begins with: nothing else is replaced b
 _INCIDENTAL = {"seed", "checkpoint_dir", "show_progress", "state"}
 
 
+# Keys of RecBole that a reader looks for beside the method's own.
+_USUAL = ("epochs", "learning_rate", "train_batch_size", "embedding_size", "stopping_step", "seed")
+
+
 class _Request(TypedDict):
     __pydantic_config__ = MORE  # type: ignore[misc]
     variant: str
+
+
+class _Result(TypedDict):
+    __pydantic_config__ = MORE  # type: ignore[misc]
+    test_result: dict[str, float | None] | None
+    best_valid_score: float | None
+    best_epoch: NotRequired[Count | None]
+    initial_valid_score: NotRequired[float | None]
 
 
 def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
@@ -47,7 +61,6 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     """
     # Studies and commands that write no page do without these.
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     check_output(output, PAGE)
     comparisons = [_comparison(Path(folder)) for folder in folders]
@@ -62,9 +75,12 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
         undefined=StrictUndefined,
     )
     text = page.get_template("page.html").render(
-        sections=[_section(group) for group in grouped(runs, attrgetter("section"))],
+        sections=[
+            _section(group)
+            for group in grouped(runs, attrgetter("section"))
+            if group[0].settings["model"] not in NON_GRADIENT  # has a score, and no curves
+        ],
         comparisons=list(filter(None, comparisons)),
-        plotly=get_plotlyjs(),
     )
     # Names may hold bytes that are no UTF-8.
     write_whole(Path(output), text.encode("utf-8", "replace").decode())
@@ -107,12 +123,17 @@ def _read_run(path: Path) -> Run | None:
     settings, epochs = folder.read("settings.json", Settings), folder.epochs()
     if not settings or not epochs:
         return None
-    request = folder.read("request.json", _Request) or {}
+    request = folder.read("request.json", _Request)
     spectra = folder.read("spectra.json", Spectra) or {}
-    return Run(request.get("variant", path.name), settings, epochs, spectra)
+    if request:
+        return Run(request["variant"], settings, epochs, spectra, compared=True)
+    result, environment = folder.read("result.json", _Result), folder.read("environment.json")
+    return Run(path.name, settings, epochs, spectra, result, environment)
 
 
 def _section(runs: Sequence[Run]) -> dict[str, Any]:
+    from recbole_sr.study.report.drawing import as_svg  # takes a second to import
+
     settings: dict[str, dict[str, Any]] = {}
     for run in runs:
         settings.setdefault(run.label, run.settings)
@@ -120,10 +141,62 @@ def _section(runs: Sequence[Run]) -> dict[str, Any]:
         "id": runs[0].section,
         "title": "{model} on {dataset}".format_map(runs[0].settings),
         "runs": len(runs),
-        "figures": [asdict(figure) for figure in draw(runs)],
+        "singles": [_single(run) for run in runs if not run.compared],
+        "figures": [(figure, as_svg(figure)) for figure in draw(runs)],
         "labels": list(settings),
         "settings": list(_differing(settings)),
     }
+
+
+def _single(run: Run) -> dict[str, Any]:
+    """What a run came to, how it was set and where it ran, as text."""
+    settings, result = run.settings, run.result
+    metric = settings["valid_metric"].lower()
+    facts = {"test result": _scores(result["test_result"]) if result else "none yet"}
+    headline = f"Not finished; {len(run.epochs)} epochs so far"
+    if result:
+        tested = (result["test_result"] or {}).get(metric)
+        headline = f"Test {metric} {_number(tested)} after {len(run.epochs)} epochs"
+        best = result.get("best_epoch")
+        at = "" if best is None else f"epoch {best} of {len(run.epochs)}"
+        facts["best epoch"] = f"{at}, valid {metric} {_number(result['best_valid_score'])}"
+        untrained = result.get("initial_valid_score")
+        facts["untrained initialisation"] = (
+            "not scored" if untrained is None else f"valid {metric} {_number(untrained)}"
+        )
+    training, evaluation = (
+        sum(epoch.get(key) or 0.0 for epoch in run.epochs)  # type: ignore[misc]
+        for key in ("train_seconds", "valid_seconds")
+    )
+    facts["time"] = f"{training:.1f} s of training, {evaluation:.1f} s of validation"
+    defaults = Options().model_dump()
+    recipe = {key: settings[key] for key in _USUAL if key in settings} | {
+        key: settings[key] for key in defaults if key in settings and settings[key] != defaults[key]
+    }
+    environment = dict(run.environment or {})
+    for identity in ("run", "data", "format"):
+        environment.pop(identity, None)
+    packages = environment.pop("packages", None)
+    return {
+        "name": run.label,
+        "headline": headline,
+        "facts": facts,
+        "recipe": _texts(recipe),
+        "environment": _texts(environment | (packages if isinstance(packages, dict) else {})),
+        "settings": _texts(settings),
+    }
+
+
+def _scores(scores: Mapping[str, float | None] | None) -> str:
+    return ", ".join(f"{name} {_number(x)}" for name, x in (scores or {}).items()) or "none"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items()}
 
 
 def _differing(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
@@ -140,8 +213,14 @@ def _comparison(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         failed = [{key: str(run[key]) for key in FAILED} for run in study["failed"]]
-        shown = list(map(_table, tables(study)))
-        return {"method": str(study["method"]), "tables": shown, "failed": failed}
+        return {
+            "headline": list(headline(study)),
+            "brief": [_table(title, rows) for title, rows in brief(study)],
+            "sentences": list(sentences(study)),
+            "tables": [_table(title, map(cells, rows)) for title, rows in tables(study)],
+            "method": str(study["method"]),
+            "failed": failed,
+        }
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(
             f"{folder / 'comparison.json'}: expected a comparison as compare leaves it, got other "
@@ -149,7 +228,6 @@ def _comparison(folder: Path) -> dict[str, Any] | None:
         ) from None
 
 
-def _table(table: tuple[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    title, rows = table
-    texts = [cells(row) for row in rows]
+def _table(title: str, rows: Iterable[dict[str, str]]) -> dict[str, Any]:
+    texts = list(rows)
     return {"title": title, "columns": list(dict.fromkeys(chain(*texts))), "rows": texts}
