@@ -23,6 +23,10 @@ from recbole_sr.study.summary import grouped
 
 __all__ = ["COLOURS", "as_svg", "plot", "write_figures"]
 
+# Drawn here and not in the browser: plotly's package has only the whole of plotly.js, 4.5 MB a
+# page, and a smaller bundle would have to be kept as a copy. SVG needs no script, and a page and a
+# paper show the same picture.
+
 # Okabe and Ito, "Color universal design", 2008, darkest first; no two lines differ by colour alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
 _DASHES = ("-", "--", ":", "-.")
