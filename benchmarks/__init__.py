@@ -5,23 +5,23 @@ interleaved runs after a warm-up (``startup``: of 3), all from one process. The 
 from ``RECBOLE_DATA`` (default ``dataset``): a folder for each, such as ``gowalla/gowalla.inter``.
 ``RECBOLE_DATA_SETS`` chooses them, by comma.
 
-============  ====================================================================================
-regulariser   the stable rank of both tables on top of a stock BPR step; its kernel against the
-              form by singular values
-training      a training epoch of BPR, ours and stock
-evaluation    full ranking, ours and stock, with the metrics of both
-propagation   a LightGCN training step, ours and stock
-product       ways to multiply with a graph's adjacency
-rank          the stable rank of both tables while one objective alone trains
-start         what a spectral start ranks like before training, by its powers
-peers         implicit's ALS and BPR, and LensKit's ALS, on the splits of the studies
-spectral      the factorisation of the spectral start
-uniformity    exact uniformity against ``torch.pdist``, time and memory
-startup       from the settings to the first batch
-models        every listed model for one epoch of ml-100k, a process each; one run
-growth        step time and peak memory from 10^4 to 10^7 rows
-quality       loss and metrics over 5 seeds, with a paired test
-reliability   what the reliability tests try, and what they lose
-settings      wrong and extreme values for each key of RecBole and of its models
-============  ====================================================================================
+==============  ==================================================================================
+regulariser     the stable rank of both tables on top of a stock BPR step; its kernel against the
+                form by singular values
+training        a training epoch of BPR, ours and stock
+evaluation      full ranking, ours and stock, with the metrics of both
+propagation     a LightGCN training step, ours and stock
+product         ways to multiply with a graph's adjacency
+rank            the stable rank of both tables while one objective alone trains
+initialization  scores of the spectral initialisation before training, by its powers
+peers           implicit's ALS and BPR, and LensKit's ALS, on the splits of the studies
+spectral        seconds of the spectral initialisation
+uniformity      exact uniformity against ``torch.pdist``, time and memory
+startup         from the settings to the first batch
+models          every listed model for one epoch of ml-100k, a process each; one run
+growth          step time and peak memory from 10^4 to 10^7 rows
+quality         loss and metrics over 5 seeds, with a paired test
+reliability     what the reliability tests try, and what they lose
+settings        wrong and extreme values for each key of RecBole and of its models
+==============  ==================================================================================
 """

@@ -20,7 +20,7 @@ from recbole.utils import InputType, ModelType, get_model
 from recbole_sr.config import recipe
 from recbole_sr.config.files import CommandLine, literals, loader, once, read_files, read_shipped
 from recbole_sr.config.model_keys import check_model_keys, model_keys
-from recbole_sr.config.options import REMOVED, Options, published
+from recbole_sr.config.options import REMOVED, RENAMED, Options, published
 from recbole_sr.config.plain import from_plain
 from recbole_sr.config.recbole_keys import check_unread, check_values, empty_parts, samples_none
 from recbole_sr.errors import InputError, refused_by_recbole
@@ -116,7 +116,7 @@ class Config(recbole.config.Config):
         config._init_parameters_category()
         config.yaml_loader = config._build_yaml_loader()  # reads where data are to be had
         of_today = {
-            key: value
+            RENAMED.get(key, key): value
             for key, value in settings.items()
             if key not in REMOVED or value != REMOVED[key]
         }

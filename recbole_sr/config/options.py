@@ -22,7 +22,7 @@ from recbole_sr.objectives.rank_target import RankTarget
 from recbole_sr.objectives.regularizers import REGULARIZERS
 from recbole_sr.objectives.schedule import Schedule
 
-__all__ = ["GROUPS", "REMOVED", "WARM_REGULARIZER", "Options", "published"]
+__all__ = ["GROUPS", "REMOVED", "RENAMED", "WARM_REGULARIZER", "Options", "published"]
 
 # What a warm phase regularises unless the user says otherwise: the published method's.
 WARM_REGULARIZER = "stable_rank"
@@ -101,6 +101,8 @@ _WITH_UNIFORMITY = [
 ]
 # Keys of earlier versions, with the value at which they changed nothing.
 REMOVED = {"sr_similarity": "dot", "sr_switch_rank": None, "sr_rank_tolerance": 0.01}
+# Keys by the names that they had in earlier versions.
+RENAMED = {"sr_init_sweeps": "sr_init_als_iterations"}
 # The first key of each group, and what the group is called.
 GROUPS = {
     "sr_warm_epochs": "Phases",
@@ -167,7 +169,7 @@ class Options(BaseModel):
     sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral")
     """Power of the degrees that divide interactions: 0 keeps popularity, 0.5 is LightGCN's."""
 
-    sr_init_sweeps: int = _key(0, "sr_init: spectral", ge=0, le=1000)
+    sr_init_als_iterations: int = _key(0, "sr_init: spectral", ge=0, le=1000)
     """Iterations of alternating least squares (ALS) that refine the singular vectors."""
 
     sr_init_power: NotNegative = _key(1.0, "sr_init: spectral")
@@ -213,9 +215,8 @@ class Options(BaseModel):
         """
         given = {key: value for key, value in settings.items() if key.startswith("sr_")}
         for key in given.keys() - cls.model_fields:
-            raise InputError(
-                f"unknown key {key!r}; did you mean {nearest(key, cls.model_fields)!r}?"
-            )
+            meant = RENAMED.get(key) or nearest(key, cls.model_fields)
+            raise InputError(f"unknown key {key!r}; did you mean {meant!r}?")
         options = validated(cls, given)
         options._check_combinations(settings)
         return options
@@ -326,7 +327,7 @@ _PUBLISHED_DEFAULTS = (
     "sr_uniformity_rows",
     "sr_target_rank",
     "sr_init",
-    "sr_init_sweeps",
+    "sr_init_als_iterations",
 )
 _PUBLISHED_WARM_EPOCHS = 5
 

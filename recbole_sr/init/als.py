@@ -27,11 +27,11 @@ from recbole_sr.init.svd import Factors
 
 __all__ = ["refine", "solve_rows"]
 
-_SHRINKAGE = 0.15  # of the rows' mean square norm; results/sweeps.md has how much it matters
+_SHRINKAGE = 0.15  # of the rows' mean square norm; results/als.md has how much it matters
 _CHUNK = 1 << 20  # numbers at a time: 4 MB, which a processor's cache holds
 
 
-def refine(factors: Factors, graph: Any, sweeps: int) -> Factors:
+def refine(factors: Factors, graph: Any, iterations: int) -> Factors:
     """Factors of a graph after ALS iterations, each of all users, then of all items.
 
     An iteration takes at most O(nnz D^2 + (N + M) D^3) time and little memory beside the factors.
@@ -39,7 +39,7 @@ def refine(factors: Factors, graph: Any, sweeps: int) -> Factors:
     Args:
         factors: where to begin, as :func:`~recbole_sr.init.svd.factorize` gives them.
         graph: sparse ``(N, M)``; its positive entries are the pairs.
-        sweeps: how many iterations, at least 1.
+        iterations: how many, at least 1.
 
     Returns:
         Factors whose rows, weighted by the values, are the rows fitted, up to a rotation; columns
@@ -48,7 +48,7 @@ def refine(factors: Factors, graph: Any, sweeps: int) -> Factors:
     Example:
         >>> from recbole_sr.init.svd import factorize, normalized_graph
         >>> graph = normalized_graph([0, 0, 1, 2], [0, 1, 1, 2], (3, 3))
-        >>> fitted = refine(factorize(graph, 2, seed=0), graph, sweeps=2)
+        >>> fitted = refine(factorize(graph, 2, seed=0), graph, iterations=2)
         >>> np.abs(fitted.user * fitted.values**2 @ fitted.item.T).round(1)[0]
         array([0.4, 0.5, 0. ], dtype=float32)
 
@@ -57,7 +57,7 @@ def refine(factors: Factors, graph: Any, sweeps: int) -> Factors:
     by_item = by_user.T.tocsr()
     unobserved = math.sqrt(by_user.nnz / math.prod(by_user.shape))
     item, square = _start(factors, by_user)
-    for _ in range(sweeps):
+    for _ in range(iterations):
         user = solve_rows(by_user, item, unobserved, _SHRINKAGE * square)
         item = solve_rows(by_item, user, unobserved, _SHRINKAGE * square)
     return _triplets(user, item)

@@ -23,7 +23,7 @@ def parameters(name: str) -> list[str]:
 
     Example:
         >>> parameters("spectral")
-        ['degree_power', 'sweeps', 'power', 'margin']
+        ['degree_power', 'als_iterations', 'power', 'margin']
 
     """
     if name not in INITIALIZATIONS:

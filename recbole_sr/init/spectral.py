@@ -26,7 +26,7 @@ def spectral(
     seed: int,
     *,
     degree_power: float,
-    sweeps: int,
+    als_iterations: int,
     power: float,
     margin: float,
 ) -> None:
@@ -42,7 +42,7 @@ def spectral(
         interactions: of the training part.
         seed: of the factorisation.
         degree_power: the power of the degrees by which interactions are divided.
-        sweeps: iterations of alternating least squares from the singular vectors on.
+        als_iterations: ALS iterations that refine the singular vectors.
         power: of the singular values, by which the vectors are weighted.
         margin: by how much a pair scores above its user with a random item, on average.
 
@@ -54,8 +54,8 @@ def spectral(
     widths = {table.shape[1] for found in sides.values() for table in found}
     graph = normalized_graph(*interactions, degree_power)
     factors = factorize(graph, max(widths), seed)
-    if sweeps:
-        factors = refine(factors, graph, sweeps)
+    if als_iterations:
+        factors = refine(factors, graph, als_iterations)
     norms = {width: row_norm(factors, graph, width, power, margin) for width in widths}
     values = torch.from_numpy(factors.values)
     for side, found in sides.items():

@@ -152,7 +152,7 @@ SETTINGS = {
     "sr_published": ["x", "5"],
     "sr_init": ["svd", "5"],
     "sr_init_power": ["-1", "x", ".inf"],
-    "sr_init_sweeps": ["-1", "1.5", "x", "99999999999999999999"],
+    "sr_init_als_iterations": ["-1", "1.5", "x", "99999999999999999999"],
     "sr_init_margin": ["0", "-1", "x"],
 }
 

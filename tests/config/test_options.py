@@ -41,6 +41,10 @@ REFUSED = {
         {"sr_warm_epoch": 1},
         "unknown key 'sr_warm_epoch'; did you mean 'sr_warm_epochs'?",
     ),
+    "a key's former name": (
+        {"sr_init_sweeps": 2},
+        "unknown key 'sr_init_sweeps'; did you mean 'sr_init_als_iterations'?",
+    ),
     "text for a number": (
         {"sr_warm_epochs": "five"},
         "sr_warm_epochs: expected a valid integer, got 'five'",
@@ -174,7 +178,7 @@ def test_the_same_from_file_dictionary_and_command_line(tmp_path, monkeypatch):
     assert from_file == from_dict == from_command_line
     recipe = {
         "sr_init": "spectral",
-        "sr_init_sweeps": 2,
+        "sr_init_als_iterations": 2,
         "sr_main_regularizers": {"alignment": 1.0, "uniformity": 2.0},
         "sr_uniformity_rows": 512,
     }

@@ -106,7 +106,7 @@ def main_phase(config):
 def test_the_recipe_of_a_model_is_its_default(model):
     default = Config(model, "ml-100k")
     assert main_phase(default) == MAIN[BY_DEFAULT[model]]
-    assert default.options.sr_init_sweeps == ALS_ITERATIONS[model]
+    assert default.options.sr_init_als_iterations == ALS_ITERATIONS[model]
     for files in ([f"main/{BY_DEFAULT[model]}.yaml"], ["warm/spectral.yaml"]):
         assert Config(model, "ml-100k", files).options == default.options
 
@@ -121,7 +121,7 @@ def test_the_recipe_of_a_model_is_its_default(model):
         ("sr_target_rank", 8),
         ("sr_main_regularizers", {"uniformity": 0.5}),
         ("sr_main_regularizers", {}),
-        ("sr_init_sweeps", 0),
+        ("sr_init_als_iterations", 0),
     ],
 )
 def test_a_key_overrides_that_key_alone(key, value, model):

@@ -34,7 +34,11 @@ def test_each_key_has_the_origin_that_counts(tmp_path, monkeypatch):
 def test_the_published_recipe_takes_the_place_of_the_models():
     made = config(sr_published=True)
     assert made.origins["sr_init"] == "sr_published: True"
-    assert (made["sr_init"], made["sr_init_sweeps"], made["sr_warm_epochs"]) == ("model", 0, 5)
+    assert (made["sr_init"], made["sr_init_als_iterations"], made["sr_warm_epochs"]) == (
+        "model",
+        0,
+        5,
+    )
     assert idle_keys(made.options, made.origins) == []
 
 
@@ -50,7 +54,7 @@ def test_a_run_prints_its_recipe_in_at_most_six_lines(caplog, tmp_path):
         "warm/spectral.yaml: sr_warm_epochs: 0, sr_init: spectral",
         "main/alignment.yaml: sr_main_regularizers: {'alignment': 1.0, 'uniformity': 2.0}, "
         "sr_uniformity_rows: 512",
-        "model/BPR.yaml: sr_init_sweeps: 2",
+        "model/BPR.yaml: sr_init_als_iterations: 2",
         "config_dict: learning_rate: 0.01",
     ]
     origins = {key: f"file {key}" for key in list(made.final_config_dict)[:9]}
@@ -118,7 +122,7 @@ def test_a_key_that_would_do_nothing_is_refused(model, key, value, with_it):
     [
         (
             {"sr_init": "model"},
-            "sr_init_sweeps: 2 (model/BPR.yaml) has no effect without sr_init: spectral",
+            "sr_init_als_iterations: 2 (model/BPR.yaml) has no effect without sr_init: spectral",
         ),
         (
             {"sr_main_regularizers": {}},

@@ -86,7 +86,7 @@ def test_every_sweep_lowers_the_sum_of_squares_that_it_is_of():
     # The shrinkage, by its definition: of rows of equal size whose pairs score 1 on average.
     scores = (start.user * start.values) @ start.item.T
     share = start.values.sum() / math.sqrt(math.prod(SHAPE)) / scores[pairs.nonzero()].mean()
-    fitted = [refine(start, matrix, sweeps) for sweeps in (1, 2, 3, 10)]
+    fitted = [refine(start, matrix, iterations) for iterations in (1, 2, 3, 10)]
     sums = [
         objective(pairs, one.user * one.values, one.item * one.values, unobserved, 0.15 * share)
         for one in fitted
@@ -125,16 +125,18 @@ def test_pairs_score_far_above_the_others_which_score_zero():
     assert np.abs(scores[blocks == 0]).max() < 1e-4
 
 
-@pytest.mark.parametrize("sweeps", [1, 2])
+@pytest.mark.parametrize("iterations", [1, 2])
 @pytest.mark.parametrize(("name", "error"), [("BPR", 1e-4), ("LightGCN", 0.1)])
-def test_a_model_begins_with_the_rows_fitted_at_its_margin(name, error, sweeps, tiny, experiment):
-    made = experiment(name, "tiny", **tiny, sr_init="spectral", sr_init_sweeps=sweeps)
+def test_a_model_begins_with_the_rows_fitted_at_its_margin(
+    name, error, iterations, tiny, experiment
+):
+    made = experiment(name, "tiny", **tiny, sr_init="spectral", sr_init_als_iterations=iterations)
     training = made.train_data._dataset.inter_feat
     users, items = (training[field].numpy() - 1 for field in ("user_id", "item_id"))
     shape = (made.dataset.user_num - 1, made.dataset.item_num - 1)
     matrix = normalized_graph(users, items, shape, 0.25)
     fitted = refine(
-        factorize(matrix, made.config["embedding_size"], made.config["seed"]), matrix, sweeps
+        factorize(matrix, made.config["embedding_size"], made.config["seed"]), matrix, iterations
     )
     wanted = torch.from_numpy(fitted.user * fitted.values**2 @ fitted.item.T)
     (user,), (item,) = made.model.sr_tables().values()

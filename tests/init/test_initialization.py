@@ -167,7 +167,7 @@ def filled(*tables, layers=(), propagated=None, **settings):
     """Tables of users and items filled from random pairs, which are the pairs returned."""
     pairs = edges(20, 15, 120)
     interactions = Interactions(*pairs, (20, 15))
-    defaults = {"degree_power": 0.25, "sweeps": 0, "power": 1.0, "margin": 2.0}
+    defaults = {"degree_power": 0.25, "als_iterations": 0, "power": 1.0, "margin": 2.0}
     spectral(Tables(*tables, layers, propagated), interactions, 1, **{**defaults, **settings})
     return list(zip(*pairs, strict=True))
 
@@ -324,7 +324,7 @@ def test_before_any_training_held_out_items_rank_above_chance(tiny, experiment):
 def test_what_a_linear_graph_model_scores_is_what_the_tables_were_to_be(
     name, layers, tiny, experiment
 ):
-    factors = {**SPECTRAL, "sr_init_sweeps": 0}  # BPR's default refines them
+    factors = {**SPECTRAL, "sr_init_als_iterations": 0}  # BPR's default refines them
     plain = experiment("BPR", "tiny", **tiny, **factors).model.sr_tables()
     settings = {**settings_of(name, tiny), "n_layers": layers}
     propagated = experiment(name, "tiny", **settings, **SPECTRAL).model.sr_tables()

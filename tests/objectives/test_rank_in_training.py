@@ -18,7 +18,7 @@ HELD = {
     "sr_warm_epochs": 0,
     "sr_main_regularizers": {},
     "sr_uniformity_rows": None,
-    "sr_init_sweeps": 0,
+    "sr_init_als_iterations": 0,
     "sr_target_rank": 4,
     "learning_rate": 0.05,
 }

@@ -15,7 +15,7 @@ from recbole_sr.objectives.losses import LOSSES, Loss
 from recbole_sr.objectives.regularizers import REGULARIZERS, Regularizer
 
 PLAIN = {"sr_init": "model", "sr_warm_epochs": 0, "sr_main_regularizers": {}}
-PLAIN |= {"sr_init_sweeps": 0, "sr_uniformity_rows": None}
+PLAIN |= {"sr_init_als_iterations": 0, "sr_uniformity_rows": None}
 
 
 class Counted:

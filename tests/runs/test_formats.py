@@ -35,6 +35,13 @@ def test_a_model_of_the_first_format_loads(saved, monkeypatch):
     assert not removed.keys() & config.final_config_dict.keys()
 
 
+def test_a_setting_is_read_by_its_former_name(saved, monkeypatch):
+    rewrite(saved[1], monkeypatch, 1, {"sr_init_sweeps": 3})
+    config, *_ = load_data_and_model(str(saved[1]))
+    assert config.options.sr_init_als_iterations == 3
+    assert "sr_init_sweeps" not in config.final_config_dict
+
+
 def test_a_setting_that_no_longer_exists_is_refused_by_name(saved, monkeypatch):
     rewrite(saved[1], monkeypatch, 1, {"sr_similarity": "cosine"})
     with pytest.raises(InputError, match="unknown key 'sr_similarity'"):

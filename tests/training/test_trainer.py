@@ -36,7 +36,11 @@ def test_off_is_stock_recbole_bit_for_bit(model, monitor, experiment, stock):
 @pytest.mark.parametrize("model", ["BPR", "LightGCN"])
 def test_five_regularised_epochs_leave_a_higher_stable_rank(model, experiment, tiny):
     def ranks(warm_epochs):
-        phases = {"sr_warm_epochs": warm_epochs, "sr_main_regularizers": {}, "sr_init_sweeps": 0}
+        phases = {
+            "sr_warm_epochs": warm_epochs,
+            "sr_main_regularizers": {},
+            "sr_init_als_iterations": 0,
+        }
         run = experiment(model, "tiny", **tiny, epochs=5, **phases)
         return run.train(saved=False, verbose=False)["sr"]["epochs"][-1]["stable_rank"]
 
