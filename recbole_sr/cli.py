@@ -331,6 +331,7 @@ def _compare(arguments: list[str]) -> int:
     add("--tune", help="grid in YAML: tune every variant in it, equally")
     add("--trials", type=int, default=10, help="trials of each model, data set and variant")
     add("-j", "--jobs", type=int, default=1, help="runs at a time; above 1 compare epochs only")
+    add("--ray", metavar="ADDRESS", help="of a Ray cluster, auto or local: a trial on each core")
     add("--quick", action="store_true", help="also Pop, ItemKNN and EASE, all within --minutes")
     add("--minutes", type=float, help="how long --quick may take; 10 by default")
     given, properties = parse(parser, arguments)
@@ -354,6 +355,7 @@ def _compare(arguments: list[str]) -> int:
         tune_file=given.tune,
         tune_trials=given.trials,
         jobs=given.jobs,
+        ray=given.ray,
         minutes=(10.0 if given.minutes is None else given.minutes) if given.quick else None,
     )
     print(to_text(comparison))

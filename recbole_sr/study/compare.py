@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import product
 from logging import getLogger
@@ -26,6 +27,7 @@ from recbole_sr.errors import InputError, check_file, check_output
 from recbole_sr.models.registry import MODELS, NON_GRADIENT
 from recbole_sr.runs.files import locked, write_whole
 from recbole_sr.runs.folder import RunFolder
+from recbole_sr.study.cluster import Cluster, joined
 from recbole_sr.study.quick import MOST_SEEDS, REFERENCES, SETTINGS, within
 from recbole_sr.study.report.page import PAGE, report
 from recbole_sr.study.summary import summarize, to_csv, to_markdown
@@ -63,6 +65,7 @@ def compare(
     tune_trials: int = 10,
     jobs: int = 1,
     minutes: float | None = None,
+    ray: str | None = None,
 ) -> dict[str, Any]:
     """Train a baseline and variants of the method on the same splits, and compare them.
 
@@ -92,6 +95,8 @@ def compare(
             rounding; seconds do, so with more than one compare epochs.
         minutes: a budget: Pop, ItemKNN and EASE are added, and seeds and epochs are as many as fit,
             see :mod:`recbole_sr.study.quick`; None: no limit.
+        ray: address of a Ray cluster whose cores run a trial each, as
+            :func:`~recbole_sr.study.cluster.joined` takes it; None: this machine, without Ray.
 
     Returns:
         As :func:`~recbole_sr.study.summary.summarize`, and ``left_out``: sentences on what did not
@@ -111,6 +116,12 @@ def compare(
             raise InputError(f"{key}: expected a name or a list of names, got {names}; give names")
         if len(set(names)) < len(names):
             raise InputError(f"{key}: expected distinct names, got {', '.join(names)}; drop one")
+    if ray is not None and (jobs > 1 or minutes is not None):
+        other = "a time budget" if minutes is not None else f"jobs {jobs}"
+        raise InputError(
+            f"ray: expected no {'--quick' if minutes is not None else '--jobs'} beside it, as a "
+            f"cluster runs a trial on each core, got {other}; drop one"
+        )
     if minutes is not None:
         _check_quick(minutes, models, datasets, seeds, jobs, tune_file)
         models = list(dict.fromkeys([*models, *REFERENCES]))
@@ -132,7 +143,10 @@ def compare(
                 f"compare {model} alone to set it"
             )
     study.folder.mkdir(parents=True, exist_ok=True)
-    with locked(study.folder):
+    with ExitStack() as held:
+        held.enter_context(locked(study.folder))
+        if ray is not None:
+            study.cluster = held.enter_context(joined(ray))
         results = study.results(groups)
         comparison = summarize(results, study.epochs(results), next(iter(named)))
         comparison["left_out"] = study.left_out
@@ -140,7 +154,7 @@ def compare(
     return comparison
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Study:
     folder: Path
     variants: Mapping[str, Mapping[str, Any]]
@@ -152,6 +166,7 @@ class _Study:
     keys_of_others: Mapping[str, Collection[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
+    cluster: Cluster | None = None
 
     def check(self, groups: Sequence[tuple[str, str, str]], resume: bool) -> None:
         """Find out now what would otherwise be found out after hours."""
@@ -215,7 +230,7 @@ class _Study:
         total = len(groups) * self.seeds + tuned
         with (
             tqdm(total=total, unit="run", disable=None) as bar,
-            ThreadPoolExecutor(self.jobs) as pool,
+            ThreadPoolExecutor(self.cluster.size if self.cluster else self.jobs) as pool,
         ):
             if self.minutes is not None:
                 return self._within(self.minutes, [self.trial(*group) for group in groups], bar)
@@ -257,8 +272,12 @@ class _Study:
         return result
 
     def _result(self, trial: Trial, folder: Path, seconds: float = math.inf) -> dict[str, Any]:
+        if done := trial.finished(folder):
+            return done
+        if self.cluster:
+            return self.cluster.run(trial, folder, self.stopped)
         threads = max(1, cpu_count() // self.jobs) if self.jobs > 1 else None
-        return trial.finished(folder) or trial.run(folder, threads, self.stopped, seconds)
+        return trial.run(folder, threads, self.stopped, seconds)
 
     def epochs(self, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         names = [run_name(result) for result in results]

@@ -27,6 +27,7 @@ from typing_extensions import NotRequired, TypedDict
 from recbole_sr.config.files import read_shipped
 from recbole_sr.config.plain import to_plain
 from recbole_sr.errors import InputError
+from recbole_sr.runs.files import replacing
 from recbole_sr.runs.folder import MORE, Count, Epoch, RunFolder
 
 __all__ = ["OFF", "STOCK", "UNFINISHED", "Trial", "run_name"]
@@ -155,15 +156,36 @@ class Trial:
         (folder / _RESULT).unlink(missing_ok=True)
         run.write(_REQUEST, self.request())
         code = _start(folder, threads, stopped or threading.Event(), seconds)
-        result = run.read(_RESULT)
+        result: dict[str, Any] | None = run.read(_RESULT)
         if code is None:
-            result = {**self.request(), "error": UNFINISHED}
-            run.write(_RESULT, result)
-        elif code or result is None:
+            return self.fail(UNFINISHED, folder)
+        if code or result is None:
             said = (folder / _OUTPUT).read_text("utf-8", errors="replace").strip().splitlines()
             nothing = f"ended with exit code {code} and printed nothing"
-            result = {**self.request(), "error": said[-1] if said else nothing}
-            run.write(_RESULT, result)
+            return self.fail(said[-1] if said else nothing, folder)
+        return result
+
+    def fail(self, error: str, folder: Path) -> dict[str, Any]:
+        """Write a result that says why there is none."""
+        folder.mkdir(parents=True, exist_ok=True)
+        result = {**self.request(), "error": error}
+        RunFolder(folder).write(_RESULT, result)
+        return result
+
+    def receive(self, files: Mapping[str, bytes], folder: Path) -> dict[str, Any]:
+        """Write the files that :meth:`run` left in a folder elsewhere, the result last.
+
+        Args:
+            files: their content by their path in that folder.
+            folder: where to.
+
+        """
+        for name in sorted(files, key=lambda name: name == _RESULT):
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as target:
+                target.write(files[name])
+        result: dict[str, Any] = RunFolder(folder).read(_RESULT)
         return result
 
     def finished(self, folder: Path) -> dict[str, Any] | None:
