@@ -144,6 +144,17 @@ def test_ctrl_c_in_the_final_training_leads_back_to_the_whole_run(tiny, monkeypa
     assert f"go on by: recbole-sr resume {file}" in capsys.readouterr().err
 
 
+def test_ctrl_c_before_the_final_training_leads_back_to_the_whole_run(tiny, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recbole_sr.training.experiment.final_config", interrupted)
+    keys = {**tiny, "epochs": 1, "sr_final": True}
+    assert main(["-d", "tiny", *(f"--{key}={value}" for key, value in keys.items())]) == 130
+    (file,) = Path("saved").glob("*.run.pth")
+    assert f"go on by: recbole-sr resume {file}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("model", ["BPR", "SASRec"])
 def test_another_process_reads_it(model, tiny):
     """Whose sets of names are in another order."""
