@@ -114,9 +114,8 @@ def _how_to_go_on(error: BaseException, command: Callable[[list[str]], Any]) -> 
 
     for frame, _ in traceback.walk_tb(error.__traceback__):
         state = getattr(frame.f_locals.get("trainer"), "run_state", None)
-        path = (
-            state.path.removesuffix(SUFFIX) if state else None
-        )  # the whole run, not its last part
+        path = state.path if state else frame.f_locals.get("ended_run")
+        path = path and path.removesuffix(SUFFIX)  # the whole run, not its last part
         if path and os.path.isfile(file := f"{path}.run.pth"):
             return f"go on by: {PROGRAM} resume {shlex.quote(file)}"
     return ""

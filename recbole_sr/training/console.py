@@ -178,7 +178,9 @@ def closing_lines(result: Mapping[str, Any], metric: str, seconds: float) -> lis
     moments += [("end", phases[-1]["stable_rank"]["end"])]
     score = f"valid {metric} {result['best_valid_score']:.4f}"
     lines = {
-        "test result": describe_scores(result["test_result"]),
+        "test result": describe_scores(result["test_result"])
+        if result["test_result"]
+        else "none, as all interactions were trained on",
         "best epoch": None if best is None else f"{best} of {len(method['epochs'])}, {score}",
         "untrained initialisation": None if initial is None else f"valid {metric} {initial:.4f}",
         "switch epoch": switch,

@@ -294,7 +294,8 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
             "none, as no epoch of the main phase was evaluated; set eval_step: 1, or raise epochs"
         )
     epochs = found["best_epoch"] + 1
-    path = f"{found['run_folder']}{SUFFIX}" if saved else None
+    ended_run = found["run_folder"]  # by this name an interrupt finds what can be resumed
+    path = f"{ended_run}{SUFFIX}" if saved else None
     if path and Path(run_file := f"{path}.run.pth").is_file():  # the whole run is resumed
         with _reopened(run_file, config.model_class) as (experiment, run):
             places = experiment.train(saved, run=run)["sr"]
@@ -304,7 +305,7 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
         places = experiment.train(saved, path=path)["sr"]
     final = {"epochs": epochs, **{name: places[name] for name in ("checkpoint", "run_folder")}}
     if saved:
-        RunFolder(found["run_folder"]).write("final.json", final)
+        RunFolder(ended_run).write("final.json", final)
     return final
 
 

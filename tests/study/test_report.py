@@ -128,10 +128,35 @@ def test_a_single_run_says_what_it_came_to(single):
     page = page_of(folder)
     for name, value in result["test_result"].items():
         assert f"{name} {value:.4f}" in page
-    assert f"epoch {result['sr']['best_epoch']} of 6" in page
+    assert f"<dt>best epoch</dt><dd>{result['sr']['best_epoch']} of 6, valid mrr@10" in page
+    assert "lines of one name" not in page
     assert f"valid mrr@10 {result['sr']['initial_valid_score']:.4f}" in page
     for shown in ("torch_threads", "sr_warm_epochs", "s of training", "All settings"):
         assert shown in page
+
+
+def test_a_run_on_all_interactions_says_that_it_is_not_tested(experiment, tiny):
+    made = experiment("BPR", "tiny", **{**tiny, "epochs": 1, "sr_train_on": "all"})
+    page = page_of(folder := made.train(saved=True)["sr"]["run_folder"])
+    assert "Trained on all interactions for 1 epoch, so not tested." in page
+    assert "test result" not in page
+    os.unlink(f"{folder}/result.json")
+    assert "Not finished; 1 epoch so far." in page_of(folder)
+
+
+def test_a_run_before_its_first_epoch_has_no_page_yet(single):
+    folder, _ = single
+    (folder / "metrics.jsonl").unlink()
+    with pytest.raises(InputError, match="wait until its first epoch has ended"):
+        page_of(folder)
+
+
+def test_runs_of_their_own_are_not_called_seeds(single, tmp_path):
+    folder, _ = single
+    other = shutil.copytree(folder, tmp_path / "other")
+    page = page_of(folder, other)
+    assert page.count("<article>") == 2
+    assert "lines of one name" not in page
 
 
 def test_a_comparison_begins_with_its_finding(study):

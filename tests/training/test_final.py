@@ -16,6 +16,7 @@ from recbole_sr import load_data_and_model, objective_function, recommend, resum
 from recbole_sr.cli import main
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
+from recbole_sr.training.console import closing_lines
 from recbole_sr.training.experiment import prepare
 from recbole_sr.training.trainer import PhasedTrainer
 
@@ -94,6 +95,8 @@ def test_lists_and_resuming_read_it(tiny):
     assert len(recommend(file, k=3, known="training")) == 40 * 3
     before = weights(file)
     again = resume(file.replace(".pth", ".run.pth"))
+    lines = closing_lines(again, "mrr@10", 1.0)
+    assert "none, as all interactions were trained on" in lines[0]
     assert again["test_result"] is None
     assert all(torch.equal(before[name], own) for name, own in weights(file).items())
 
@@ -141,6 +144,17 @@ def test_ctrl_c_in_the_final_training_leads_back_to_the_whole_run(tiny, monkeypa
     arguments = [f"--{key}={value}" for key, value in keys.items()]
     assert main(["-m", "BPR", "-d", "tiny", *arguments]) == 130
     (file,) = (path for path in Path("saved").glob("*.run.pth") if "-final" not in path.name)
+    assert f"go on by: recbole-sr resume {file}" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_the_final_training_leads_back_to_the_whole_run(tiny, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recbole_sr.training.experiment.final_config", interrupted)
+    keys = {**tiny, "epochs": 1, "sr_final": True}
+    assert main(["-d", "tiny", *(f"--{key}={value}" for key, value in keys.items())]) == 130
+    (file,) = Path("saved").glob("*.run.pth")
     assert f"go on by: recbole-sr resume {file}" in capsys.readouterr().err
 
 

@@ -190,7 +190,7 @@ def _over_training(run: Run, side: str) -> Iterator[Series]:
         if (values := _values(run, moment, side))
     ]
     for count, values in recorded[:: -(-len(recorded) // _MOST) or 1]:
-        name = f"after {count} epochs"
+        name = f"after {count} epoch{'s' * (count != 1)}"
         yield Series(name, 0, 0, _indices(values), values, None, _seed(run), count)
 
 

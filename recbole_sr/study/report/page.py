@@ -110,6 +110,11 @@ def read_runs(folder: Path, empty: bool = False) -> list[Run]:
     found = sorted(study.iterdir()) if study.is_dir() else [folder]
     runs = [run for one in found if (run := _read_run(one)) is not None]
     runs.sort(key=lambda run: run.label != STOCK)  # first what the others are seen against
+    if not runs and (folder / "settings.json").is_file():
+        raise InputError(
+            f"{folder}: expected a run with an epoch in metrics.jsonl, got one without; wait until "
+            "its first epoch has ended"
+        )
     if not runs and not empty:
         raise InputError(
             f"{folder}: expected the folder of a run with metrics.jsonl, or of a study, got "
@@ -150,20 +155,8 @@ def _section(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _single(run: Run) -> dict[str, Any]:
     """What a run came to, how it was set and where it ran, as text."""
-    settings, result = run.settings, run.result
-    metric = settings["valid_metric"].lower()
-    facts = {"test result": _scores(result["test_result"]) if result else "none yet"}
-    headline = f"Not finished; {len(run.epochs)} epochs so far"
-    if result:
-        tested = (result["test_result"] or {}).get(metric)
-        headline = f"Test {metric} {_number(tested)} after {len(run.epochs)} epochs"
-        best = result.get("best_epoch")
-        at = "" if best is None else f"epoch {best} of {len(run.epochs)}"
-        facts["best epoch"] = f"{at}, valid {metric} {_number(result['best_valid_score'])}"
-        untrained = result.get("initial_valid_score")
-        facts["untrained initialisation"] = (
-            "not scored" if untrained is None else f"valid {metric} {_number(untrained)}"
-        )
+    settings = run.settings
+    headline, facts = _outcome(run)
     training, evaluation = (
         sum(epoch.get(key) or 0.0 for epoch in run.epochs)  # type: ignore[misc]
         for key in ("train_seconds", "valid_seconds")
@@ -185,6 +178,28 @@ def _single(run: Run) -> dict[str, Any]:
         "environment": _texts(environment | (packages if isinstance(packages, dict) else {})),
         "settings": _texts(settings),
     }
+
+
+def _outcome(run: Run) -> tuple[str, dict[str, str]]:
+    """What a run came to, in a sentence and in facts."""
+    result, metric = run.result, run.settings["valid_metric"].lower()
+    epochs = f"{len(run.epochs)} epoch{'s' * (len(run.epochs) != 1)}"
+    on_all = run.settings.get("sr_train_on") == "all"  # nothing is left to judge it by
+    if not result:
+        return f"Not finished; {epochs} so far", {} if on_all else {"test result": "none yet"}
+    if on_all:
+        return f"Trained on all interactions for {epochs}, so not tested", {}
+    tested, best = (result["test_result"] or {}).get(metric), result.get("best_epoch")
+    untrained = result.get("initial_valid_score")
+    score = f"valid {metric} {_number(result['best_valid_score'])}"
+    facts = {
+        "test result": _scores(result["test_result"]),
+        "best epoch": "none" if best is None else f"{best} of {len(run.epochs)}, {score}",
+        "untrained initialisation": "not scored"
+        if untrained is None
+        else f"valid {metric} {_number(untrained)}",
+    }
+    return f"Test {metric} {_number(tested)} after {epochs}", facts
 
 
 def _scores(scores: Mapping[str, float | None] | None) -> str:
