@@ -30,7 +30,7 @@ def scores(comparison):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_study_on_a_cluster_is_the_one_on_this_machine(tiny):
-    pytest.importorskip("ray", "2.40")
+    pytest.importorskip("ray", "2.60")
     settings = {"seeds": 2, "variants": ["default"], "config_dict": {**tiny, "epochs": 2}}
     here = compare(["BPR"], ["tiny"], output="here", **settings)
     there = compare(["BPR"], ["tiny"], output="there", ray="local", **settings)
@@ -52,7 +52,7 @@ def test_a_study_on_a_cluster_is_the_one_on_this_machine(tiny):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_trial_whose_worker_is_killed_is_run_again(tiny, tmp_path, monkeypatch):
-    pytest.importorskip("ray", "2.40")
+    pytest.importorskip("ray", "2.60")
     ended = Trial.run
 
     def run(self, folder, *others):
