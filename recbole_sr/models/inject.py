@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_sr.distributed.group import ALONE, Alone
 from recbole_sr.errors import InputError
 from recbole_sr.models.batch import ModelBatch
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.registry import entry_of
+from recbole_sr.models.share import share_of
 from recbole_sr.models.sources import Call
 from recbole_sr.models.tables import columns, stable_ranks, whole_tables
 from recbole_sr.objectives.phase import Phase
@@ -94,6 +96,7 @@ class RegularizedModel(_Model):
     # Class attributes, so that a model outside a phase carries nothing of ours: it deep-copies,
     # pickles and saves as RecBole's does.
     sr_phase: Phase | None = None
+    sr_group: Alone = ALONE
     sr_seen: Counter[str]
     _sr_batch: ModelBatch | None = None
 
@@ -101,6 +104,7 @@ class RegularizedModel(_Model):
         super().__init__(config, dataset)
         self.sr_columns = columns(config, dataset)
         sampling = config["train_neg_sample_args"]
+        self.sr_label = config["LABEL_FIELD"]
         self.sr_negatives = 0 if sampling["distribution"] == "none" else sampling["sample_num"]
 
     @property
@@ -110,8 +114,12 @@ class RegularizedModel(_Model):
         return entry_of(kind)
 
     @contextmanager
-    def sr_regularized(self, phase: Phase) -> Iterator[None]:
+    def sr_regularized(self, phase: Phase, group: Alone = ALONE) -> Iterator[None]:
         """Let ``phase`` make every loss that is calculated inside the ``with`` block.
+
+        Args:
+            phase: what is minimised.
+            group: the processes that calculate it together; all are given the same batches.
 
         Raises:
             RuntimeError: at the end, if the phase regularises and a side was never regularised,
@@ -119,12 +127,15 @@ class RegularizedModel(_Model):
 
         """
         self.sr_phase, self.sr_seen = phase, Counter()
+        if group is not ALONE:
+            self.sr_group = group
         try:
             yield
             if phase.regularizes:
                 self._sr_check(phase)
         finally:
             del self.sr_phase, self.sr_seen
+            self.__dict__.pop("sr_group", None)
 
     def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """The phase's loss of a batch, or RecBole's outside a phase.
@@ -186,10 +197,12 @@ class RegularizedModel(_Model):
         return {side: min(x.shape[-1] for x in tables) for side, tables in self.sr_tables().items()}
 
     def _sr_loss(self, own_loss: Callable[[Any], Any], interaction: Any) -> Any:
-        phase = self.sr_phase
-        if phase is None or not phase.active:
+        phase, entry = self.sr_phase, self.sr_entry
+        if phase is None or not (phase.active or self.sr_group is not ALONE):
             return own_loss(interaction)
-        batch = ModelBatch(self, self.sr_entry, interaction, own_loss)
+        summed = entry.is_summed(self) and phase.loss is None  # a replacement is a mean
+        share = share_of(self.sr_group, self, interaction, summed, entry.of_parameters)
+        batch = ModelBatch(self, entry, interaction, own_loss, share)
         with self._sr_watched(batch):
             loss = phase.training_loss(batch)
         self.sr_seen.update(["recommendation", *batch.regularized])

@@ -209,7 +209,7 @@ NON_GRADIENT: dict[str, tuple[type, ...]] = {
 # A model that is refused has the reason in place of an entry.
 MODELS: dict[str, ModelEntry | str] = {
     # General
-    "BPR": replace(_TABLES, loss="loss", sole_loss=True),
+    "BPR": replace(_TABLES, loss="loss", sole_loss=True, parallel=True),
     "CDAE": _output_layer("out_layer", summed=True),
     "ConvNCF": replace(_TABLES, summed=True, pretrained=("train_method", "after_pretrain")),
     "DGCF": replace(_GRAPH, repairs=(FewerSamples,)),
@@ -218,7 +218,9 @@ MODELS: dict[str, ModelEntry | str] = {
         Encoded(_output, "output of item_fc_layers", "item_fc_layers"),
     ),
     "DiffRec": _output_layer("mlp.mlp_layers.mlp_layers.-1"),
-    "ENMF": replace(_TABLES, summed=True, layers=("H_i",)),
+    "ENMF": replace(
+        _TABLES, summed=True, layers=("H_i",), parallel=True, of_parameters=("reg_loss",)
+    ),
     "FISM": _ITEM_BASED,
     "GCMC": ModelEntry(
         Propagated(itemgetter(0), "GcEncoder", _gcmc),
@@ -227,7 +229,9 @@ MODELS: dict[str, ModelEntry | str] = {
     ),
     "LDiffRec": _output_layer("autoencoder.decoder.mlp_layers.-1", needs={"n_cate": 1}),
     "LINE": _TABLES,
-    "LightGCN": replace(_LINEAR_GRAPH, propagation="layer mean", mixed_precision="fast path"),
+    "LightGCN": replace(
+        _LINEAR_GRAPH, propagation="layer mean", mixed_precision="fast path", parallel=True
+    ),
     "MacridVAE": ModelEntry(
         Encoded(lambda call, step: call.output[1], "mean of each latent factor"),
         Table("item_embedding"),
@@ -237,11 +241,12 @@ MODELS: dict[str, ModelEntry | str] = {
     "NAIS": _ITEM_BASED,
     # Its trainer asks for mixed precision on GPUs alone, where that has not been tried.
     "NCL": replace(_LINEAR_GRAPH, propagation="graph", repairs=(FewerClusters,), extra="ncl"),
-    "NGCF": replace(_GRAPH, propagation="graph", mixed_precision="fast path"),
+    "NGCF": replace(_GRAPH, propagation="graph", mixed_precision="fast path", parallel=True),
     "NNCF": _TABLES,
     "NeuMF": ModelEntry(
         Table("user_mf_embedding", "user_mlp_embedding"),
         Table("item_mf_embedding", "item_mlp_embedding"),
+        parallel=True,
         layers=("predict_layer",),
         # Its two pretrained halves could not be joined: neither is trained alone.
         needs={"mf_train": True, "mlp_train": True, "use_pretrain": False},

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from recbole.utils import EvaluatorType
+from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType, get_trainer
 
 from recbole_sr.config.config import Config, recboles_name
 from recbole_sr.config.data_files import columns_of
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
+from recbole_sr.distributed.launch import size
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.models.sources import Missing
 
 __all__ = [
@@ -22,6 +25,8 @@ __all__ = [
     "check_labels",
     "check_parts",
     "check_settings",
+    "check_several",
+    "refuse_several",
 ]
 
 # Mappings from columns, and lists of them.
@@ -100,6 +105,44 @@ def _check_mixed_precision(config: Config, entry: ModelEntry) -> None:
             "its sparse products or scattering, or it has not been tried, got True; drop the key"
             + (", or set sr_fast: True" if by_fast else "")
         )
+
+
+def check_several(config: Config, entry: ModelEntry) -> None:
+    """Refuse several processes where they would not train as one does.
+
+    Raises:
+        InputError: names the model or the key.
+
+    """
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])
+    if not entry.parallel or trainer is not Trainer:
+        able = [name for name, other in SUPPORTED.items() if other.parallel]
+        reason = (
+            "whose loss of a batch is more than what its rows have, or has not been tried"
+            if trainer is Trainer
+            else f"which has a trainer of its own, {trainer.__name__}"
+        )
+        raise InputError(
+            f"torchrun: expected one process for {config['model']}, {reason}, got several; start "
+            f"it without torchrun, or use one of {', '.join(able)}"
+        )
+    for key in ("enable_amp", "enable_scaler"):
+        if config[key]:
+            raise InputError(
+                f"{key}: expected False with several processes, as gradients of mixed precision "
+                "are not added up exactly, got True; drop the key, or start one process"
+            )
+
+
+def refuse_several(what: str) -> None:
+    """Refuse what only one process can do.
+
+    Raises:
+        InputError: there are several.
+
+    """
+    if size() > 1:
+        raise InputError(f"{what}: expected one process, got {size()}; start it without torchrun")
 
 
 def check_columns(config: Config) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "open_log",
     "screen",
     "shows_bars",
+    "write_nothing",
 ]
 
 Amount = Literal["quiet", "normal", "verbose"]
@@ -93,6 +94,14 @@ def open_log(config: Any) -> str | None:
             handler.addFilter(_Shown("recbole_sr"))
             handler.setFormatter(_Lines())
     return file
+
+
+def write_nothing(config: Any) -> None:
+    """Have a process say and save nothing, as another one does it for all."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger().setLevel(logging.ERROR)
+    for key in ("show_progress", "log_wandb", "save_dataset", "save_dataloaders"):
+        config[key] = False
 
 
 def shows_bars(config: Any) -> bool:
