@@ -65,7 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _end(2, f"error: {error}")
     except LostProcessError as error:
-        return _end(1, f"error: {error}; {_how_to_go_on(error, command) or 'start it again'}")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
+        _end(1, f"error: {error}; {_how_to_go_on(error, command) or 'start it again'}")
+        logging.shutdown()
+        os._exit(1)  # exit handlers would wait for the process that is lost
     except BrokenPipeError:  # as of `recbole-sr models | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes at exit
         return 141
@@ -96,6 +99,7 @@ def _check_several(name: str) -> None:
         )
 
     def end(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
         raise LostProcessError("the processes were told to end, as by torchrun where one has ended")
 
     signal.signal(signal.SIGTERM, end)

@@ -67,7 +67,8 @@ class GradientSum:
                 small.append(parameter)
             else:
                 gradient: Any = parameter.grad
-                parameter.grad = self._group.summed(gradient)
+                self._group.add_up(gradient)
+                self._see_any_row(parameter)
         self._add_together(small)
         if self._clipping:
             clip_grad_norm_(self._parameters, **self._clipping)
@@ -125,5 +126,8 @@ class GradientSum:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
         for parameter in parameters:
-            if rows := self.rows.get(parameter):
-                rows.see_rows(None)
+            self._see_any_row(parameter)
+
+    def _see_any_row(self, parameter: nn.Parameter) -> None:
+        if rows := self.rows.get(parameter):
+            rows.see_rows(None)

@@ -91,9 +91,13 @@ class Group(Alone):
     def summed(self, x: Tensor) -> Tensor:
         """See :class:`Alone`."""
         result = x.detach().clone(memory_format=torch.contiguous_format)
-        with self._together():
-            dist.all_reduce(result)
+        self.add_up(result)
         return result
+
+    def add_up(self, x: Tensor) -> None:
+        """Replace a tensor by the sum of those of all processes."""
+        with self._together():
+            dist.all_reduce(x)
 
     def total(self, x: Tensor, scale: float = 1.0) -> Tensor:
         """See :class:`Alone`."""
