@@ -12,6 +12,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.share import Share
 from recbole_sr.models.sources import PADDING, Call, Step, resolve
@@ -31,7 +32,8 @@ class ModelBatch:
         entry: the model's.
         interaction: RecBole's batch.
         own_loss: calculates the model's loss from the batch.
-        share: what of the batch is this process's; None where it is alone.
+        share: what of the batch's rows is this process's; None where it has all of them.
+        columns: what of the tables is; None as above.
 
     Attributes:
         regularized: the sides whose rows were read.
@@ -45,10 +47,11 @@ class ModelBatch:
         interaction: Any,
         own_loss: Callable[[Any], Any],
         share: Share | None = None,
+        columns: Columns | None = None,
     ):
         self._model = model
         self._entry = entry
-        self._share = share
+        self._share, self._columns = share, columns
         self._whole = interaction
         self._interaction = share.interaction if share else interaction
         self._own_loss = own_loss
@@ -70,6 +73,9 @@ class ModelBatch:
     def model_loss(self, replacement: Callable[[], Tensor] | None = None) -> Any:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
         calculate = partial(self._calculate, replacement)
+        if self._columns:
+            with self._columns.summing(self._model, None if replacement else self._entry.loss):
+                return calculate()
         if self._share is None:
             return calculate()
         by_rows = not (self._entry.user.whole and self._entry.item.whole)
@@ -86,11 +92,11 @@ class ModelBatch:
     def pairs(self) -> tuple[Tensor, Tensor]:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
         user, item = (self._only(self._id_field(side), side) for side in ("user", "item"))
-        return user, item
+        return self._joined(user), self._joined(item)
 
     def negatives(self) -> Tensor:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
-        vectors = self._only(self._model.NEG_ITEM_ID, "item")
+        vectors = self._joined(self._only(self._model.NEG_ITEM_ID, "item"))
         return vectors.unflatten(0, (self._model.sr_negatives, -1))
 
     def rows(
@@ -177,7 +183,11 @@ class ModelBatch:
                 found = [torch.cat(part).index_select(0, chosen) for part in parts]
             else:
                 found = source.vectors(step, ids[chosen])
-        return [matrix for matrix in found if matrix.requires_grad]
+        return [self._joined(matrix) for matrix in found if matrix.requires_grad]
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """With all columns of the tables."""
+        return self._columns.joined(x) if self._columns else x
 
     def _chosen(
         self, side: str, fields: Sequence[str], ids: Tensor, choose: Callable[[Tensor], Tensor]

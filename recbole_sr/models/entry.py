@@ -36,6 +36,9 @@ class ModelEntry:
             batch's rows: it is a mean, or by ``summed`` a sum, of what each row has, beside
             RecBole's ``EmbLoss`` and penalties of parameters.
         of_parameters: names of methods whose penalties of parameters a sum adds.
+        columns: whether several processes can each have some columns of the tables: they are
+            propagated by linear layers at most, and the module ``loss`` is given dot products, of
+            which the model's code makes nothing else.
         layers: paths of the linear layers between the tables and the score, which the spectral
             initialisation lets pass on what enters, instead of mixing it at random.
         needs: settings that this entry is right for, as name and permitted value.
@@ -67,6 +70,7 @@ class ModelEntry:
     summed: bool | Callable[[Any], bool] = False
     parallel: bool = False
     of_parameters: tuple[str, ...] = ()
+    columns: bool = False
     layers: tuple[str, ...] = ()
     needs: Mapping[str, Any] = field(default_factory=dict)
     pretrained: tuple[str, Any] | None = None

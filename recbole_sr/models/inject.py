@@ -14,6 +14,7 @@ from torch import Tensor
 from recbole_sr.distributed.group import ALONE, Alone
 from recbole_sr.errors import InputError
 from recbole_sr.models.batch import ModelBatch
+from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.registry import entry_of
 from recbole_sr.models.share import share_of
@@ -97,6 +98,7 @@ class RegularizedModel(_Model):
     # pickles and saves as RecBole's does.
     sr_phase: Phase | None = None
     sr_group: Alone = ALONE
+    sr_part: Columns | None = None
     sr_seen: Counter[str]
     _sr_batch: ModelBatch | None = None
 
@@ -175,8 +177,24 @@ class RegularizedModel(_Model):
         super().load_other_parameter(found)
 
     def sr_tables(self) -> dict[str, list[Tensor]]:
-        """See :func:`~recbole_sr.models.tables.whole_tables`."""
-        return whole_tables(self, self.sr_columns)
+        """See :func:`~recbole_sr.models.tables.whole_tables`; all columns of several processes."""
+        tables = whole_tables(self, self.sr_columns)
+        return self.sr_part.whole(tables) if self.sr_part else tables
+
+    def predict(self, interaction: Any) -> Any:
+        """RecBole's scores, of all columns of several processes."""
+        scores = super().predict(interaction)
+        return self.sr_part.total(scores) if self.sr_part else scores
+
+    def full_sort_predict(self, interaction: Any) -> Any:
+        """RecBole's scores of all items, of all columns of several processes."""
+        scores = super().full_sort_predict(interaction)
+        return self.sr_part.total(scores) if self.sr_part else scores
+
+    def sr_cut(self, columns: Columns) -> None:
+        """Keep some columns of the tables alone: from now on the model is a part of one."""
+        columns.cut(self, self.sr_entry)
+        self.sr_part = columns
 
     def sr_encoded(self, interaction: Any, score: Callable[[Any], Any]) -> list[Tensor]:
         """The users' representations that ``score`` calculates of a batch, a row each: ``(B, D)``.
@@ -198,11 +216,12 @@ class RegularizedModel(_Model):
 
     def _sr_loss(self, own_loss: Callable[[Any], Any], interaction: Any) -> Any:
         phase, entry = self.sr_phase, self.sr_entry
-        if phase is None or not (phase.active or self.sr_group is not ALONE):
+        several = self.sr_group is not ALONE or self.sr_part is not None
+        if phase is None or not (phase.active or several):
             return own_loss(interaction)
         summed = entry.is_summed(self) and phase.loss is None  # a replacement is a mean
         share = share_of(self.sr_group, self, interaction, summed, entry.of_parameters)
-        batch = ModelBatch(self, entry, interaction, own_loss, share)
+        batch = ModelBatch(self, entry, interaction, own_loss, share, self.sr_part)
         with self._sr_watched(batch):
             loss = phase.training_loss(batch)
         self.sr_seen.update(["recommendation", *batch.regularized])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from recbole_sr.distributed.group import Alone, Group
 from recbole_sr.distributed.random import RandomStates
 
-__all__ = ["Share", "share_of"]
+__all__ = ["Share", "root", "share_of"]
 
 
 class Share:
@@ -163,14 +163,14 @@ class Share:
             rows = embeddings[-1].shape[0] * self._pairs // self._count
             powers = torch.stack([x.abs().pow(p).sum() for x in embeddings]) * counted
             whole = self._group.total(powers, scale=pull)
-            norms = whole if require_pow else _root(whole, p)
+            norms = whole if require_pow else root(whole, p)
             loss = norms.sum() / rows / self._adding
             return (loss / p if require_pow else loss).reshape(1)
 
         return forward
 
 
-def _root(x: Tensor, p: int) -> Tensor:
+def root(x: Tensor, p: int) -> Tensor:
     """The root of powers' sums; that of 0 has the gradient 0, as torch's norm."""
     return torch.where(x > 0, x, 1).pow(1 / p) * (x > 0)
 

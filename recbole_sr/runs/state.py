@@ -136,9 +136,16 @@ class RunState:
         step = trainer.options.sr_save_step
         if not (self.saving and step and (self.finished or epoch % step == 0)):
             return
-        trainer.group.first(partial(self._write, epoch, train_data))
+        trained = trainer.whole(
+            {
+                "state_dict": trainer.model.state_dict(),
+                "memory": self._memory.state_dict(),
+                "optimizers": {name: o.state_dict() for name, o in optimizers(trainer).items()},
+            }
+        )
+        trainer.group.first(partial(self._write, epoch, train_data, trained))
 
-    def _write(self, epoch: int, train_data: Any) -> None:
+    def _write(self, epoch: int, train_data: Any, trained: dict[str, Any]) -> None:
         trainer, best = self._trainer, self._trainer.best_valid_result
         state = {
             "run": self.run,
@@ -148,9 +155,7 @@ class RunState:
             "finished": self.finished,
             "saved_model_file": os.path.relpath(trainer.saved_model_file, Path(self.path).parent),
             **{name: getattr(trainer, name) for name in _AS_IT_IS},
-            "state_dict": trainer.model.state_dict(),
-            "memory": self._memory.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in optimizers(trainer).items()},
+            **trained,
             "schedule": trainer.schedule.state_dict(),
             "epoch_records": [asdict(record) for record in trainer.epoch_records],
             "best_valid_score": float(trainer.best_valid_score),
@@ -192,9 +197,9 @@ class RunState:
         if best:
             trainer.group.first(self.check_best_model)
         with checkpoint.restoring(file):
-            checkpoint.load_weights(trainer.model, state.state_dict, file)
-            self._memory.load_state_dict(state.memory)
-            for name, optimizer_state in state.optimizers.items():
+            checkpoint.load_weights(trainer.model, trainer.part(state.state_dict), file)
+            self._memory.load_state_dict(trainer.part(state.memory))
+            for name, optimizer_state in trainer.part(state.optimizers).items():
                 getattr(trainer, name).load_state_dict(optimizer_state)
             trainer.schedule.load_state_dict(state.schedule)
             restore_random_states(state.random_states, train_data)  # and when training begins

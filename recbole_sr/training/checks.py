@@ -12,6 +12,7 @@ from recbole_sr.config.config import Config, recboles_name
 from recbole_sr.config.data_files import columns_of
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
+from recbole_sr.distributed.group import ALONE, current_group
 from recbole_sr.distributed.launch import size
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.models.entry import ModelEntry
@@ -24,6 +25,7 @@ __all__ = [
     "check_judged",
     "check_labels",
     "check_parts",
+    "by_columns",
     "check_settings",
     "check_several",
     "refuse_several",
@@ -35,6 +37,8 @@ _OF_COLUMNS = (
     "discretization", "preload_weight", "alias_of_user_id", "alias_of_item_id",
     "alias_of_entity_id", "alias_of_relation_id",
 )  # fmt: skip
+# Fewer for a process are not worth what the processes exchange.
+_LEAST_COLUMNS = 16
 _SOURCES = ("inter", "user", "item", "kg", "link", "net")
 
 
@@ -132,6 +136,36 @@ def check_several(config: Config, entry: ModelEntry) -> None:
                 f"{key}: expected False with several processes, as gradients of mixed precision "
                 "are not added up exactly, got True; drop the key, or start one process"
             )
+
+
+def by_columns(config: Config, entry: ModelEntry) -> bool:
+    """Whether each of several processes has some columns of the tables.
+
+    Raises:
+        InputError: ``sr_parallel`` asks for it where it cannot be.
+
+    """
+    group, wanted = current_group(), config.options.sr_parallel
+    if group is ALONE or wanted == "data":
+        return False
+    width = config["embedding_size"]
+    reason = None
+    if not entry.columns:
+        able = [name for name, other in SUPPORTED.items() if other.columns]
+        reason = f"of {config['model']}, as its loss is not one of dot products of tables; use " + (
+            f"one of {', '.join(able)}"
+        )
+    elif width % group.size:
+        reason = f"of embedding_size {width} by {group.size} processes; set a multiple of them"
+    elif config["clip_grad_norm"]:
+        reason = "with clip_grad_norm, whose norm is of all columns; drop that key"
+    elif wanted == "auto" and width < _LEAST_COLUMNS * group.size:
+        reason = "of so few columns"
+    if reason and wanted == "columns":
+        raise InputError(
+            f"sr_parallel: expected data, got columns {reason}, or set sr_parallel: data"
+        )
+    return reason is None
 
 
 def refuse_several(what: str) -> None:

@@ -22,6 +22,7 @@ from recbole_sr.distributed.launch import launch_name, restarts
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
+from recbole_sr.models.columns import columns_of
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.initialize import initialize, reset_embeddings
 from recbole_sr.models.inject import inject, with_representations
@@ -35,6 +36,7 @@ from recbole_sr.runs.folder import RunFolder
 from recbole_sr.runs.identity import data_identity, refuse_other_data
 from recbole_sr.runs.state import first_to_open
 from recbole_sr.training.checks import (
+    by_columns,
     check_columns,
     check_features,
     check_judged,
@@ -411,6 +413,8 @@ def prepare(config: Config, has_weights: bool = False) -> Experiment:
         reset_embeddings(model)  # the authors' tables are N(0, 1), where RecBole has Xavier's
     if (fill := config.options.initialization) and not has_weights:
         initialize(model, entry, train_data._dataset, fill, config["seed"])
+    if by_columns(config, entry):
+        model.sr_cut(columns_of(current_group(), config["embedding_size"]))
     logger.info(model)
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")

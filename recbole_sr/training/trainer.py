@@ -81,7 +81,7 @@ class PhasedTrainer(_Trainer):
         self._check_reachable()
         if self.options.sr_fast:
             self.eval_collector = TopCollector(config)
-        if isinstance(self.group, Group):
+        if isinstance(self.group, Group) and not self.model.sr_part:
             self.eval_collector = gathering(self.eval_collector, self.group)
         self.reset_best()
 
@@ -137,7 +137,7 @@ class PhasedTrainer(_Trainer):
         """RecBole's evaluation, by blocks of users where the loader gives them."""
         if eval_data and load_best_model:
             self._load(model_file)
-        if eval_data and self.group is not ALONE:
+        if eval_data and self.group is not ALONE and not self.model.sr_part:
             eval_data = part_of(eval_data, self.group)
         if self.options.sr_fast:
             self.eval_collector.begin_evaluation(eval_data, self._full_sort_batch_eval)
@@ -154,8 +154,8 @@ class PhasedTrainer(_Trainer):
         )
         saved = self.group.first(read)
         with checkpoint.restoring(file):
-            checkpoint.load_weights(self.model, saved.state_dict, file)
-            self.model.load_other_parameter(saved.other_parameter)
+            checkpoint.load_weights(self.model, self.part(saved.state_dict), file)
+            self.model.load_other_parameter(self.part(saved.other_parameter))
         self.logger.info(f"Loading model structure and parameters from {file}")
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:
@@ -188,7 +188,7 @@ class PhasedTrainer(_Trainer):
             refuse_dense_gradients(optimizer, self.model)
         if self.config["sr_fast"]:
             optimizer = fused(optimizer)
-        if isinstance(self.group, Group):
+        if isinstance(self.group, Group) and not self.model.sr_part:
             clipping = self.config["clip_grad_norm"]
             self.clip_grad_norm = None  # but once the gradients are added up
             self._gradients = GradientSum(self.group, self.model.parameters(), clipping)
@@ -210,7 +210,8 @@ class PhasedTrainer(_Trainer):
         start = perf_counter()
         fast = self.options.sr_fast
         gradients: Any = row_gradients(self.model, self.optimizer) if fast else nullcontext({})
-        with self.model.sr_regularized(phase, self.group), gradients as rows:
+        of_rows = ALONE if self.model.sr_part else self.group
+        with self.model.sr_regularized(phase, of_rows), gradients as rows:
             if self._gradients:
                 self._gradients.rows = rows
             loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
@@ -218,7 +219,7 @@ class PhasedTrainer(_Trainer):
         seconds = perf_counter() - start
         self._check_weights()
         if self.group is not ALONE:
-            self._check_replicas()
+            self._check_replicas(loss)
         total = sum(loss) if isinstance(loss, tuple) else loss
         record = EpochRecord(epoch_idx, phase.name, total, seconds, stable_rank=self._stable_rank())
         record.rank_weight = phase.rank_target.weights if phase.rank_target else None
@@ -248,9 +249,21 @@ class PhasedTrainer(_Trainer):
                     "model so far stays in the checkpoint)"
                 )
 
-    def _check_replicas(self) -> None:
-        """Stop where the processes do not have the same weights, bit for bit."""
-        sums = self.group.gathered(checkpoint.checksum(self.model.state_dict()))
+    def whole(self, state: Any) -> Any:
+        """A state of this process with all columns of the tables; all processes call it."""
+        return self.model.sr_part.whole(state) if self.model.sr_part else state
+
+    def part(self, state: Any) -> Any:
+        """What of a state with all columns is this process's."""
+        return self.model.sr_part.part(state) if self.model.sr_part else state
+
+    def _check_replicas(self, loss: Any) -> None:
+        """Stop where the processes do not have the same weights, bit for bit.
+
+        Where they have columns of their own, that is told by the loss, which all calculate.
+        """
+        alike = [loss] if self.model.sr_part else self.model.state_dict()
+        sums = self.group.gathered(checkpoint.checksum(alike))
         other = [rank for rank, found in enumerate(sums) if found != sums[0]]
         if other:
             raise InputError(
@@ -278,18 +291,28 @@ class PhasedTrainer(_Trainer):
 
     def write_epoch_records(self, moment: str | None = None) -> None:
         """Write the finished epochs to the run's folder, and the spectra of a moment."""
+        # All processes have a part of the tables.
+        tables = (
+            self.model.sr_tables() if moment and (self.run_folder or self.model.sr_part) else {}
+        )
         if self.run_folder is None:
             return
         self.run_folder.add_epochs(self.epoch_records)
         if moment:
-            tables = self.model.sr_tables()
             self.run_folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         """Have the first process write the checkpoint; the others wait for it."""
-        self.group.first(partial(self._write_checkpoint, epoch, verbose))
+        trained = self.whole(
+            {
+                "state_dict": self.model.state_dict(),
+                "other_parameter": plain_state(self.model.other_parameter()),
+                "optimizer": self.optimizer.state_dict(),
+            }
+        )
+        self.group.first(partial(self._write_checkpoint, epoch, verbose, trained))
 
-    def _write_checkpoint(self, epoch: int, verbose: bool) -> None:
+    def _write_checkpoint(self, epoch: int, verbose: bool, trained: dict[str, Any]) -> None:
         """RecBole's checkpoint with settings as plain data, whole or not written at all.
 
         ``torch.load(weights_only=True)`` reads it, so loading one never runs code from it.
@@ -302,9 +325,7 @@ class PhasedTrainer(_Trainer):
             "epoch": epoch,
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
-            "state_dict": self.model.state_dict(),
-            "other_parameter": plain_state(self.model.other_parameter()),
-            "optimizer": self.optimizer.state_dict(),
+            **trained,
             "schedule": self.schedule.state_dict(),
         }
         checkpoint.write(state, path)

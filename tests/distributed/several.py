@@ -38,7 +38,8 @@ def together(size, folder, function, *arguments):
     for process in started:
         process.start()
     for process in started:
-        process.join()
+        process.join(200)
+        process.kill()  # where another has failed
     said = [(folder / f"stderr-{rank}").read_text() for rank in range(size or 1)]
     assert not any(process.exitcode for process in started), "\n".join(said)
     results = [(folder / f"result-{rank}").read_bytes() for rank in range(size or 1)]
@@ -84,6 +85,10 @@ def _train(model, files, settings):
         {key: value for key, value in epoch.items() if not key.endswith("seconds")}
         for epoch in result["sr"]["epochs"]
     ]
-    weights = {name: x.numpy() for name, x in experiment.model.state_dict().items()}
+    weights = experiment.model.state_dict()
+    if part := experiment.model.sr_part:
+        assert all(x.shape[1] < experiment.config["embedding_size"] for x in weights.values())
+        weights = part.whole(weights)
+    weights = {name: x.numpy() for name, x in weights.items()}
     scores = result["best_valid_result"], result["test_result"], result["sr"]["best_epoch"]
     return weights, epochs, scores, torch.get_rng_state().numpy()

@@ -64,7 +64,13 @@ LAST = {
         "NeuMF": 4 * 133,
     }.items()
 }
-EVERY = {**CASES, **LAST}
+# Each process has some columns of the tables.
+COLUMNS = {
+    f"{name}, by columns": (model, {**settings, "sr_parallel": "columns"})
+    for name, (model, settings) in {**CASES, **LAST}.items()
+    if model in ("BPR", "LightGCN") and name != "clipping"
+}
+EVERY = {**CASES, **LAST, **COLUMNS}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +105,7 @@ def assert_equal(several, alone, tolerance=1e-10):
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_are_one(name, trained):
     (alone,) = trained(None, EVERY)
-    assert_equal([one[name] for one in trained(2, CASES)], alone[name])
+    assert_equal([one[name] for one in trained(2, [*CASES, *COLUMNS])], alone[name])
 
 
 @pytest.mark.parametrize("name", LAST)
@@ -108,8 +114,14 @@ def test_three_processes_are_one(name, trained):
     assert_equal([one[name] for one in trained(3, LAST)], alone[name])
 
 
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns_of_two_processes_are_one_model(name, trained):
+    (alone,) = trained(None, EVERY)
+    assert_equal([one[name] for one in trained(2, [*CASES, *COLUMNS])], alone[name])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("name", EVERY)
 def test_any_number_of_processes_is_one(name, size, trained):
     (alone,) = trained(None, EVERY)
