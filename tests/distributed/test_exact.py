@@ -6,8 +6,15 @@ from functools import cache
 
 import numpy as np
 import pytest
+from contract import settings_of
 from several import together, train_all
 from tiny_data import write_tiny
+
+from recbole_sr.config.config import Config
+from recbole_sr.config.model_keys import model_keys
+from recbole_sr.models.registry import SUPPORTED
+
+SERVED = [name for name, entry in SUPPORTED.items() if entry.parallel]
 
 OF_ITEMS = ["ItemCoverage", "GiniIndex", "ShannonEntropy", "AveragePopularity", "TailPercentage"]
 SETTINGS = {
@@ -102,22 +109,18 @@ def assert_equal(several, alone, tolerance=1e-10):
             assert next(weights) == pytest.approx(next(weights), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", CASES)
+# What stands for the others where time is short.
+FAST = (
+    *("every regulariser", "sampled rows", "rank target", "clipping", "sparse Adam"),
+    *("RecBole's loaders", "LightGCN", "NGCF", "ENMF", "NeuMF, last batch of one"),
+    *("every regulariser, by columns", "LightGCN, by columns"),
+)
+
+
+@pytest.mark.parametrize("name", FAST)
 def test_two_processes_are_one(name, trained):
-    (alone,) = trained(None, EVERY)
-    assert_equal([one[name] for one in trained(2, [*CASES, *COLUMNS])], alone[name])
-
-
-@pytest.mark.parametrize("name", LAST)
-def test_three_processes_are_one(name, trained):
-    (alone,) = trained(None, EVERY)
-    assert_equal([one[name] for one in trained(3, LAST)], alone[name])
-
-
-@pytest.mark.parametrize("name", COLUMNS)
-def test_columns_of_two_processes_are_one_model(name, trained):
-    (alone,) = trained(None, EVERY)
-    assert_equal([one[name] for one in trained(2, [*CASES, *COLUMNS])], alone[name])
+    (alone,) = trained(None, FAST)
+    assert_equal([one[name] for one in trained(2, FAST)], alone[name])
 
 
 @pytest.mark.slow
@@ -126,3 +129,40 @@ def test_columns_of_two_processes_are_one_model(name, trained):
 def test_any_number_of_processes_is_one(name, size, trained):
     (alone,) = trained(None, EVERY)
     assert_equal([one[name] for one in trained(size, EVERY)], alone[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*CASES, *LAST])  # 8 columns are not for three
+def test_three_processes_are_one(name, trained):
+    (alone,) = trained(None, EVERY)
+    assert_equal([one[name] for one in trained(3, [*CASES, *LAST])], alone[name])
+
+
+def without_dropout(model, settings):
+    """Settings of a model's own with which no row of a batch draws random numbers."""
+    config = Config(model, "tiny", ["off.yaml"], settings)
+    rates = {key: config[key] for key in model_keys(model) if "dropout" in key}
+    zero = {key: [0.0] * len(x) if isinstance(x, list) else 0.0 for key, x in rates.items()}
+    return {**settings, **zero}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", SERVED)
+def test_every_model_that_is_served(model, trained_models):
+    alone, several = trained_models
+    assert_equal([one[model] for one in several], alone[model])
+
+
+@pytest.fixture(scope="module")
+def trained_models(tmp_path_factory):
+    """Every model that is served, in one process and in two."""
+    folder = tmp_path_factory.mktemp("models")
+    tiny = write_tiny(folder / "data")
+    more = {"epochs": 2, "sr_main_regularizers": {"stable_rank": 0.3}}
+    cases = {}
+    for model in SERVED:
+        settings = {**settings_of(model, tiny), **more, "sr_warm_epochs": 0, "sr_init": "model"}
+        settings.pop("sr_warm_regularizers", None)
+        cases[model] = (model, ["off.yaml"], without_dropout(model, settings))
+    (alone,) = together(None, folder, train_all, cases)
+    return alone, together(2, folder, train_all, cases)

@@ -128,8 +128,9 @@ def test_recboles_keys_start_the_same(tmp_path, tiny_arguments):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path, tiny_arguments):
-    arguments = tiny_arguments(**LONG)
+@pytest.mark.parametrize("parallel", ["data", "columns"])
+def test_a_killed_process_ends_the_others_and_the_run_goes_on(parallel, tmp_path, tiny_arguments):
+    arguments = tiny_arguments(**LONG, sr_parallel=parallel)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     end_well(start(whole, arguments), whole)
     started = start(killed, arguments)
@@ -142,7 +143,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path, tiny_arg
     assert started.wait(60) == 1
     (sentence,) = sentences(killed)
     assert re.search("another process has ended.*go on by: recbole-sr resume saved", sentence)
-    for size in (3, None):  # on copies
+    for size in (3 if parallel == "data" else 4, None):  # on copies
         other = tmp_path / f"on {size}"
         shutil.copytree(killed, other)
         end_well(start(other, ["resume", str(run_file(other))], size=size), other)
