@@ -28,6 +28,7 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "BPR and stable rank, 2,048": ("BPR", 60, STABLE_RANK),
     "LightGCN, 2,048": ("LightGCN", 10, {}),
 }
+WAYS = ("data", "columns")
 RUNS, WARM_UP = 5, 1
 
 
@@ -41,26 +42,27 @@ def main() -> None:
     (name,) = data_sets("gowalla")
     alone = {case: prepared(case, name) for case in CASES}
     with processes(lambda: 600.0) as group:
-        rows = [measured(case, alone.pop(case), name, group) for case in CASES]
+        rows = [measured(case, alone[case], name, group, way) for case in CASES for way in WAYS]
     if group.leads:
         report(
             f"A step on {name}, d = 64: one process and two, one thread each",
-            ["model, batch", "one, ms", "two, ms", "faster", "MB a step", "MiB of tables, Adam"],
+            ["model, batch", "one, ms", "two, ms", "faster", "MB a step", "MiB a process"],
             rows,
         )
 
 
-def prepared(case: str, dataset: str) -> Run:
+def prepared(case: str, dataset: str, way: str = "data") -> Run:
     """An experiment of the processes that are joined, or of this one."""
     model, _, settings = CASES[case]
-    return experiment(model, dataset, True, **settings)
+    return experiment(model, dataset, True, **settings, sr_parallel=way)
 
 
-def measured(case: str, alone: Run, dataset: str, group: Alone) -> list[str]:
+def measured(case: str, alone: Run, dataset: str, group: Alone, by: str) -> list[str]:
     """A row of the table."""
-    steps, together = CASES[case][1], prepared(case, dataset)
+    steps, together = CASES[case][1], prepared(case, dataset, by)
     ways = {"one": alone, "two": together}
     batches = {way: list(islice(run.train_data, steps)) for way, run in ways.items()}
+    steps = len(batches["two"])  # small data have fewer in an epoch
     times: dict[str, list[float]] = {way: [] for way in ways}
     moved = []
     for turn in range(WARM_UP + RUNS):
@@ -78,7 +80,7 @@ def measured(case: str, alone: Run, dataset: str, group: Alone) -> list[str]:
     one, two = (statistics.median(times[way]) for way in ways)
     size = memory(alone), memory(together)
     return [
-        case,
+        f"{case}, by {by}",
         f"{one:.1f}",
         f"{two:.1f}",
         f"{one / two:.2f} x",

@@ -103,7 +103,8 @@ def assert_equal(several, alone, tolerance=1e-10):
             assert np.array_equal(own_weights[name], several[0][0][name]), name
             assert np.abs(own_weights[name] - values).max() < tolerance, name
         for ours, theirs in zip(own_epochs, epochs, strict=True):
-            assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-9)
+            # AFM calculates the value of its loss, though no gradient, in float32.
+            assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-7)
             assert ours["valid_score"] == theirs["valid_score"]
             weights = (epoch["rank_weight"] or {} for epoch in (ours, theirs))
             assert next(weights) == pytest.approx(next(weights), rel=1e-9)
