@@ -15,6 +15,7 @@ and everything else is RecBole's. A room imports only from rooms below it:
 ``models``          what is known of each model, and the method inside one
 ``init``            spectral initialisation
 ``fast``            fast loaders, ranking, optimiser and propagation
+``distributed``     several processes that train one model
 ``objectives``      stable rank, losses, regularisers, phases
 ``recbole_compat``  what RecBole needs on today's packages
 ==================  ==============================================================================

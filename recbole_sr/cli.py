@@ -23,7 +23,8 @@ from typing import Any
 
 from recbole_sr import __version__
 from recbole_sr.config.shipped import properties_folder
-from recbole_sr.errors import InputError
+from recbole_sr.distributed import launch
+from recbole_sr.errors import InputError, LostProcessError
 
 __all__ = ["COMMANDS", "PROGRAM", "main", "parse"]
 
@@ -38,11 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None reads ``sys.argv``.
 
     Returns:
-        The exit code: 0; 1 where runs of a study failed; 2 where something given cannot work; 130
-        where it was interrupted; 141 where nobody reads what it prints.
+        The exit code: 0; 1 where runs of a study failed, or one of several processes was lost; 2
+        where something given cannot work; 130 where it was interrupted; 141 where nobody reads what
+        it prints.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     named = arguments[:1] and arguments[0] in COMMANDS
+    name = arguments[0] if named else "training"
     command = COMMANDS[arguments.pop(0)] if named else _train
     if isinstance(sys.stdout, io.TextIOWrapper):  # LANG=C knows no names beyond ASCII
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -53,12 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as during the import
             signal.signal(signal.SIGINT, signal.default_int_handler)
         _check_surroundings(arguments)
+        if launch.size() > 1:
+            _check_several(name)
         code = command(arguments)
         if sys.stdout:  # None where the caller has closed it
             sys.stdout.flush()
         return code or 0
     except InputError as error:
         return _end(2, f"error: {error}")
+    except LostProcessError as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
+        _end(1, f"error: {error}; {_how_to_go_on(error, command) or 'start it again'}")
+        logging.shutdown()
+        os._exit(1)  # exit handlers would wait for the process that is lost
     except BrokenPipeError:  # as of `recbole-sr models | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes at exit
         return 141
@@ -71,9 +81,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(code: int, sentence: str) -> int:
+    if launch.size() > 1:  # one of the processes says why all end
+        from recbole_sr.distributed.store import is_first_to_speak
+
+        if not is_first_to_speak():
+            return code
     with suppress(OSError):
         print(f"{PROGRAM}: {sentence}", file=sys.stderr)
     return code
+
+
+def _check_several(name: str) -> None:
+    """What only one process can do is refused, and what torchrun says to end is noted."""
+    if name not in ("training", "resume"):
+        raise InputError(
+            f"{name}: expected one process, got {launch.size()}; start it without torchrun"
+        )
+
+    def end(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise LostProcessError("the processes were told to end, as by torchrun where one has ended")
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _check_surroundings(arguments: Sequence[str]) -> None:
@@ -163,9 +192,28 @@ def _train(arguments: list[str]) -> None:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     _add_amounts(parser)
     given, of_the_run = _of_a_run(parser, arguments)
+    _start_several(arguments, *of_the_run[2:])
     from recbole_sr.training.experiment import run_recbole_sr
 
     _show(given.amount, lambda: run_recbole_sr(*of_the_run))
+
+
+def _start_several(arguments: list[str], files: list[str], properties: Any) -> None:
+    """Let torchrun take the place of this process, where RecBole's keys ask for several."""
+    from recbole_sr.config.files import read_properties
+
+    said = {**read_properties(files), **read_properties(texts=properties)}
+    keys = {key: said[key] for key in launch.KEYS if key in said}
+    counts = [keys.get("nproc", 1), keys.get("world_size", 1)]
+    if launch.launched() or not all(type(n) is int for n in counts) or max(counts) < 2:
+        return  # what is no number is refused with all other keys
+    script = [sys.argv[0]] if sys.argv[0].endswith("run_recbole_sr.py") else ["-m", "recbole_sr"]
+    own = [text for text in arguments if text.partition("=")[0].lstrip("-") not in launch.KEYS]
+    try:
+        command = launch.torchrun({"nproc": 1, **keys}, [*script, *own])
+    except ValueError as error:
+        raise InputError(f"world_size and group_offset: expected {error}, got {keys}") from None
+    os.execv(command[0], command)  # noqa: S606
 
 
 def _prepare(arguments: list[str]) -> None:

@@ -12,6 +12,7 @@ from traceback import extract_tb
 
 __all__ = [
     "InputError",
+    "LostProcessError",
     "check_file",
     "check_output",
     "first_line",
@@ -28,6 +29,13 @@ class InputError(ValueError):
 
     The message is one sentence: the key or file, what was expected, what was got, what to do.
     The command line prints it and ends with exit code 2.
+    """
+
+
+class LostProcessError(RuntimeError):
+    """One of the processes of a run has ended, or answers no more, and so the others end.
+
+    The command line prints the message, which is one sentence, and ends with exit code 1.
     """
 
 
@@ -121,7 +129,7 @@ def refused_by_recbole(
     """
     try:
         yield
-    except InputError:
+    except (InputError, LostProcessError):
         raise
     except Exception as error:
         # An assertion without words is told by its line.

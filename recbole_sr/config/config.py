@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import recbole.config
+import torch
 import yaml
 from recbole.data.dataloader import UserDataLoader
 from recbole.data.utils import get_dataloader
@@ -23,6 +24,7 @@ from recbole_sr.config.model_keys import check_model_keys, model_keys
 from recbole_sr.config.options import REMOVED, RENAMED, Options, published
 from recbole_sr.config.plain import from_plain
 from recbole_sr.config.recbole_keys import check_unread, check_values, empty_parts, samples_none
+from recbole_sr.distributed.launch import launched, local_rank, local_size
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.models import registry
 from recbole_sr.models.registry import SUPPORTED, replaceable_loss
@@ -138,8 +140,8 @@ class Config(recbole.config.Config):
         check_values(config.final_config_dict)
         config._set_eval_neg_sample_args("valid")
         config._set_eval_neg_sample_args("test")
-        if _VISIBLE_GPUS is not None and config["gpu_id"]:  # none stays none
-            config["gpu_id"] = _VISIBLE_GPUS
+        if (visible := _visible_gpus()) is not None and config["gpu_id"]:  # none stays none
+            config["gpu_id"] = visible
         config._init_device()
         return config
 
@@ -293,8 +295,8 @@ class Config(recbole.config.Config):
             self.external_config_dict.update(
                 {key: None} if key in self.external_config_dict else {}
             )
-        if _VISIBLE_GPUS is not None and "gpu_id" not in self.external_config_dict:
-            settings["gpu_id"] = _VISIBLE_GPUS
+        if (visible := _visible_gpus()) is not None and "gpu_id" not in self.external_config_dict:
+            settings["gpu_id"] = visible
         sequential = settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
         by_loss = not hasattr(self.model_class, "input_type")
         if sequential and by_loss and settings.get("loss_type") == "CE":  # refuses negatives
@@ -312,6 +314,18 @@ class Config(recbole.config.Config):
                     f"data_path: expected a folder with a folder ml-100k, got {given!r}; drop the "
                     "key for the ml-100k that comes with RecBole"
                 )
+
+    def _init_device(self) -> None:
+        """RecBole's device; of several processes each has a GPU of its own."""
+        super()._init_device()
+        if launched() and self["device"].type == "cuda":
+            if local_rank() >= (found := torch.cuda.device_count()):
+                raise InputError(
+                    f"gpu_id: expected {local_size()} GPUs, one for each process, got {found}; "
+                    "start fewer processes, or set use_gpu: False"
+                )
+            self["device"] = torch.device("cuda", local_rank())
+            torch.cuda.set_device(local_rank())
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         """RecBole's defaults, those of the method, and the model's recipe.
@@ -338,6 +352,13 @@ class Config(recbole.config.Config):
 
     def _convert_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
         return literals(config_dict)
+
+
+def _visible_gpus() -> str | None:
+    """Which GPUs a run may use where it does not say; None: as RecBole has it."""
+    if _VISIBLE_GPUS is None and launched():
+        return ",".join(map(str, range(local_size())))
+    return _VISIBLE_GPUS
 
 
 def recboles_name(model_class: type) -> str:

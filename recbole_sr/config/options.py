@@ -109,6 +109,7 @@ GROUPS = {
     "sr_loss": "Objectives",
     "sr_init": "Initialisation",
     "sr_monitor": "Reports, reliability, speed",
+    "sr_parallel": "Several processes",
     "sr_train_on": "Serving",
     "sr_published": "Reproduction",
 }
@@ -192,6 +193,13 @@ class Options(BaseModel):
     sr_fast: bool = _key(True)
     """Whether to use the fast loaders, evaluation, optimiser and propagation; False is RecBole's
     own, bit for bit."""
+
+    sr_parallel: Literal["data", "columns", "auto"] = _key("data")
+    """How several processes divide the work: by the rows of a batch (data), by the columns of the
+    tables, or by columns where that serves the model (auto)."""
+
+    sr_timeout: Positive = _key(600.0)
+    """Seconds that each of several processes waits for the others before all end."""
 
     sr_train_on: Literal["training", "all"] = _key("training")
     """What is trained on: the training part, or all interactions, without validation and test."""

@@ -32,6 +32,7 @@ from recbole_sr.config.validation import (
     Text,
     validated,
 )
+from recbole_sr.distributed.launch import KEYS, launched, local_size
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.recbole_compat.classes import is_recboles
 from recbole_sr.recbole_compat.data_checks import parse_intervals
@@ -182,8 +183,12 @@ _AT_K = {"recall", "mrr", "ndcg", "hit", "precision", "map", "itemcoverage", "av
 _AT_K |= {"shannonentropy", "giniindex", "tailpercentage"}
 # Said by the command line of RecBole's quick start, or derived by its Config.
 _QUICK_START = {"model", "dataset", "config_files", "nproc"}
-# Of RecBole's distributed training.
+# Of RecBole's distributed training, beside nproc.
 _LAUNCHER = ("local_rank", "world_size", "ip", "port", "offset", "group_offset")
+_TORCHRUN = (
+    "start several processes by recbole-sr --nproc=N, or any program by torchrun "
+    "--nproc-per-node N PROGRAM"
+)
 
 
 # What RecBole does with keys that it has by itself.
@@ -214,7 +219,7 @@ class _Keys(BaseModel):
     data_path: Text
     checkpoint_dir: Text
     worker: Annotated[int, Field(ge=0, le=256)]
-    nproc: Literal[1] = 1
+    nproc: Count = 1
     reproducibility: bool
     use_gpu: bool
     show_progress: bool
@@ -323,12 +328,14 @@ def check_values(settings: Mapping[str, Any], given: Collection[str] = ()) -> No
         InputError: a key of the wrong type or out of range, or keys that contradict each other.
     """
     for key in _LAUNCHER:
-        if key in given:
+        if key in given and (key not in KEYS or not launched()):
             raise InputError(
-                f"{key}: expected none, as distributed training is not supported, got "
-                f"{settings[key]!r}; drop it"
+                f"{key}: expected none, as torchrun tells each process, got {settings[key]!r}; "
+                f"drop it, and {_TORCHRUN}"
             )
     keys = validated(_Keys, settings)
+    if keys.nproc not in (1, local_size()):
+        raise InputError(f"nproc: expected {local_size()}, got {keys.nproc}; {_TORCHRUN}")
     _check_metrics(keys)
     _check_transform(keys.transform, settings)
     if "valid_metric_bigger" in given and keys.valid_metric_bigger != _bigger(keys.valid_metric):

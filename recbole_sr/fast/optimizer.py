@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, SparseAdam
 
-__all__ = ["fused", "row_gradients"]
+__all__ = ["RowGradient", "fused", "row_gradients"]
 
 _FUSED = (Adam, AdamW, SGD, Adagrad)
 _SCATTERED = 8  # times as long to clear a row here and there as one in the whole table
@@ -36,7 +36,9 @@ def fused(optimizer: Optimizer) -> Optimizer:
 
 
 @contextmanager
-def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[None]:
+def row_gradients(
+    model: nn.Module, optimizer: Optimizer | None = None
+) -> Iterator[dict[Tensor, RowGradient]]:
     """Inside the ``with`` block, look-ups in embedding tables do not allocate whole gradients.
 
     torch gives every look-up a dense gradient as large as the table, fresh memory of which all but
@@ -51,6 +53,9 @@ def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Itera
             deterministic.
         optimizer: what the gradients are for.
 
+    Yields:
+        The dense gradient of each table's weight; none for ``SparseAdam``.
+
     """
     rows_wanted = isinstance(optimizer, SparseAdam)
     tables = [
@@ -62,20 +67,22 @@ def row_gradients(model: nn.Module, optimizer: Optimizer | None = None) -> Itera
         and (rows_wanted or module.weight.device.type == "cpu")
     ]
     with ExitStack() as stack:
-        served: dict[int, Any] = {}  # tables may share a weight
+        served: dict[Tensor, Any] = {}  # tables may share a weight
+        dense: dict[Tensor, RowGradient] = {}
         for table in tables:
             weight = table.weight
             if rows_wanted:
-                served[id(weight)] = partial(embedding, weight=weight, sparse=True)
-            elif id(weight) not in served:
-                served[id(weight)] = stack.enter_context(_RowGradient(weight)).look_up
-            forward = partial(served[id(weight)], padding_idx=table.padding_idx)
+                served[weight] = partial(embedding, weight=weight, sparse=True)
+            elif weight not in served:
+                dense[weight] = stack.enter_context(RowGradient(weight))
+                served[weight] = dense[weight].look_up
+            forward = partial(served[weight], padding_idx=table.padding_idx)
             vars(table)["forward"] = forward
             stack.callback(delattr, table, "forward")
-        yield
+        yield dense
 
 
-class _RowGradient:
+class RowGradient:
     """One dense gradient for all look-ups in a table, in memory that is used again.
 
     Args:
@@ -91,7 +98,7 @@ class _RowGradient:
         # below after each, as if the whole gradient had been written.
         self._anchor = weight.new_zeros((), requires_grad=True)
 
-    def __enter__(self) -> _RowGradient:
+    def __enter__(self) -> RowGradient:
         self.handle = self.weight.register_post_accumulate_grad_hook(self._see_whole_gradient)
         return self
 
@@ -111,6 +118,17 @@ class _RowGradient:
         if self.weight.grad is self.dense and self.written is not None:
             self.written.append(ids)
 
+    def rows_written(self) -> Tensor | None:
+        """Ids of the rows that may not be zero, each once; None where any row may."""
+        if self.weight.grad is not self.dense or self.written is None:
+            return None
+        return torch.cat(self.written).unique()
+
+    def see_rows(self, ids: Tensor | None) -> None:
+        """Take note that others have written these rows, or any row."""
+        if self.weight.grad is self.dense and self.written is not None:
+            self.written = None if ids is None else [*self.written, ids]
+
     def _see_whole_gradient(self, weight: Tensor) -> None:
         """Torch has added a gradient of the whole table, where a model uses it whole."""
         if weight.grad is self.dense:
@@ -129,7 +147,7 @@ class _RowGradient:
 
 
 class _LookUp(torch.autograd.Function):
-    """A look-up whose backward hands its rows to a :class:`_RowGradient`, and torch nothing."""
+    """A look-up whose backward hands its rows to a :class:`RowGradient`, and torch nothing."""
 
     @staticmethod
     def forward(
@@ -138,7 +156,7 @@ class _LookUp(torch.autograd.Function):
         weight: Tensor,
         ids: Tensor,
         padding_idx: int | None,
-        gradient: _RowGradient,
+        gradient: RowGradient,
     ) -> Tensor:
         ctx.save_for_backward(ids)
         ctx.padding_idx, ctx.gradient = padding_idx, gradient

@@ -151,7 +151,8 @@ class TopCollector(Collector):
         if self._loader is not None:
             self._loader = None
             for name, parts in self._collected.items():
-                self.data_struct.set(name, torch.cat(parts))
+                if parts:  # a process may have no user of its own
+                    self.data_struct.set(name, torch.cat(parts))
         return super().get_data_struct()
 
     def _best_items(

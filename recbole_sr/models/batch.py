@@ -12,8 +12,11 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.share import Share
 from recbole_sr.models.sources import PADDING, Call, Step, resolve
+from recbole_sr.objectives.peers import ALONE, Peers
 
 __all__ = ["ModelBatch"]
 
@@ -29,6 +32,8 @@ class ModelBatch:
         entry: the model's.
         interaction: RecBole's batch.
         own_loss: calculates the model's loss from the batch.
+        share: what of the batch's rows is this process's; None where it has all of them.
+        columns: what of the tables is; None as above.
 
     Attributes:
         regularized: the sides whose rows were read.
@@ -36,11 +41,19 @@ class ModelBatch:
     """
 
     def __init__(
-        self, model: Any, entry: ModelEntry, interaction: Any, own_loss: Callable[[Any], Any]
+        self,
+        model: Any,
+        entry: ModelEntry,
+        interaction: Any,
+        own_loss: Callable[[Any], Any],
+        share: Share | None = None,
+        columns: Columns | None = None,
     ):
         self._model = model
         self._entry = entry
-        self._interaction = interaction
+        self._share, self._columns = share, columns
+        self._whole = interaction
+        self._interaction = share.interaction if share else interaction
         self._own_loss = own_loss
         self._vectors: dict[str, list[Tensor]] = {}
         watched = {*entry.user.watched, *entry.item.watched}
@@ -50,10 +63,25 @@ class ModelBatch:
     @property
     def terms(self) -> int:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
-        return self._entry.terms(self._model, self._interaction)
+        return self._entry.terms(self._model, self._whole)
+
+    @property
+    def peers(self) -> Peers:
+        """See :class:`~recbole_sr.objectives.phase.Batch`."""
+        return self._share or ALONE
 
     def model_loss(self, replacement: Callable[[], Tensor] | None = None) -> Any:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
+        calculate = partial(self._calculate, replacement)
+        if self._columns:
+            with self._columns.summing(self._model, None if replacement else self._entry.loss):
+                return calculate()
+        if self._share is None:
+            return calculate()
+        by_rows = not (self._entry.user.whole and self._entry.item.whole)
+        return self._share.own_loss(self._model, calculate, by_rows)
+
+    def _calculate(self, replacement: Callable[[], Tensor] | None) -> Any:
         if replacement is None:
             return self._own_loss(self._interaction)
         if self._entry.sole_loss:
@@ -64,11 +92,11 @@ class ModelBatch:
     def pairs(self) -> tuple[Tensor, Tensor]:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
         user, item = (self._only(self._id_field(side), side) for side in ("user", "item"))
-        return user, item
+        return self._joined(user), self._joined(item)
 
     def negatives(self) -> Tensor:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
-        vectors = self._only(self._model.NEG_ITEM_ID, "item")
+        vectors = self._joined(self._only(self._model.NEG_ITEM_ID, "item"))
         return vectors.unflatten(0, (self._model.sr_negatives, -1))
 
     def rows(
@@ -100,7 +128,8 @@ class ModelBatch:
         """The vectors of a field's ids, ``(B, D)``, of a side that has one table."""
         vectors = self._known(field, side)
         if not vectors:
-            vectors = self._entry.side(side).vectors(self._step(side), self._ids(field))
+            ids = self._ids(field).flatten()
+            vectors = self._entry.side(side).vectors(self._step(side), ids)
             self._vectors[field] = vectors
         (only,) = vectors
         return only
@@ -116,17 +145,17 @@ class ModelBatch:
             self._vectors[field] = [matrix[:count] for matrix in found]
         return self._vectors[field]
 
-    def _ids(self, field: str) -> Tensor:
-        """A field's ids, each pair once.
+    def _ids(self, field: str, batch: Any = None) -> Tensor:
+        """A field's ids in this process's part of the batch, or in another batch, each pair once.
 
         RecBole repeats a batch of B pairs once for each of K negatives: the pairs are its first B
         rows, and the negatives of pair i are at i, i + B, i + 2 B, ...
         """
-        ids: Tensor = self._interaction[field]
+        ids: Tensor = (self._interaction if batch is None else batch)[field]
         pairwise = getattr(self._model, "NEG_ITEM_ID", None) in self._interaction
         if pairwise and field in (self._id_field("user"), self._id_field("item")):
-            return ids[: len(ids) // max(self._model.sr_negatives, 1)]
-        return ids.flatten()
+            ids = ids[: len(ids) // max(self._model.sr_negatives, 1)]
+        return ids
 
     def _id_field(self, side: str) -> str:
         """The main field of a side; a context-aware model of RecBole has no ``USER_ID``."""
@@ -141,17 +170,39 @@ class ModelBatch:
         if not fields:  # users alone: the loss ranges over all items
             device = self._interaction[self._id_field("user")].device
             everything = torch.arange(PADDING + 1, step.column.total, device=device)
-            found = source.vectors(step, choose(everything))
+            chosen = choose(everything)
+            if self._share:
+                chosen = chosen[self._share.own(side, self._share.evenly(chosen))]
+            found = source.vectors(step, chosen)
         else:
-            ids = torch.cat([self._ids(field) for field in fields])
-            chosen = choose(_distinct(ids))
+            ids = torch.cat([self._ids(field).flatten() for field in fields])
+            chosen = self._chosen(side, fields, ids, choose)
             known = [self._known(field, side) or [] for field in fields]
             if all(known):
                 parts = zip(*known, strict=True)
                 found = [torch.cat(part).index_select(0, chosen) for part in parts]
             else:
                 found = source.vectors(step, ids[chosen])
-        return [matrix for matrix in found if matrix.requires_grad]
+        return [self._joined(matrix) for matrix in found if matrix.requires_grad]
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """With all columns of the tables."""
+        return self._columns.joined(x) if self._columns else x
+
+    def _chosen(
+        self, side: str, fields: Sequence[str], ids: Tensor, choose: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Positions in ``ids``, those of the fields, of the distinct ids that the phase chooses.
+
+        Of several processes, each has those ids whose first occurrence in the batch is its own.
+        """
+        if self._share is None:
+            return choose(_distinct(ids))
+        of_all = [self._ids(field, self._whole) for field in fields]
+        owners = torch.cat([self._share.owners(values) for values in of_all])
+        chosen = choose(_distinct(torch.cat([values.flatten() for values in of_all])))
+        mine = chosen[self._share.own(side, owners[chosen])]
+        return (self._share.is_own(owners).cumsum(0) - 1)[mine]
 
     def _step(self, side: str) -> Step:
         return Step(self._model, self._interaction, self.calls, self._model.sr_columns[side])

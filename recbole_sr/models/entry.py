@@ -32,6 +32,13 @@ class ModelEntry:
         summed: whether the model's loss is a sum over the rows of its batch, not their mean, or a
             function of the model that says so, where its stages differ. The penalty is then that
             many times as large, so that a weight means the same as in any other model.
+        parallel: whether several processes can calculate the loss together, each of a part of the
+            batch's rows: it is a mean, or by ``summed`` a sum, of what each row has, beside
+            RecBole's ``EmbLoss`` and penalties of parameters.
+        of_parameters: names of methods whose penalties of parameters a sum adds.
+        columns: whether several processes can each have some columns of the tables: they are
+            propagated by linear layers at most, and the module ``loss`` is given dot products, of
+            which the model's code makes nothing else.
         layers: paths of the linear layers between the tables and the score, which the spectral
             initialisation lets pass on what enters, instead of mixing it at random.
         needs: settings that this entry is right for, as name and permitted value.
@@ -61,6 +68,9 @@ class ModelEntry:
     loss: str | None = None
     sole_loss: bool = False
     summed: bool | Callable[[Any], bool] = False
+    parallel: bool = False
+    of_parameters: tuple[str, ...] = ()
+    columns: bool = False
     layers: tuple[str, ...] = ()
     needs: Mapping[str, Any] = field(default_factory=dict)
     pretrained: tuple[str, Any] | None = None
@@ -82,7 +92,10 @@ class ModelEntry:
         """The source of ``user`` or ``item``."""
         return self.user if name == "user" else self.item
 
+    def is_summed(self, model: nn.Module) -> bool:
+        """Whether the model's loss is a sum over the rows of its batch."""
+        return self.summed(model) if callable(self.summed) else self.summed
+
     def terms(self, model: nn.Module, batch: Any) -> int:
         """How many terms of a batch the model's loss adds up; 1 where it is their mean."""
-        summed = self.summed(model) if callable(self.summed) else self.summed
-        return len(batch) if summed else 1
+        return len(batch) if self.is_summed(model) else 1

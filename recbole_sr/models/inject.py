@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_sr.distributed.group import ALONE, Alone
 from recbole_sr.errors import InputError
 from recbole_sr.models.batch import ModelBatch
+from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.registry import entry_of
+from recbole_sr.models.share import share_of
 from recbole_sr.models.sources import Call
 from recbole_sr.models.tables import columns, stable_ranks, whole_tables
 from recbole_sr.objectives.phase import Phase
@@ -94,6 +97,8 @@ class RegularizedModel(_Model):
     # Class attributes, so that a model outside a phase carries nothing of ours: it deep-copies,
     # pickles and saves as RecBole's does.
     sr_phase: Phase | None = None
+    sr_group: Alone = ALONE
+    sr_part: Columns | None = None
     sr_seen: Counter[str]
     _sr_batch: ModelBatch | None = None
 
@@ -101,6 +106,7 @@ class RegularizedModel(_Model):
         super().__init__(config, dataset)
         self.sr_columns = columns(config, dataset)
         sampling = config["train_neg_sample_args"]
+        self.sr_label = config["LABEL_FIELD"]
         self.sr_negatives = 0 if sampling["distribution"] == "none" else sampling["sample_num"]
 
     @property
@@ -110,8 +116,12 @@ class RegularizedModel(_Model):
         return entry_of(kind)
 
     @contextmanager
-    def sr_regularized(self, phase: Phase) -> Iterator[None]:
+    def sr_regularized(self, phase: Phase, group: Alone = ALONE) -> Iterator[None]:
         """Let ``phase`` make every loss that is calculated inside the ``with`` block.
+
+        Args:
+            phase: what is minimised.
+            group: the processes that calculate it together; all are given the same batches.
 
         Raises:
             RuntimeError: at the end, if the phase regularises and a side was never regularised,
@@ -119,12 +129,15 @@ class RegularizedModel(_Model):
 
         """
         self.sr_phase, self.sr_seen = phase, Counter()
+        if group is not ALONE:
+            self.sr_group = group
         try:
             yield
             if phase.regularizes:
                 self._sr_check(phase)
         finally:
             del self.sr_phase, self.sr_seen
+            self.__dict__.pop("sr_group", None)
 
     def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """The phase's loss of a batch, or RecBole's outside a phase.
@@ -164,8 +177,24 @@ class RegularizedModel(_Model):
         super().load_other_parameter(found)
 
     def sr_tables(self) -> dict[str, list[Tensor]]:
-        """See :func:`~recbole_sr.models.tables.whole_tables`."""
-        return whole_tables(self, self.sr_columns)
+        """See :func:`~recbole_sr.models.tables.whole_tables`; all columns of several processes."""
+        tables = whole_tables(self, self.sr_columns)
+        return self.sr_part.whole(tables) if self.sr_part else tables
+
+    def predict(self, interaction: Any) -> Any:
+        """RecBole's scores, of all columns of several processes."""
+        scores = super().predict(interaction)
+        return self.sr_part.total(scores) if self.sr_part else scores
+
+    def full_sort_predict(self, interaction: Any) -> Any:
+        """RecBole's scores of all items, of all columns of several processes."""
+        scores = super().full_sort_predict(interaction)
+        return self.sr_part.total(scores) if self.sr_part else scores
+
+    def sr_cut(self, columns: Columns) -> None:
+        """Keep some columns of the tables alone: from now on the model is a part of one."""
+        columns.cut(self, self.sr_entry)
+        self.sr_part = columns
 
     def sr_encoded(self, interaction: Any, score: Callable[[Any], Any]) -> list[Tensor]:
         """The users' representations that ``score`` calculates of a batch, a row each: ``(B, D)``.
@@ -186,10 +215,13 @@ class RegularizedModel(_Model):
         return {side: min(x.shape[-1] for x in tables) for side, tables in self.sr_tables().items()}
 
     def _sr_loss(self, own_loss: Callable[[Any], Any], interaction: Any) -> Any:
-        phase = self.sr_phase
-        if phase is None or not phase.active:
+        phase, entry = self.sr_phase, self.sr_entry
+        several = self.sr_group is not ALONE or self.sr_part is not None
+        if phase is None or not (phase.active or several):
             return own_loss(interaction)
-        batch = ModelBatch(self, self.sr_entry, interaction, own_loss)
+        summed = entry.is_summed(self) and phase.loss is None  # a replacement is a mean
+        share = share_of(self.sr_group, self, interaction, summed, entry.of_parameters)
+        batch = ModelBatch(self, entry, interaction, own_loss, share, self.sr_part)
         with self._sr_watched(batch):
             loss = phase.training_loss(batch)
         self.sr_seen.update(["recommendation", *batch.regularized])

@@ -196,6 +196,7 @@ _FIELDS = ModelEntry(Field("user field's rows"), Field("item field's rows"))
 _ITEM_BASED = ModelEntry(
     Missing("a user is the items of the history"),
     Table("item_src_embedding", "item_dst_embedding"),
+    parallel=True,
 )
 
 # Models that a study runs as RecBole has them, and the mixins of what they need to be right.
@@ -209,7 +210,7 @@ NON_GRADIENT: dict[str, tuple[type, ...]] = {
 # A model that is refused has the reason in place of an entry.
 MODELS: dict[str, ModelEntry | str] = {
     # General
-    "BPR": replace(_TABLES, loss="loss", sole_loss=True),
+    "BPR": replace(_TABLES, loss="loss", sole_loss=True, parallel=True, columns=True),
     "CDAE": _output_layer("out_layer", summed=True),
     "ConvNCF": replace(_TABLES, summed=True, pretrained=("train_method", "after_pretrain")),
     "DGCF": replace(_GRAPH, repairs=(FewerSamples,)),
@@ -218,7 +219,9 @@ MODELS: dict[str, ModelEntry | str] = {
         Encoded(_output, "output of item_fc_layers", "item_fc_layers"),
     ),
     "DiffRec": _output_layer("mlp.mlp_layers.mlp_layers.-1"),
-    "ENMF": replace(_TABLES, summed=True, layers=("H_i",)),
+    "ENMF": replace(
+        _TABLES, summed=True, layers=("H_i",), parallel=True, of_parameters=("reg_loss",)
+    ),
     "FISM": _ITEM_BASED,
     "GCMC": ModelEntry(
         Propagated(itemgetter(0), "GcEncoder", _gcmc),
@@ -227,7 +230,13 @@ MODELS: dict[str, ModelEntry | str] = {
     ),
     "LDiffRec": _output_layer("autoencoder.decoder.mlp_layers.-1", needs={"n_cate": 1}),
     "LINE": _TABLES,
-    "LightGCN": replace(_LINEAR_GRAPH, propagation="layer mean", mixed_precision="fast path"),
+    "LightGCN": replace(
+        _LINEAR_GRAPH,
+        propagation="layer mean",
+        mixed_precision="fast path",
+        parallel=True,
+        columns=True,
+    ),
     "MacridVAE": ModelEntry(
         Encoded(lambda call, step: call.output[1], "mean of each latent factor"),
         Table("item_embedding"),
@@ -237,11 +246,12 @@ MODELS: dict[str, ModelEntry | str] = {
     "NAIS": _ITEM_BASED,
     # Its trainer asks for mixed precision on GPUs alone, where that has not been tried.
     "NCL": replace(_LINEAR_GRAPH, propagation="graph", repairs=(FewerClusters,), extra="ncl"),
-    "NGCF": replace(_GRAPH, propagation="graph", mixed_precision="fast path"),
-    "NNCF": _TABLES,
+    "NGCF": replace(_GRAPH, propagation="graph", mixed_precision="fast path", parallel=True),
+    "NNCF": replace(_TABLES, parallel=True),
     "NeuMF": ModelEntry(
         Table("user_mf_embedding", "user_mlp_embedding"),
         Table("item_mf_embedding", "item_mlp_embedding"),
+        parallel=True,
         layers=("predict_layer",),
         # Its two pretrained halves could not be joined: neither is trained alone.
         needs={"mf_train": True, "mlp_train": True, "use_pretrain": False},
@@ -259,7 +269,9 @@ MODELS: dict[str, ModelEntry | str] = {
         propagation="sampled graphs",
         mixed_precision="fast path",
     ),
-    "SimpleX": ModelEntry(Table("user_emb"), Table("item_emb"), layers=("UI_map",)),
+    "SimpleX": ModelEntry(
+        Table("user_emb"), Table("item_emb"), layers=("UI_map",), parallel=True
+    ),
     "SpectralCF": _GRAPH,
     # Knowledge-aware: an item is the entity of the same id
     "CFKG": _ENTITIES,
@@ -288,17 +300,22 @@ MODELS: dict[str, ModelEntry | str] = {
     ),
     **dict.fromkeys(
         (
-            "CORE", "Caser", "FDSA", "FEARec", "FOSSIL", "GCSAN", "GRU4Rec", "GRU4RecF", "HRM",
-            "LightSANs", "NARM", "NPE", "NextItNet", "SASRec", "SASRecF", "SHAN", "SINE", "SRGNN",
-            "STAMP", "TransRec",
+            "CORE", "Caser", "FDSA", "GRU4Rec", "GRU4RecF", "HRM", "LightSANs", "NARM", "NPE",
+            "NextItNet", "SASRec", "SASRecF", "STAMP",
         ),
+        replace(_sequences("item_embedding"), parallel=True),
+    ),
+    **dict.fromkeys(
+        ("FEARec", "FOSSIL", "GCSAN", "SHAN", "SINE", "SRGNN", "TransRec"),
         _sequences("item_embedding"),
     ),
     "GRU4RecKG": replace(
         _sequences("item_embedding"),
         note="needs pretrained vectors of the items' entities, a file `*.ent`; ml-100k has none",
     ),
-    "FPMC": ModelEntry(Table("UI_emb"), Table("IU_emb", "IL_emb", "LI_emb")),
+    "FPMC": ModelEntry(
+        Table("UI_emb"), Table("IU_emb", "IL_emb", "LI_emb"), parallel=True
+    ),
     "HGN": _sequences("item_embedding_for_prediction"),
     "RepeatNet": _output_layer(
         "explore_recommendation_decoder.matrix_for_explore",
@@ -315,11 +332,11 @@ MODELS: dict[str, ModelEntry | str] = {
     # Context-aware
     **dict.fromkeys(
         (
-            "AFM", "AutoInt", "DCN", "DCNV2", "DSSM", "DeepFM", "EulerNet", "FM", "FNN", "FiGNN",
-            "FwFM", "NFM", "PNN", "WideDeep", "xDeepFM",
+            "AFM", "AutoInt", "DeepFM", "FM", "FNN", "FiGNN", "FwFM", "PNN", "WideDeep", "xDeepFM",
         ),
-        _FIELDS,
+        replace(_FIELDS, parallel=True),
     ),
+    **dict.fromkeys(("DCN", "DCNV2", "DSSM", "EulerNet", "NFM"), _FIELDS),
     # Refused
     **dict.fromkeys(sorted(NON_GRADIENT), _NO_GRADIENT),
     **dict.fromkeys(

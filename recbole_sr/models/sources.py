@@ -87,6 +87,7 @@ class Source:
         always: whether every epoch that trains recommendations must have given rows.
         initialized: paths of the tables that ``sr_init`` can fill; none where there are none.
         linear: whether what is read is a mean over linear layers, the tables being the first.
+        whole: whether a step computes the representations of all ids, whatever its batch.
 
     """
 
@@ -96,6 +97,7 @@ class Source:
     always = True
     initialized: tuple[str, ...] = ()
     linear: bool = False
+    whole = False
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
         """The representations of these ids, still attached to the graph.
@@ -235,6 +237,7 @@ class Propagated(Source):
     initialized: tuple[str, ...] = ()
     linear: bool = False
     computed = True
+    whole = True
 
     @property
     def watched(self) -> tuple[str, ...]:  # type: ignore[override]

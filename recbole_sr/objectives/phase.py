@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_sr.objectives.losses import Loss
+from recbole_sr.objectives.peers import ALONE, Peers
 from recbole_sr.objectives.rank_target import RankTarget
 from recbole_sr.objectives.regularizers import REGULARIZERS
 from recbole_sr.objectives.rows import widened
@@ -26,6 +27,10 @@ class Batch(Protocol):
     @property
     def terms(self) -> int:
         """How many terms the model's own loss adds up over the batch; 1 where it is their mean."""
+
+    @property
+    def peers(self) -> Peers:
+        """Who else has a part of the batch."""
 
     def model_loss(self, replacement: Callable[[], Tensor] | None = None) -> Any:
         """The model's loss, a scalar or a tuple of them; the recommendation loss comes first.
@@ -101,9 +106,10 @@ class Phase:
         loss = batch.model_loss(partial(self._replacement, batch) if self.loss else None)
         terms = 1 if self.loss else batch.terms  # a replacement is a mean
         for name, weight in self._reading("pairs").items():
-            loss = _add(loss, terms * weight * REGULARIZERS[name].function(*batch.pairs()))
+            penalty = batch.peers.mean(REGULARIZERS[name].function(*batch.pairs()))
+            loss = _add(loss, terms * weight * penalty)
         rows = batch.rows(self.sides, self.choose) if self.regularizes else {}
-        return _add(loss, terms * self.penalty(rows)) if rows else loss
+        return _add(loss, terms * self.penalty(rows, batch.peers)) if rows else loss
 
     def choose(self, positions: Tensor) -> Tensor:
         """The positions whose rows the penalty reads: all, or a sample if all of it allows one.
@@ -124,7 +130,7 @@ class Phase:
         sampled = all(REGULARIZERS[name].sampled for name in self._reading("rows"))
         return self._sample(positions) if sampled and self.rank_target is None else positions
 
-    def penalty(self, rows: Rows) -> Tensor:
+    def penalty(self, rows: Rows, peers: Peers = ALONE) -> Tensor:
         r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)`.
 
         The penalty of the rank target is added, and its multipliers are adapted. Computed in
@@ -133,6 +139,7 @@ class Phase:
         Args:
             rows: for each side, its representations of the batch's distinct ids, each ``(N, D)``.
                 Several of one side are averaged.
+            peers: have the other rows; the penalty is that of all.
 
         Returns:
             ``()``, float32 or wider.
@@ -143,9 +150,9 @@ class Phase:
         some = next(iter(rows.values()))[0]
         with torch.autocast(some.device.type, enabled=False):
             rows = {side: [widened(x) for x in matrices] for side, matrices in rows.items()}
-            penalty = self._regularize(rows)
+            penalty = self._regularize(rows, peers)
             if self.rank_target is not None:
-                log_ranks = self.rank_target.log_ranks(rows)
+                log_ranks = self.rank_target.log_ranks(rows, peers)
                 penalty = penalty + self.rank_target.penalty(log_ranks)
                 self.rank_target.adapt(log_ranks)
             return penalty
@@ -165,15 +172,19 @@ class Phase:
             if weight and REGULARIZERS[name].reads == what
         }
 
-    def _regularize(self, rows: Rows) -> Tensor:
+    def _regularize(self, rows: Rows, peers: Peers) -> Tensor:
         terms = [
-            weight * torch.stack([self._of_side(name, side) for side in rows.values()]).mean()
+            weight
+            * torch.stack([self._of_side(name, side, rows[side], peers) for side in rows]).mean()
             for name, weight in self._reading("rows").items()
         ]
         return torch.stack(terms).sum() if terms else next(iter(rows.values()))[0].new_zeros(())
 
-    def _of_side(self, name: str, matrices: Sequence[Tensor]) -> Tensor:
+    def _of_side(self, name: str, side: str, matrices: Sequence[Tensor], peers: Peers) -> Tensor:
         regularizer = REGULARIZERS[name]
+        if regularizer.shared:
+            return torch.stack([regularizer.function(x, peers) for x in matrices]).mean()
+        matrices = [peers.whole(side, x) for x in matrices]
         if regularizer.sampled:
             matrices = [self._sample(x) for x in matrices]
         return torch.stack([regularizer.function(x) for x in matrices]).mean()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from recbole_sr.objectives.peers import ALONE, Peers
 from recbole_sr.objectives.stable_rank import unit_stable_rank
 
 __all__ = ["MAX_WEIGHT", "RankTarget", "log_stable_rank"]
@@ -16,13 +17,14 @@ __all__ = ["MAX_WEIGHT", "RankTarget", "log_stable_rank"]
 MAX_WEIGHT = 10.0
 
 
-def log_stable_rank(x: Tensor) -> Tensor:
+def log_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
     r"""Logarithm of the stable rank of the unit rows, :math:`\log \operatorname{srank}(\hat X)`.
 
     Its gradient does not fade near rank one, where that of the stable rank is smallest.
 
     Args:
         x: ``(N, D)``, floating point.
+        peers: have the other rows of the matrix.
 
     Returns:
         ``()``, in ``[0, log min(N, D)]``.
@@ -35,7 +37,7 @@ def log_stable_rank(x: Tensor) -> Tensor:
         1.3863
 
     """
-    return unit_stable_rank(x).clamp_min(1).log()
+    return unit_stable_rank(x, peers).clamp_min(1).log()
 
 
 class RankTarget:
@@ -78,19 +80,22 @@ class RankTarget:
         """The multiplier of each side now. Waits for a GPU: ask once an epoch, not once a batch."""
         return {side: float(weight) for side, weight in self._weights.items()}
 
-    def log_ranks(self, rows: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    def log_ranks(
+        self, rows: Mapping[str, Sequence[Tensor]], peers: Peers = ALONE
+    ) -> dict[str, Tensor]:
         """The logarithm of the stable rank of each side that has a target.
 
         Args:
             rows: for each side, its representations of the batch's distinct ids, each ``(N, D)``;
                 of several, the mean of the logarithms is taken.
+            peers: have the other rows.
 
         Returns:
             A scalar, float32 or wider, for each side in ``rows`` that has a target.
 
         """
         return {
-            side: torch.stack([log_stable_rank(x) for x in rows[side]]).mean()
+            side: torch.stack([log_stable_rank(x, peers) for x in rows[side]]).mean()
             for side in self.targets
             if side in rows
         }

@@ -18,6 +18,7 @@ from typing import Literal
 from torch import Tensor
 
 from recbole_sr.objectives.losses import alignment
+from recbole_sr.objectives.peers import ALONE, Peers
 from recbole_sr.objectives.rows import of_matrix, unit_rows
 from recbole_sr.objectives.stable_rank import unit_stable_rank
 from recbole_sr.objectives.uniformity import log_mean_kernel
@@ -38,9 +39,12 @@ class Regularizer:
     Attributes:
         function: to a scalar, from what it reads.
         reads: ``rows``: the representations ``(N, D)`` of the batch's distinct ids, of one side
-            at a time; ``pairs``: the users' and the items' ``(B, D)`` of its interactions.
+            at a time; ``pairs``: the users' and the items' ``(B, D)`` of its interactions, of
+            which ``function`` is a mean.
         weight: the default weight.
         sampled: whether ``sr_uniformity_rows`` limits the rows it reads.
+        shared: whether ``function`` takes, after the rows of one process, the others that have
+            rows of the same matrix; one that does not is handed the rows of all.
 
     """
 
@@ -48,9 +52,10 @@ class Regularizer:
     reads: Literal["rows", "pairs"]
     weight: float
     sampled: bool = False
+    shared: bool = False
 
 
-def negative_stable_rank(x: Tensor) -> Tensor:
+def negative_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
     r"""Stable rank of the unit rows as a penalty, :math:`-\operatorname{srank}(\hat X) / D`.
 
     With unit rows :math:`\|\hat X\|_F^2 = N`, so only the largest singular value matters: the
@@ -58,6 +63,7 @@ def negative_stable_rank(x: Tensor) -> Tensor:
 
     Args:
         x: ``(N, D)``, floating point.
+        peers: have the other rows of the matrix.
 
     Returns:
         ``()``, in ``[-1, -1 / D]``.
@@ -72,11 +78,11 @@ def negative_stable_rank(x: Tensor) -> Tensor:
         -0.25
 
     """
-    return -unit_stable_rank(x) / x.shape[-1]
+    return -unit_stable_rank(x, peers) / x.shape[-1]
 
 
 @of_matrix
-def effective_rank(x: Tensor) -> Tensor:
+def effective_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
     r"""Logarithm of the mean squared inner product of the unit rows.
 
     .. math:: \log \frac{1}{N^2} \sum_{i,j} \langle \hat x_i, \hat x_j \rangle^2
@@ -88,6 +94,7 @@ def effective_rank(x: Tensor) -> Tensor:
 
     Args:
         x: ``(N, D)``, floating point.
+        peers: have the other rows of the matrix.
 
     Returns:
         ``()``, in ``[-log min(N, D), 0]``.
@@ -105,7 +112,7 @@ def effective_rank(x: Tensor) -> Tensor:
 
     """
     unit = unit_rows(x)
-    gram = unit.mT @ unit
+    gram = peers.total(unit.mT @ unit)
     rows = gram.trace().clamp_min(1)  # zero rows not counted
     return gram.square().sum().clamp_min(1).log() - 2 * rows.log()
 
@@ -139,8 +146,8 @@ def uniformity(x: Tensor) -> Tensor:
 
 
 REGULARIZERS: dict[str, Regularizer] = {
-    "stable_rank": Regularizer(negative_stable_rank, "rows", 0.03),
-    "effective_rank": Regularizer(effective_rank, "rows", 0.03),
+    "stable_rank": Regularizer(negative_stable_rank, "rows", 0.03, shared=True),
+    "effective_rank": Regularizer(effective_rank, "rows", 0.03, shared=True),
     "uniformity": Regularizer(uniformity, "rows", 0.1, sampled=True),
     "alignment": Regularizer(alignment, "pairs", 1.0),
 }

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 from torch import Tensor, autocast
 
 __all__ = ["lengths", "of_matrix", "unit_rows", "widened"]
 
 
-def of_matrix(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def of_matrix(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Hand ``function`` a floating-point matrix ``(N, D)`` as float32 or wider, outside autocast.
 
-    What is made of it raises ``ValueError`` for what is no matrix, and ``TypeError`` for what is
-    not floating point.
+    Its other arguments are passed on as they are. What is made of it raises ``ValueError`` for what
+    is no matrix, and ``TypeError`` for what is not floating point.
     """
 
     @wraps(function)
-    def checked(x: Tensor) -> Tensor:
+    def checked(x: Tensor, *others: Any) -> Tensor:
         if x.ndim != 2:
             raise ValueError(f"expected a matrix (N, D), got shape {tuple(x.shape)}")
         if not x.is_floating_point():
             raise TypeError(f"expected a floating-point matrix, got {x.dtype}")
         with autocast(x.device.type, enabled=False):
-            return function(widened(x))
+            return function(widened(x), *others)
 
     return checked
 

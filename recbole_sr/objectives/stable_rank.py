@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from recbole_sr.objectives.peers import ALONE, Peers
 from recbole_sr.objectives.rows import lengths, of_matrix
 
 __all__ = ["stable_rank", "unit_stable_rank"]
@@ -57,7 +58,7 @@ def stable_rank(x: Tensor) -> Tensor:
 
 
 @of_matrix
-def unit_stable_rank(x: Tensor) -> Tensor:
+def unit_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
     r"""Stable rank of the unit rows of a matrix, differentiable with respect to the rows given.
 
     Normalising is part of the closed form: with :math:`a = \hat X v`,
@@ -67,6 +68,7 @@ def unit_stable_rank(x: Tensor) -> Tensor:
 
     Args:
         x: ``(N, D)``, floating point. Rows of length zero stay zero.
+        peers: have the other rows of the matrix; the rank is that of all rows.
 
     Returns:
         ``()``, as :func:`stable_rank`.
@@ -81,7 +83,7 @@ def unit_stable_rank(x: Tensor) -> Tensor:
         3.0
 
     """
-    return _UnitStableRank.apply(x)
+    return _UnitStableRank.apply(x, peers)
 
 
 class _StableRank(torch.autograd.Function):
@@ -127,10 +129,10 @@ class _UnitStableRank(torch.autograd.Function):
     """Forward and backward of :func:`unit_stable_rank`, each in few passes over the rows."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, peers: Peers) -> Tensor:
         length = lengths(x)
         unit = x / length
-        gram = unit.mT @ unit
+        gram = peers.total(unit.mT @ unit)
         total = gram.trace()
         if not 0 < total < torch.inf:  # empty, all zero, or not finite
             ctx.save_for_backward(x)
@@ -142,15 +144,15 @@ class _UnitStableRank(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         unit, *rest = ctx.saved_tensors
         if not rest:
-            return torch.zeros_like(unit)
+            return torch.zeros_like(unit), None
         length, v, ratio = rest
         with torch.autocast(unit.device.type, enabled=False):
             along = unit @ v
             pull = along * (2 * grad * ratio) / length.squeeze(1)
-            return (unit * (pull * along).unsqueeze(1)).addr_(pull, v, alpha=-1)
+            return (unit * (pull * along).unsqueeze(1)).addr_(pull, v, alpha=-1), None
 
 
 def _top_eigenpair(gram: Tensor) -> tuple[Tensor, Tensor]:

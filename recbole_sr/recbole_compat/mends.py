@@ -13,8 +13,8 @@ import pickle
 import sys
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, partial, wraps
 from itertools import chain, count
 from types import SimpleNamespace
@@ -39,7 +39,7 @@ from recbole.utils import FeatureType, case_study, logger, url, utils
 from recbole_sr.errors import InputError, first_line
 from recbole_sr.recbole_compat.data_checks import check_data
 
-__all__ = ["mend", "mend_model"]
+__all__ = ["mend", "mend_model", "without_boards"]
 
 
 @cache
@@ -405,3 +405,21 @@ def warnings_of_recboles_own_calls() -> None:
         ("model", "Sparse CSR tensor support is in beta"),
     ):
         warnings.filterwarnings("ignore", message, module=rf"recbole\.{where}\.")
+
+
+class _NoBoard:
+    """TensorBoard's writer, of which nothing is written."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+@contextmanager
+def without_boards() -> Iterator[None]:
+    """On any stack: each of several processes makes a folder for TensorBoard (``utils.py:208``)."""
+    own = trainer.get_tensorboard
+    trainer.get_tensorboard = lambda _: _NoBoard()
+    try:
+        yield
+    finally:
+        trainer.get_tensorboard = own

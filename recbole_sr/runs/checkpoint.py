@@ -31,6 +31,7 @@ __all__ = [
     "FORMAT",
     "SavedModel",
     "SavedRun",
+    "checksum",
     "load_weights",
     "read",
     "read_model",
@@ -129,7 +130,7 @@ def write(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """
     state = {**state, "format": FORMAT}
     with replacing(path) as file:
-        torch.save({**state, "checksum": _checksum(state)}, file)
+        torch.save({**state, "checksum": checksum(state)}, file)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -157,7 +158,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     if not isinstance(state, dict) or "checksum" not in state:
         raise InputError(f"{path}: expected a checkpoint of recbole_sr, got other data")
-    if state.pop("checksum") != _checksum(state):
+    if state.pop("checksum") != checksum(state):
         raise InputError(
             f"{path}: expected a whole checkpoint, got damaged data; use an earlier one"
         )
@@ -262,18 +263,18 @@ def _validated(kind: type[Kind], state: dict[str, Any], path: str | os.PathLike[
     )
 
 
-def _checksum(value: Any, crc: int = 0) -> int:
+def checksum(value: Any, crc: int = 0) -> int:
     """A checksum of tensors and plain data, however they are nested."""
     if isinstance(value, dict):
         value = [part for item in value.items() for part in item]
     if isinstance(value, list | tuple):
         for part in value:
-            crc = _checksum(part, crc)
+            crc = checksum(part, crc)
         return crc
     if not isinstance(value, Tensor):
         return zlib.crc32(repr(value).encode(), crc)
     if value.layout is not torch.strided:
         value = value.to_sparse_coo().coalesce()
-        return _checksum([value.indices(), value.values()], crc)
+        return checksum([value.indices(), value.values()], crc)
     entries = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return zlib.crc32(entries.numpy().tobytes(), crc)

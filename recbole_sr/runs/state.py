@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from recbole_sr.config.plain import to_plain
+from recbole_sr.distributed.group import Alone
 from recbole_sr.errors import InputError
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.checkpoint import SavedRun
@@ -24,7 +26,7 @@ from recbole_sr.runs.snapshot import (
     restore_random_states,
 )
 
-__all__ = ["RunState", "reopened"]
+__all__ = ["RunState", "first_to_open", "reopened"]
 
 _SUFFIX = ".run.pth"
 # What is saved of a trainer as it is.
@@ -56,6 +58,18 @@ def reopened(run_file: str) -> Iterator[tuple[SavedRun, str]]:
         remove_drafts(folder)
         remove_drafts(folder.parent, f"{folder.name}.")
         yield checkpoint.read_run(run_file), path
+
+
+@contextmanager
+def first_to_open(group: Alone, run_file: str) -> Iterator[tuple[SavedRun, str]]:
+    """The same for several processes, the first of which reads the file and holds it.
+
+    Raises:
+        InputError: as :func:`reopened`, in all of them.
+
+    """
+    with ExitStack() as held:
+        yield group.first(lambda: held.enter_context(reopened(run_file)))
 
 
 class RunState:
@@ -92,7 +106,7 @@ class RunState:
     def claim(self, path: str | None = None) -> None:
         """Take a name that no other run has: the one given, else RecBole's, where it is free."""
         if not self._owned:
-            self._own(str(claim(path or self._path)))
+            self._own(self._trainer.group.first(lambda: str(claim(path or self._path))))
 
     def _own(self, path: str) -> None:
         """Write under this name alone; pretraining, whose files have no names of a run, below."""
@@ -122,7 +136,17 @@ class RunState:
         step = trainer.options.sr_save_step
         if not (self.saving and step and (self.finished or epoch % step == 0)):
             return
-        best = trainer.best_valid_result
+        trained = trainer.whole(
+            {
+                "state_dict": trainer.model.state_dict(),
+                "memory": self._memory.state_dict(),
+                "optimizers": {name: o.state_dict() for name, o in optimizers(trainer).items()},
+            }
+        )
+        trainer.group.first(partial(self._write, epoch, train_data, trained))
+
+    def _write(self, epoch: int, train_data: Any, trained: dict[str, Any]) -> None:
+        trainer, best = self._trainer, self._trainer.best_valid_result
         state = {
             "run": self.run,
             "data": self.data,
@@ -131,9 +155,7 @@ class RunState:
             "finished": self.finished,
             "saved_model_file": os.path.relpath(trainer.saved_model_file, Path(self.path).parent),
             **{name: getattr(trainer, name) for name in _AS_IT_IS},
-            "state_dict": trainer.model.state_dict(),
-            "memory": self._memory.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in optimizers(trainer).items()},
+            **trained,
             "schedule": trainer.schedule.state_dict(),
             "epoch_records": [asdict(record) for record in trainer.epoch_records],
             "best_valid_score": float(trainer.best_valid_score),
@@ -173,11 +195,11 @@ class RunState:
         self.run = state.run
         trainer.saved_model_file = str(Path(path).parent / best_file)
         if best:
-            self.read_best_model()
+            trainer.group.first(self.check_best_model)
         with checkpoint.restoring(file):
-            checkpoint.load_weights(trainer.model, state.state_dict, file)
-            self._memory.load_state_dict(state.memory)
-            for name, optimizer_state in state.optimizers.items():
+            checkpoint.load_weights(trainer.model, trainer.part(state.state_dict), file)
+            self._memory.load_state_dict(trainer.part(state.memory))
+            for name, optimizer_state in trainer.part(state.optimizers).items():
                 getattr(trainer, name).load_state_dict(optimizer_state)
             trainer.schedule.load_state_dict(state.schedule)
             restore_random_states(state.random_states, train_data)  # and when training begins
@@ -189,6 +211,10 @@ class RunState:
         trainer.best_valid_result = best and OrderedDict(best)
         for name in (*_AS_IT_IS, "best_valid_score"):
             setattr(trainer, name, getattr(state, name))
+
+    def check_best_model(self) -> None:
+        """Refuse to go on where :meth:`read_best_model` cannot read it."""
+        self.read_best_model()
 
     def read_best_model(self) -> checkpoint.SavedModel:
         """The best model so far.

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from recbole.utils import EvaluatorType
+from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType, get_trainer
 
 from recbole_sr.config.config import Config, recboles_name
 from recbole_sr.config.data_files import columns_of
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
+from recbole_sr.distributed.group import ALONE, current_group
+from recbole_sr.distributed.launch import size
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.models.sources import Missing
 
 __all__ = [
@@ -21,7 +25,10 @@ __all__ = [
     "check_judged",
     "check_labels",
     "check_parts",
+    "by_columns",
     "check_settings",
+    "check_several",
+    "refuse_several",
 ]
 
 # Mappings from columns, and lists of them.
@@ -30,6 +37,8 @@ _OF_COLUMNS = (
     "discretization", "preload_weight", "alias_of_user_id", "alias_of_item_id",
     "alias_of_entity_id", "alias_of_relation_id",
 )  # fmt: skip
+# Fewer for a process are not worth what the processes exchange.
+_LEAST_COLUMNS = 16
 _SOURCES = ("inter", "user", "item", "kg", "link", "net")
 
 
@@ -100,6 +109,74 @@ def _check_mixed_precision(config: Config, entry: ModelEntry) -> None:
             "its sparse products or scattering, or it has not been tried, got True; drop the key"
             + (", or set sr_fast: True" if by_fast else "")
         )
+
+
+def check_several(config: Config, entry: ModelEntry) -> None:
+    """Refuse several processes where they would not train as one does.
+
+    Raises:
+        InputError: names the model or the key.
+
+    """
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])
+    if not entry.parallel or trainer is not Trainer:
+        able = [name for name, other in SUPPORTED.items() if other.parallel]
+        reason = (
+            "whose loss of a batch is more than what its rows have, or has not been tried"
+            if trainer is Trainer
+            else f"which has a trainer of its own, {trainer.__name__}"
+        )
+        raise InputError(
+            f"torchrun: expected one process for {config['model']}, {reason}, got several; start "
+            f"it without torchrun, or use one of {', '.join(able)}"
+        )
+    for key in ("enable_amp", "enable_scaler"):
+        if config[key]:
+            raise InputError(
+                f"{key}: expected False with several processes, as gradients of mixed precision "
+                "are not added up exactly, got True; drop the key, or start one process"
+            )
+
+
+def by_columns(config: Config, entry: ModelEntry) -> bool:
+    """Whether each of several processes has some columns of the tables.
+
+    Raises:
+        InputError: ``sr_parallel`` asks for it where it cannot be.
+
+    """
+    group, wanted = current_group(), config.options.sr_parallel
+    if group is ALONE or wanted == "data":
+        return False
+    width = config["embedding_size"]
+    reason = None
+    if not entry.columns:
+        able = [name for name, other in SUPPORTED.items() if other.columns]
+        reason = f"of {config['model']}, as its loss is not one of dot products of tables; use " + (
+            f"one of {', '.join(able)}"
+        )
+    elif width % group.size:
+        reason = f"of embedding_size {width} by {group.size} processes; set a multiple of them"
+    elif config["clip_grad_norm"]:
+        reason = "with clip_grad_norm, whose norm is of all columns; drop that key"
+    elif wanted == "auto" and width < _LEAST_COLUMNS * group.size:
+        reason = "of so few columns"
+    if reason and wanted == "columns":
+        raise InputError(
+            f"sr_parallel: expected data, got columns {reason}, or set sr_parallel: data"
+        )
+    return reason is None
+
+
+def refuse_several(what: str) -> None:
+    """Refuse what only one process can do.
+
+    Raises:
+        InputError: there are several.
+
+    """
+    if size() > 1:
+        raise InputError(f"{what}: expected one process, got {size()}; start it without torchrun")
 
 
 def check_columns(config: Config) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "screen",
     "shows_bars",
     "warnings_alone",
+    "write_nothing",
 ]
 
 Amount = Literal["quiet", "normal", "verbose"]
@@ -112,6 +113,14 @@ def warnings_alone() -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+
+
+def write_nothing(config: Any) -> None:
+    """Have a process say and save nothing, as another one does it for all."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger().setLevel(logging.ERROR)
+    for key in ("show_progress", "log_wandb", "save_dataset", "save_dataloaders"):
+        config[key] = False
 
 
 def shows_bars(config: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from logging import getLogger
 from operator import attrgetter
 from pathlib import Path
@@ -16,9 +17,12 @@ from recbole.utils import get_environment, get_trainer, init_seed, set_color
 
 from recbole_sr.config.config import Config
 from recbole_sr.config.data_files import check_dataset
+from recbole_sr.distributed.group import ALONE, current_group, processes
+from recbole_sr.distributed.launch import launch_name, restarts
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
+from recbole_sr.models.columns import columns_of
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.initialize import initialize, reset_embeddings
 from recbole_sr.models.inject import inject, with_representations
@@ -30,14 +34,17 @@ from recbole_sr.runs.epochs import summarize
 from recbole_sr.runs.files import locked
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.runs.identity import data_identity, refuse_other_data
-from recbole_sr.runs.state import reopened
+from recbole_sr.runs.state import first_to_open
 from recbole_sr.training.checks import (
+    by_columns,
     check_columns,
     check_features,
     check_judged,
     check_labels,
     check_parts,
     check_settings,
+    check_several,
+    refuse_several,
 )
 from recbole_sr.training.console import (
     closing_lines,
@@ -45,6 +52,7 @@ from recbole_sr.training.console import (
     open_log,
     shows_bars,
     warnings_alone,
+    write_nothing,
 )
 from recbole_sr.training.final import SUFFIX, final_config, train_on_all
 from recbole_sr.training.trainer import inject_trainer
@@ -86,14 +94,15 @@ class Experiment(NamedTuple):
             verbose: log every epoch.
             run: go on with this one, which :func:`~recbole_sr.runs.state.reopened` holds.
             folder: of this run alone; None: named as its checkpoint.
-            path: of its files, without suffix, where it is free; None: RecBole's.
+            path: of its files, without suffix, where it is free, for a run's last part, which is
+                not gone on with by itself; None: RecBole's.
 
         """
         trainer_class = get_trainer(self.config["MODEL_TYPE"], self.config["model"])
         with refused_by_recbole("checkpoint_dir or log_wandb"):
             Path(self.config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)
             trainer = inject_trainer(trainer_class)(self.config, self.model)
-        state = trainer.run_state
+        state, group = trainer.run_state, trainer.group
         with ExitStack() as held:
             if saved:
                 state.data = self.data_identity()
@@ -101,11 +110,17 @@ class Experiment(NamedTuple):
                     state.restore(*run, self.train_data)
                 elif folder is None:
                     state.claim(path)
-                    held.enter_context(locked(state.path))
+                    if group.leads:
+                        held.enter_context(locked(state.path))
                 identity = {"run": state.run, "data": state.data, "format": checkpoint.FORMAT}
-                trainer.run_folder = RunFolder.create(
-                    folder or state.path, self.config, identity, resumed=bool(run)
+                if again := launch_name() if group is not ALONE and path is None else None:
+                    identity["launch"] = again
+                made = group.first(
+                    lambda: RunFolder.create(
+                        folder or state.path, self.config, identity, resumed=bool(run)
+                    )
                 )
+                trainer.run_folder = made if group.leads else None
             return self._fit(trainer, saved, verbose)
 
     @property
@@ -144,7 +159,7 @@ class Experiment(NamedTuple):
                 "checkpoint": trainer.saved_model_file,
                 "run_folder": str(trainer.run_folder.path),
             }
-        return {**result, "sr": {**summary, **places}}
+        return {**result, "sr": {**summary, **trainer.group.first(lambda: places)}}
 
 
 def _advise(trainer: Any) -> None:
@@ -221,7 +236,20 @@ def run_recbole_sr(
                 "class"
             )
         model = with_representations(model, representations)
-    return _run(prepare(Config(model, dataset, config_file_list, config_dict)), saved, start)
+    config = Config(model, dataset, config_file_list, config_dict)
+    with processes(lambda: config.options.sr_timeout) as group:
+        if saved and (begun := group.first(partial(_begun, config))):
+            return _resume(begun, config.model_class, start)
+        return _run(prepare(config), saved, start)
+
+
+def _begun(config: Config) -> str | None:
+    """The saved run that torchrun has started again; None where there is none."""
+    for file in Path(config["checkpoint_dir"]).glob("*/environment.json") if restarts() else ():
+        launched_as = (RunFolder(file.parent).read(file.name) or {}).get("launch")
+        if launched_as == launch_name() and Path(f"{file.parent}.run.pth").is_file():
+            return f"{file.parent}.run.pth"
+    return None
 
 
 def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
@@ -242,7 +270,10 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
         InputError: there is no such file, or it is not what a run saved.
     """
     start = perf_counter()
-    with _reopened(str(run_file), model_class) as (experiment, run):
+    with (
+        processes(lambda: checkpoint.read_run(run_file).config.get("sr_timeout", 600.0)),
+        _reopened(str(run_file), model_class) as (experiment, run),
+    ):
         return _run(experiment, True, start, run)
 
 
@@ -251,7 +282,7 @@ def _reopened(
     run_file: str, model_class: type | None = None
 ) -> Iterator[tuple[Experiment, tuple[SavedRun, str]]]:
     """A saved run and what it is made of; nobody else can go on with it inside the block."""
-    with reopened(run_file) as run:
+    with first_to_open(current_group(), run_file) as run:
         state, path = run
         with checkpoint.restoring(run_file):
             config = Config.from_plain(state.config, model_class)
@@ -270,6 +301,8 @@ def _run(
     result = experiment.train(saved, run=run)
     if experiment.config.options.sr_final:
         result["sr"]["final"] = _train_finally(experiment.config, result["sr"], saved)
+    if not current_group().leads:
+        return result
     for text in (
         f"The running environment is as follows:\n{get_environment(experiment.config).draw()}",
         f"{set_color('best valid ', 'yellow')}: {result['best_valid_result']}",
@@ -294,18 +327,20 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
             "none, as no epoch of the main phase was evaluated; set eval_step: 1, or raise epochs"
         )
     epochs = found["best_epoch"] + 1
+    group = current_group()
     ended_run = found["run_folder"]  # by this name an interrupt finds what can be resumed
     path = f"{ended_run}{SUFFIX}" if saved else None
-    if path and Path(run_file := f"{path}.run.pth").is_file():  # the whole run is resumed
+    run_file = f"{path}.run.pth"
+    if group.first(lambda: Path(run_file).is_file()):  # the whole run is resumed
         with _reopened(run_file, config.model_class) as (experiment, run):
-            places = experiment.train(saved, run=run)["sr"]
+            places = experiment.train(saved, run=run, path=path)["sr"]
     else:
         _screen.info(f"once more, on all interactions, for {epochs} epoch{'s' * (epochs > 1)}")
         experiment = prepare(final_config(config, epochs, found["switch_epoch"]))
         places = experiment.train(saved, path=path)["sr"]
     final = {"epochs": epochs, **{name: places[name] for name in ("checkpoint", "run_folder")}}
     if saved:
-        RunFolder(ended_run).write("final.json", final)
+        group.first(lambda: RunFolder(ended_run).write("final.json", final))
     return final
 
 
@@ -326,6 +361,7 @@ def objective_function(
     Returns:
         As :func:`run_recbole_sr`, and ``model``, the model's name.
     """
+    refuse_several("objective_function")
     config = Config(config_dict=config_dict, config_file_list=config_file_list)
     check_judged(config)
     return {"model": config["model"], **prepare(config).train(saved, verbose=False)}
@@ -378,11 +414,16 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
     """
     entry = entry_of(config.model_class)
     check_settings(config, entry)
+    leads = current_group().leads
+    if current_group() is not ALONE:
+        check_several(config, entry)
+    if not leads:
+        write_nothing(config)
     model_class = config.model_class
     if config.options.sr_fast:
         model_class = accelerate(model_class, entry.propagation)
     init_seed(config["seed"], config["reproducibility"])
-    log = open_log(config) if logged else None
+    log = open_log(config) if leads and logged else None
     logger = getLogger()
     config.log_recipe()
     logger.info(sys.argv)
@@ -397,6 +438,8 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
         reset_embeddings(model)  # the authors' tables are N(0, 1), where RecBole has Xavier's
     if (fill := config.options.initialization) and not has_weights:
         initialize(model, entry, train_data._dataset, fill, config["seed"])
+    if by_columns(config, entry):
+        model.sr_cut(columns_of(current_group(), config["embedding_size"]))
     logger.info(model)
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from functools import partial
 from logging import getLogger
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,15 @@ from torch.optim import SparseAdam
 
 from recbole_sr.config.options import Options
 from recbole_sr.config.plain import plain_state, to_plain
+from recbole_sr.distributed.gradients import GradientSum
+from recbole_sr.distributed.group import ALONE, Group, current_group
+from recbole_sr.distributed.random import share_states
 from recbole_sr.errors import InputError
 from recbole_sr.fast.optimizer import fused, row_gradients
+from recbole_sr.fast.parts import gathering, part_of
 from recbole_sr.fast.ranking import TopCollector
 from recbole_sr.recbole_compat.classes import subclass
+from recbole_sr.recbole_compat.mends import without_boards
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.epochs import EpochRecord, Ranks
 from recbole_sr.runs.folder import RunFolder
@@ -57,8 +63,12 @@ def inject_trainer(trainer_class: type) -> Any:
 class PhasedTrainer(_Trainer):
     """Mixin: phases, their judging, the monitor, and checkpoints that hold plain data."""
 
+    _gradients: GradientSum | None = None
+
     def __init__(self, config: Any, model: Any):
-        super().__init__(config, model)
+        self.group = current_group()
+        with nullcontext() if self.group.leads else without_boards():
+            super().__init__(config, model)
         self.options = Options.from_mapping(config.final_config_dict)
         self.schedule = self.options.schedule(self.valid_metric_bigger)
         self.epoch_records: list[EpochRecord] = []
@@ -71,6 +81,8 @@ class PhasedTrainer(_Trainer):
         self._check_reachable()
         if self.options.sr_fast:
             self.eval_collector = TopCollector(config)
+        if isinstance(self.group, Group) and not self.model.sr_part:
+            self.eval_collector = gathering(self.eval_collector, self.group)
         self.reset_best()
 
     def fit(
@@ -125,6 +137,8 @@ class PhasedTrainer(_Trainer):
         """RecBole's evaluation, by blocks of users where the loader gives them."""
         if eval_data and load_best_model:
             self._load(model_file)
+        if eval_data and self.group is not ALONE and not self.model.sr_part:
+            eval_data = part_of(eval_data, self.group)
         if self.options.sr_fast:
             self.eval_collector.begin_evaluation(eval_data, self._full_sort_batch_eval)
         with self.config.model_refused(lambda error: not self._evaluated):
@@ -135,10 +149,13 @@ class PhasedTrainer(_Trainer):
     def _load(self, model_file: str | None) -> None:
         """Take the weights of a checkpoint, or of this run's best model, having checked them."""
         file = model_file or self.saved_model_file
-        saved = checkpoint.read_model(file) if model_file else self.run_state.read_best_model()
+        read = (
+            partial(checkpoint.read_model, file) if model_file else self.run_state.read_best_model
+        )
+        saved = self.group.first(read)
         with checkpoint.restoring(file):
-            checkpoint.load_weights(self.model, saved.state_dict, file)
-            self.model.load_other_parameter(saved.other_parameter)
+            checkpoint.load_weights(self.model, self.part(saved.state_dict), file)
+            self.model.load_other_parameter(self.part(saved.other_parameter))
         self.logger.info(f"Loading model structure and parameters from {file}")
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:
@@ -169,11 +186,19 @@ class PhasedTrainer(_Trainer):
         optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, SparseAdam):
             refuse_dense_gradients(optimizer, self.model)
-        return fused(optimizer) if self.config["sr_fast"] else optimizer
+        if self.config["sr_fast"]:
+            optimizer = fused(optimizer)
+        if isinstance(self.group, Group) and not self.model.sr_part:
+            clipping = self.config["clip_grad_norm"]
+            self.clip_grad_norm = None  # but once the gradients are added up
+            self._gradients = GradientSum(self.group, self.model.parameters(), clipping)
+            optimizer.register_step_pre_hook(self._gradients)
+        return optimizer
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
         """One epoch of RecBole's training inside the phase it belongs to."""
         self.run_state.begin_epoch(epoch_idx, train_data)
+        share_states(self.group, self.device)
         self._epoch, self._batch = epoch_idx, 0
         self.write_epoch_records(None if self.epoch_records else "start")
         warming = self.schedule.warming
@@ -184,12 +209,17 @@ class PhasedTrainer(_Trainer):
             self.initial_stable_rank = self._stable_rank()
         start = perf_counter()
         fast = self.options.sr_fast
-        gradients = row_gradients(self.model, self.optimizer) if fast else nullcontext()
-        with self.model.sr_regularized(phase), gradients:
+        gradients: Any = row_gradients(self.model, self.optimizer) if fast else nullcontext({})
+        of_rows = ALONE if self.model.sr_part else self.group
+        with self.model.sr_regularized(phase, of_rows), gradients as rows:
+            if self._gradients:
+                self._gradients.rows = rows
             loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
         self._stepped = True
         seconds = perf_counter() - start
         self._check_weights()
+        if self.group is not ALONE:
+            self._check_replicas(loss)
         total = sum(loss) if isinstance(loss, tuple) else loss
         record = EpochRecord(epoch_idx, phase.name, total, seconds, stable_rank=self._stable_rank())
         record.rank_weight = phase.rank_target.weights if phase.rank_target else None
@@ -222,10 +252,34 @@ class PhasedTrainer(_Trainer):
                     "model so far stays in the checkpoint)"
                 )
 
+    def whole(self, state: Any) -> Any:
+        """A state of this process with all columns of the tables; all processes call it."""
+        return self.model.sr_part.whole(state) if self.model.sr_part else state
+
+    def part(self, state: Any) -> Any:
+        """What of a state with all columns is this process's."""
+        return self.model.sr_part.part(state) if self.model.sr_part else state
+
+    def _check_replicas(self, loss: Any) -> None:
+        """Stop where the processes do not have the same weights, bit for bit.
+
+        Where they have columns of their own, that is told by the loss, which all calculate.
+        """
+        alike = [loss] if self.model.sr_part else self.model.state_dict()
+        sums = self.group.gathered(checkpoint.checksum(alike))
+        other = [rank for rank, found in enumerate(sums) if found != sums[0]]
+        if other:
+            raise InputError(
+                f"epoch {self._epoch}: expected the same weights in all processes, got others in "
+                f"process {', '.join(map(str, other))}; run them on machines of one kind with the "
+                "same packages, or run one process"
+            )
+
     def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
-        """RecBole's validation, its score noted by the schedule."""
+        """RecBole's validation, its score noted by the schedule; the first process decides."""
         start = perf_counter()
-        score, result = super()._valid_epoch(*args, **kwargs)
+        found = super()._valid_epoch(*args, **kwargs)
+        score, result = self.group.first(lambda: found)
         self.epoch_records[-1].valid_seconds = perf_counter() - start
         self.schedule.observe(float(score))
         self.epoch_records[-1].valid_score = float(score)
@@ -246,11 +300,24 @@ class PhasedTrainer(_Trainer):
             self._record_spectra(moment)
 
     def _record_spectra(self, moment: str) -> None:
+        if self.run_folder is None and self.model.sr_part is None:
+            return
+        tables = self.model.sr_tables()  # of which each process may have a part
         if self.run_folder:
-            tables = self.model.sr_tables()
             self.run_folder.add_spectra(moment, {side: found[0] for side, found in tables.items()})
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        """Have the first process write the checkpoint; the others wait for it."""
+        trained = self.whole(
+            {
+                "state_dict": self.model.state_dict(),
+                "other_parameter": plain_state(self.model.other_parameter()),
+                "optimizer": self.optimizer.state_dict(),
+            }
+        )
+        self.group.first(partial(self._write_checkpoint, epoch, verbose, trained))
+
+    def _write_checkpoint(self, epoch: int, verbose: bool, trained: dict[str, Any]) -> None:
         """RecBole's checkpoint with settings as plain data, whole or not written at all.
 
         ``torch.load(weights_only=True)`` reads it, so loading one never runs code from it.
@@ -263,9 +330,7 @@ class PhasedTrainer(_Trainer):
             "epoch": epoch,
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
-            "state_dict": self.model.state_dict(),
-            "other_parameter": plain_state(self.model.other_parameter()),
-            "optimizer": self.optimizer.state_dict(),
+            **trained,
             "schedule": self.schedule.state_dict(),
         }
         checkpoint.write(state, path)

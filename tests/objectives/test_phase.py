@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recbole_sr.objectives.losses import LOSSES, alignment, bpr
+from recbole_sr.objectives.peers import ALONE
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.objectives.rank_target import RankTarget
 from recbole_sr.objectives.regularizers import effective_rank, negative_stable_rank, uniformity
@@ -20,6 +21,7 @@ class Recorded:
 
     loss: object = field(default_factory=lambda: torch.tensor(3.0))
     terms: int = 1
+    peers: object = ALONE
     has_rows: bool = True
     asked: list = field(default_factory=list)
 

@@ -184,7 +184,7 @@ def test_a_losss_entry_says_what_its_function_takes(name):
 def test_a_regularisers_entry_says_what_its_function_takes(name):
     regularizer = REGULARIZERS[name]
     read = {"rows": {"x"}, "pairs": {"user", "positive"}}[regularizer.reads]
-    assert parameters(regularizer.function) == read
+    assert parameters(regularizer.function) == read | ({"peers"} if regularizer.shared else set())
     assert regularizer.weight > 0
     assert not regularizer.sampled or regularizer.reads == "rows"
 

@@ -1,0 +1,38 @@
+"""Who else has a part of the batch: one process has none, several share what a penalty reads."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+__all__ = ["ALONE", "Peers"]
+
+
+class Peers(Protocol):
+    """What the penalties need of other processes, each of which has some rows of a batch."""
+
+    def total(self, x: Tensor) -> Tensor:
+        """The sum over the processes; the gradient of each term is that of the sum."""
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean over all pairs of the batch, of the mean over those of this process."""
+
+    def whole(self, side: str, x: Tensor) -> Tensor:
+        """The rows ``(N, D)`` of all processes, of those ``(n, D)`` that this one has of a side."""
+
+
+class _Alone:
+    """One process: what it has is all there is."""
+
+    def total(self, x: Tensor) -> Tensor:
+        return x
+
+    def mean(self, x: Tensor) -> Tensor:
+        return x
+
+    def whole(self, side: str, x: Tensor) -> Tensor:
+        return x
+
+
+ALONE: Peers = _Alone()

@@ -1,0 +1,229 @@
+"""What torchrun starts: the command line, and what happens where a process is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+from resuming import assert_equal, final, left_behind, lines, run_file
+from several import free_port
+from tiny_data import write_tiny
+
+from recbole_sr.distributed.launch import torchrun
+from recbole_sr.runs import checkpoint
+
+PROGRAM = ["-m", "recbole_sr"]
+LONG = {"epochs": 40, "stopping_step": 99, "train_batch_size": 16}
+
+
+def start(folder, arguments, *options, size=2):
+    """Begin in a folder; what is said goes to ``said``."""
+    command = [sys.executable, *PROGRAM]
+    if size:
+        launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}"]
+        command = [*launcher, *(options or ["--standalone"]), *PROGRAM]
+    folder.mkdir(exist_ok=True)
+    with open(folder / "said", "a") as said:
+        return subprocess.Popen(
+            [*command, *arguments],
+            cwd=folder,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        )
+
+
+def end_well(started, folder):
+    assert started.wait(300) == 0, said(folder)
+
+
+def said(folder):
+    return (folder / "said").read_text()
+
+
+def result(folder):
+    (file,) = folder.glob("saved/*/result.json")
+    return json.loads(file.read_text())
+
+
+def sentences(folder):
+    return re.findall("^recbole-sr: (.*)$", said(folder), re.MULTILINE)
+
+
+@pytest.fixture
+def tiny_arguments(tmp_path):
+    """A command line that trains on the small data set."""
+
+    def make(model="BPR", **more):
+        settings = {**write_tiny(tmp_path / f"data-{model}"), **more}
+        settings.pop("state")
+        return ["-m", model, "-d", "tiny", *(f"--{key}={x}" for key, x in settings.items())]
+
+    return make
+
+
+def wait_for_epochs(folder, number):
+    """Until so many epochs have ended; the processes by their rank."""
+    ends = time.monotonic() + 120
+    while time.monotonic() < ends:
+        files = list(folder.glob("saved/*/metrics.jsonl"))
+        if files and len(files[0].read_text().splitlines()) >= number:
+            return
+        time.sleep(0.02)
+    raise AssertionError(said(folder))
+
+
+def ranks(started):
+    found = {}
+    for process in psutil.Process(started.pid).children(recursive=True):
+        if "RANK" in (environment := process.environ()):
+            found[int(environment["RANK"])] = process
+    return found
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_the_metrics_of_one_process(tmp_path):
+    arguments = ["-m", "LightGCN", "-d", "ml-100k", "--epochs=2", "--log_wandb=False"]
+    for folder, size in (("one", None), ("two", 2)):
+        end_well(start(tmp_path / folder, arguments, size=size), tmp_path / folder)
+    assert result(tmp_path / "two") == result(tmp_path / "one")
+    for place in ("log/LightGCN", "log_tensorboard", "saved"):
+        one, two = (sorted(tmp_path.joinpath(name, place).iterdir()) for name in ("one", "two"))
+        assert len(two) == len(one), place
+    assert said(tmp_path / "two").count("test result") == 1
+
+
+@pytest.mark.slow
+def test_two_agents_are_one_run(tmp_path, tiny_arguments):
+    port = free_port()
+    arguments = tiny_arguments(epochs=2)
+    end_well(start(tmp_path / "one", arguments, size=None), tmp_path / "one")
+    where = ("--nnodes=2", "--master-addr=127.0.0.1", f"--master-port={port}")
+    agents = [
+        start(tmp_path / "two", arguments, *where, f"--node-rank={node}", size=1)
+        for node in range(2)
+    ]
+    for agent in agents:
+        end_well(agent, tmp_path / "two")
+    assert result(tmp_path / "two") == result(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_recboles_keys_start_the_same(tmp_path, tiny_arguments):
+    arguments = tiny_arguments(epochs=2)
+    for folder, more in (("one", []), ("two", ["--nproc=2"])):
+        end_well(start(tmp_path / folder, [*arguments, *more], size=None), tmp_path / folder)
+    assert result(tmp_path / "two") == result(tmp_path / "one")
+    settings = left_behind(tmp_path / "two").read("environment.json")
+    assert settings["launch"]  # it was torchrun's
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["data", "columns"])
+def test_a_killed_process_ends_the_others_and_the_run_goes_on(parallel, tmp_path, tiny_arguments):
+    arguments = tiny_arguments(**LONG, sr_parallel=parallel)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    end_well(start(whole, arguments), whole)
+    started = start(killed, arguments)
+    wait_for_epochs(killed, 3)
+    processes = ranks(started)
+    processes[1].kill()
+    begin = time.monotonic()
+    processes[0].wait(60)
+    assert time.monotonic() - begin < 5
+    assert started.wait(60) == 1
+    (sentence,) = sentences(killed)
+    assert re.search("another process has ended.*go on by: recbole-sr resume saved", sentence)
+    for size in (3 if parallel == "data" else 4, None):  # on copies
+        other = tmp_path / f"on {size}"
+        shutil.copytree(killed, other)
+        end_well(start(other, ["resume", str(run_file(other))], size=size), other)
+        assert len(lines(other)) == LONG["epochs"]
+        ours, theirs = (checkpoint.read(run_file(x))["state_dict"] for x in (other, whole))
+        for name in ours:
+            torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4)
+    end_well(start(killed, ["resume", str(run_file(killed))]), killed)
+    assert_equal(final(killed), final(whole))
+    assert lines(killed) == lines(whole)
+    assert left_behind(killed).read("result.json") == left_behind(whole).read("result.json")
+
+
+@pytest.mark.slow
+def test_a_process_that_is_silent_ends_the_others(tmp_path, tiny_arguments):
+    started = start(tmp_path / "run", tiny_arguments(**LONG, sr_timeout=3))
+    wait_for_epochs(tmp_path / "run", 2)
+    processes = ranks(started)
+    processes[1].suspend()
+    begin = time.monotonic()
+    processes[0].wait(60)
+    assert 2 < time.monotonic() - begin < 30
+    processes[1].kill()
+    assert started.wait(60) == 1
+    (sentence,) = sentences(tmp_path / "run")
+    assert "another process has not answered within sr_timeout" in sentence
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_run_again_to_the_same_bits(tmp_path, tiny_arguments):
+    arguments = tiny_arguments(**LONG)
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    end_well(start(whole, arguments), whole)
+    started = start(again, arguments, "--standalone", "--max-restarts=1")
+    wait_for_epochs(again, 3)
+    os.kill(ranks(started)[0].pid, signal.SIGKILL)
+    end_well(started, again)
+    assert "goes on with epoch" in said(again)
+    assert_equal(final(again), final(whole))
+    assert lines(again) == lines(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "more", "words"),
+    [
+        ("BPR", {"learning_rate": "1e38", "epochs": 3}, "expected (a finite|finite)"),
+        ("SGL", {}, "torchrun: expected one process for SGL"),
+        ("KGAT", {}, "trainer of its own, KGATTrainer"),
+        ("BPR", {"enable_scaler": True}, "enable_scaler: expected False with several"),
+        ("BPR", {"config_files": "three.yaml"}, "nproc: expected 2, got 3"),
+    ],
+)
+def test_one_sentence_ends_all(model, more, words, tmp_path, tiny_arguments):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "three.yaml").write_text("nproc: 3\n")
+    started = start(tmp_path / "run", tiny_arguments(model, **more))
+    assert started.wait(120) == 1  # torchrun's own
+    (sentence,) = sentences(tmp_path / "run")
+    assert re.search(words, sentence)
+
+
+@pytest.mark.parametrize(
+    ("keys", "options"),
+    [
+        ({"nproc": 2}, ["--nproc-per-node=2", "--standalone"]),
+        ({"nproc": 2, "world_size": 2}, ["--nproc-per-node=2", "--standalone"]),
+        (
+            {"nproc": 2, "world_size": 6, "group_offset": 4, "ip": "h", "port": 7},
+            [
+                *("--nproc-per-node=2", "--nnodes=3", "--node-rank=2"),
+                *("--master-addr=h", "--master-port=7"),
+            ],
+        ),
+    ],
+)
+def test_recboles_keys_as_torchruns_options(keys, options):
+    assert torchrun(keys, ["run.py"])[3:] == [*options, "run.py"]
+
+
+def test_machines_with_other_numbers_of_processes_are_refused():
+    with pytest.raises(ValueError, match="multiples of nproc"):
+        torchrun({"nproc": 2, "world_size": 3}, [])
