@@ -270,10 +270,12 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
         InputError: there is no such file, or it is not what a run saved.
     """
     start = perf_counter()
-    with (
-        processes(lambda: checkpoint.read_run(run_file).config.get("sr_timeout", 600.0)),
-        _reopened(str(run_file), model_class) as (experiment, run),
-    ):
+    with processes(lambda: checkpoint.read_run(run_file).config.get("sr_timeout", 600.0)):
+        return _resume(str(run_file), model_class, start)
+
+
+def _resume(run_file: str, model_class: type | None, start: float) -> dict[str, Any]:
+    with _reopened(run_file, model_class) as (experiment, run):
         return _run(experiment, True, start, run)
 
 
