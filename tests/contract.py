@@ -29,6 +29,7 @@ from recbole_sr.models.sources import (
     Sum,
     Table,
 )
+from recbole_sr.objectives.peers import ALONE
 from recbole_sr.objectives.phase import Phase
 
 GRAPH_FILES = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
@@ -87,9 +88,9 @@ class Recording(Phase):
 
     given: list[dict[str, list[torch.Tensor]]] = field(default_factory=list)
 
-    def penalty(self, rows):
+    def penalty(self, rows, peers=ALONE):
         self.given.append(rows)
-        return super().penalty(rows)
+        return super().penalty(rows, peers)
 
     @property
     def rows(self):
