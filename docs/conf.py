@@ -29,6 +29,12 @@ extensions = [
 nitpicky = True
 # Without their inventories, which are elsewhere, the types of other packages cannot be links.
 nitpick_ignore_regex = [(r"py:.*", r"(?!recbole_sr\.).*")]
+# Parts of docstrings' sentences that are no public names.
+nitpick_ignore = [
+    ("py:class", "recbole_sr.study.report.figures.Run"),
+    ("py:func", "recbole_sr.study.summary.summarize"),
+    ("py:mod", "recbole_sr.study.quick"),
+]
 
 myst_enable_extensions = ["deflist", "dollarmath", "colon_fence"]
 myst_heading_anchors = 4
