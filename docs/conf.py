@@ -15,7 +15,7 @@ html_title = f"{project} {version}"
 # site and on the forge alike.
 root_doc = "docs/index"
 include_patterns = ["docs/**", "results/**", "CHANGELOG.md"]
-exclude_patterns = ["**/_*", "build", "saved", "log"]
+exclude_patterns = [".*", "**/_*", "build", "saved", "log"]
 
 extensions = [
     "myst_nb",
@@ -59,3 +59,4 @@ html_css_files = ["site.css"]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "redirect.html"}
 html_copy_source = False
+html_show_copyright = False

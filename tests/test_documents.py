@@ -111,6 +111,15 @@ def test_outputs_of_the_notebook_name_no_machine():
     assert not re.search(r"/(home|tmp|root|usr|Users|opt)/|site-packages|error", str(outputs))
 
 
+def test_the_events_of_the_csv_page_are_prepared_as_it_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "start" / "csv.md").read_text("utf-8")
+    exec(re.search(r"^```python\n(.*?)^```", page, re.M | re.S)[1], {})  # noqa: S102
+    prepare, train = re.search(r"^```bash\n(.*?)^```", page, re.M | re.S)[1].splitlines()
+    assert cli.main(shlex.split(prepare)[1:]) == 0
+    assert train.removesuffix(" --sr_final=True") in capsys.readouterr().out
+
+
 def test_the_page_of_files_names_what_a_run_writes(tiny, tmp_path):
     experiment.run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_final": True})
     page = (ROOT / "docs" / "reference" / "files.md").read_text("utf-8")
