@@ -15,7 +15,7 @@ html_title = f"{project} {version}"
 # site and on the forge alike.
 root_doc = "docs/index"
 include_patterns = ["docs/**", "results/**", "CHANGELOG.md"]
-exclude_patterns = ["**/_*", "build", "saved", "log"]
+exclude_patterns = [".*", "**/_*", "build", "saved", "log"]
 
 extensions = [
     "myst_nb",
@@ -29,6 +29,12 @@ extensions = [
 nitpicky = True
 # Without their inventories, which are elsewhere, the types of other packages cannot be links.
 nitpick_ignore_regex = [(r"py:.*", r"(?!recbole_sr\.).*")]
+# Parts of docstrings' sentences that are no public names.
+nitpick_ignore = [
+    ("py:class", "recbole_sr.study.report.figures.Run"),
+    ("py:func", "recbole_sr.study.summary.summarize"),
+    ("py:mod", "recbole_sr.study.quick"),
+]
 
 myst_enable_extensions = ["deflist", "dollarmath", "colon_fence"]
 myst_heading_anchors = 4
@@ -53,3 +59,4 @@ html_css_files = ["site.css"]
 templates_path = ["_templates"]
 html_additional_pages = {"index": "redirect.html"}
 html_copy_source = False
+html_show_copyright = False

@@ -1,7 +1,9 @@
-"""README, docs, results: commands are accepted as they stand, short of training; links lead."""
+"""README, docs, results: commands are accepted short of training; links, words, tables, pages."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import shutil
@@ -17,8 +19,22 @@ from recbole_sr.training import experiment
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-GUIDE = ROOT / "docs" / "guide.md"
-DOCUMENTS = [README, *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("results/*.md"))]
+RESULTS = sorted(ROOT.glob("results/*.md"))
+DOCUMENTS = [README, *sorted(ROOT.glob("docs/**/*.md")), *RESULTS]
+# Private words, for which the field has its own.
+PRIVATE_WORDS = [
+    r"sweeps?\b",
+    r"spectral start\b(?!-)",
+    r"(own|model's|no) start\b(?!-)",
+    r"keeps? on\b",
+    r"kept on\b",
+    r"look-ups?\b",
+    r"short(er)? rows\b",
+    r"lengths? of (the )?rows\b",
+    r"rows of length\b",
+    r"not shown to differ",
+    r"has stock's best\b",
+]
 # What a reader puts in.
 NAMES = {"FOLDER": "data", "SEED": "2020", "MARGIN": "1.0", "MODEL": "BPR"}
 FILES = {
@@ -63,6 +79,58 @@ def test_a_link_leads_somewhere(document):
         assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
 
 
+@pytest.mark.parametrize(
+    "document",
+    [*DOCUMENTS, *sorted(ROOT.glob("properties/**/*.yaml")), *ROOT.glob("benchmarks/**/*.yaml")],
+    ids=lambda document: document.stem,
+)
+def test_words_are_those_of_the_field(document):
+    text = " ".join(re.sub(r"^# ?", "", document.read_text("utf-8"), flags=re.M).split())
+    found = [re.search(rf".{{0,40}}\b{word}", text, re.I) for word in PRIVATE_WORDS]
+    assert not [match[0] for match in found if match]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)
+def test_a_table_has_at_most_seven_columns(document):
+    heads = re.findall(r"^(\|.*\|)\n\|[ :|-]+\|$", document.read_text("utf-8"), re.M)
+    assert not [head for head in heads if head.count("|") > 8]
+
+
+def test_every_page_is_on_the_site():
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    pages = [*ROOT.glob("docs/**/[!_]*.md"), *ROOT.glob("docs/**/*.ipynb"), *RESULTS]
+    names = [os.path.relpath(page.with_suffix(""), ROOT / "docs") for page in pages]
+    missing = [name for name in names if not re.search(rf"^{name}$", index, re.M)]
+    assert missing == ["index"]
+
+
+def test_outputs_of_the_notebook_name_no_machine():
+    text = (ROOT / "docs" / "start" / "notebook.ipynb").read_text("utf-8")
+    outputs = [cell.get("outputs") for cell in json.loads(text)["cells"]]
+    assert any(outputs)
+    assert not re.search(r"/(home|tmp|root|usr|Users|opt)/|site-packages|error", str(outputs))
+
+
+def test_the_events_of_the_csv_page_are_prepared_as_it_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "start" / "csv.md").read_text("utf-8")
+    exec(re.search(r"^```python\n(.*?)^```", page, re.M | re.S)[1], {})  # noqa: S102
+    prepare, train = re.search(r"^```bash\n(.*?)^```", page, re.M | re.S)[1].splitlines()
+    assert cli.main(shlex.split(prepare)[1:]) == 0
+    assert train.removesuffix(" --sr_final=True") in capsys.readouterr().out
+
+
+def test_the_page_of_files_names_what_a_run_writes(tiny, tmp_path):
+    experiment.run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1, "sr_final": True})
+    page = (ROOT / "docs" / "reference" / "files.md").read_text("utf-8")
+    listed = re.findall(r"^\| `NAME([^`]*)`", page, re.M)
+    saved = tmp_path / "saved"
+    run = next(saved.glob("*/final.json")).parent.name
+    files = [file.relative_to(saved).as_posix() for file in saved.rglob("*") if file.is_file()]
+    written = [file.removeprefix(run) for file in files if re.match(rf"{run}[./]", file)]
+    assert sorted(listed) == sorted(written)
+
+
 def test_there_are_commands_of_both_kinds():
     lines = [command.values[1] for command in COMMANDS]
     assert sum(line.startswith("recbole-sr compare") for line in lines) > 20
@@ -99,7 +167,7 @@ def accepted(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("document", "line"), COMMANDS)
 def test_a_command_is_accepted(document, line, accepted, tmp_path):
-    if document in (README, GUIDE):
+    if document not in RESULTS:
         for name, text in FILES.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text)

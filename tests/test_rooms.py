@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -152,3 +153,8 @@ def test_the_floors_are_ordered_as_the_package_says():
     text = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text("utf-8")))
     places = [text.index(f"``{room}``") for room in FLOORS]
     assert all(lower > upper for lower, upper in pairwise(places))
+
+
+def test_the_drawing_has_the_rooms_from_top_to_bottom():
+    drawing = (ROOT / "docs" / "rooms.svg").read_text("utf-8")
+    assert re.findall(r"bold\">(\w+)<", drawing) == ["cli", *reversed(FLOORS), "errors"]

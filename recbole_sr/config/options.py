@@ -135,7 +135,8 @@ class Options(BaseModel):
     """Epochs of the warm phase, at most; 0 means that there is none."""
 
     sr_switch: Literal["epochs", "metric"] = _key("epochs", "sr_warm_epochs")
-    """What ends the warm phase: its number of epochs, or sooner, a score that stays (metric)."""
+    """What ends the warm phase: its number of epochs, or sooner, a validation score that no longer
+    rises (metric)."""
 
     sr_patience: Count = _key(5, "sr_switch: metric")
     """Evaluations in a row without a better validation score that end the warm phase."""
@@ -144,7 +145,7 @@ class Options(BaseModel):
     """The recommendation loss; model keeps the model's own."""
 
     sr_temperature: Positive = _key(1.0, "sr_loss: ssm")
-    """What the scores are divided by."""
+    """Temperature by which the scores are divided."""
 
     sr_warm_regularizers: Regularizers | None = _key(None, "sr_warm_epochs")
     """Weights of regularisers in the warm phase; null: the default weight of stable_rank."""
@@ -162,13 +163,14 @@ class Options(BaseModel):
     """Stable rank to hold in both phases, of all sr_tables or as {user: r, item: r}; null: none."""
 
     sr_target_step: Positive = _key(0.01, "sr_target_rank")
-    """How fast the weight that holds it adapts, per batch."""
+    """Step size, for each batch, of the weight that holds the stable rank."""
 
     sr_init: Annotated[str, _OneOf(INITIALIZATIONS, "model")] = _key("model")
     """How the tables are initialised; model is the model's own way."""
 
     sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral")
-    """Power of the degrees that divide interactions: 0 keeps popularity, 0.5 is LightGCN's."""
+    """Power of the degrees by which interactions are divided: 0 divides by nothing, so that popular
+    items weigh most; 0.5 is LightGCN's normalisation."""
 
     sr_init_als_iterations: int = _key(0, "sr_init: spectral", ge=0, le=1000)
     """Iterations of alternating least squares (ALS) that refine the singular vectors."""

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from recbole_sr.config import catalogue
+from recbole_sr.config.files import read_shipped
 from recbole_sr.config.options import GROUPS, Options
+from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.objectives.losses import LOSSES
 from recbole_sr.objectives.regularizers import REGULARIZERS
 
@@ -35,6 +37,12 @@ _PAGE_HEAD = """# Keys
 A key set by the user overrides that key alone.
 `recbole-sr config -m MODEL` shows what is in force for a model, and who set it.
 """
+_MODELS_HEAD = """These models have a recipe, which sets these keys otherwise.
+For all others every key has the default above.
+
+| Models | Keys |
+|---|---|
+"""
 _TABLE_HEAD = "| Key | Type | Default | Meaning |\n|---|---|---|---|\n"
 
 
@@ -54,7 +62,21 @@ def page() -> str:
         if key in GROUPS:
             text += f"\n## {GROUPS[key]}\n\n{_TABLE_HEAD}"
         text += f"| `{key}` | {type_} | `{default}` | {meaning} |\n"
+    text += "\n## Defaults by model\n\n" + _MODELS_HEAD + "\n".join(_recipes()) + "\n"
     return text + "\n## Regularisers and losses\n\n" + "\n".join(_entries()) + "\n"
+
+
+def _recipes() -> Iterator[str]:
+    """A line for each recipe: the models that have it, and the keys that it sets otherwise."""
+    models: dict[str, list[str]] = {}
+    defaults = Options().model_dump()
+    for name in SUPPORTED:
+        settings, _ = read_shipped(f"model/{name}.yaml")
+        own = {key: value for key, value in settings.items() if value != defaults.get(key, value)}
+        models.setdefault(", ".join(f"`{key}: {_yaml(own[key])}`" for key in own), []).append(name)
+    for keys, names in models.items():
+        if keys:
+            yield f"| {', '.join(names)} | {keys} |"
 
 
 def _keys() -> Iterator[tuple[str, str, str, str]]:
@@ -88,6 +110,8 @@ def _first_line(function: Any) -> str:
 
 
 def _yaml(default: Any) -> str:
+    if isinstance(default, dict) and default:
+        return f"{{{', '.join(f'{key}: {value}' for key, value in default.items())}}}"
     if isinstance(default, list):
         return f"[{', '.join(default)}]"
     if isinstance(default, str | bool):

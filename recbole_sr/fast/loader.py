@@ -1,4 +1,4 @@
-"""Training batches from tensors: one permutation an epoch, one look-up a batch."""
+"""Training batches from tensors: one permutation an epoch, one lookup a batch."""
 
 from __future__ import annotations
 

@@ -39,10 +39,10 @@ def fused(optimizer: Optimizer) -> Optimizer:
 def row_gradients(
     model: nn.Module, optimizer: Optimizer | None = None
 ) -> Iterator[dict[Tensor, RowGradient]]:
-    """Inside the ``with`` block, look-ups in embedding tables do not allocate whole gradients.
+    """Inside the ``with`` block, lookups in embedding tables do not allocate whole gradients.
 
-    torch gives every look-up a dense gradient as large as the table, fresh memory of which all but
-    the batch's rows is zero. Here each look-up adds its rows to one dense gradient, which is kept
+    torch gives every lookup a dense gradient as large as the table, fresh memory of which all but
+    the batch's rows is zero. Here each lookup adds its rows to one dense gradient, which is kept
     from step to step and cleared where it was written. The optimiser sees what it always sees.
     ``SparseAdam`` is handed the rows themselves, which is what it needs; it moves only the rows of
     the batch and lets the moments of the others stand still, other mathematics than Adam's.
@@ -83,7 +83,7 @@ def row_gradients(
 
 
 class RowGradient:
-    """One dense gradient for all look-ups in a table, in memory that is used again.
+    """One dense gradient for all lookups in a table, in memory that is used again.
 
     Args:
         weight: the table, ``(N, D)``.
@@ -94,7 +94,7 @@ class RowGradient:
         self.weight = weight
         self.dense: Tensor | None = None
         self.written: list[Tensor] | None = []  # ids of rows; None: any row
-        # Has autograd call the look-ups' backward. The weight itself would have it call the hook
+        # Has autograd call the lookups' backward. The weight itself would have it call the hook
         # below after each, as if the whole gradient had been written.
         self._anchor = weight.new_zeros((), requires_grad=True)
 
@@ -147,7 +147,7 @@ class RowGradient:
 
 
 class _LookUp(torch.autograd.Function):
-    """A look-up whose backward hands its rows to a :class:`RowGradient`, and torch nothing."""
+    """A lookup whose backward hands its rows to a :class:`RowGradient`, and torch nothing."""
 
     @staticmethod
     def forward(

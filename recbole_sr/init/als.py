@@ -56,7 +56,7 @@ def refine(factors: Factors, graph: Any, iterations: int) -> Factors:
     by_user = graph.sign().tocsr()
     by_item = by_user.T.tocsr()
     unobserved = math.sqrt(by_user.nnz / math.prod(by_user.shape))
-    item, square = _start(factors, by_user)
+    item, square = _initial(factors, by_user)
     for _ in range(iterations):
         user = solve_rows(by_user, item, unobserved, _SHRINKAGE * square)
         item = solve_rows(by_item, user, unobserved, _SHRINKAGE * square)
@@ -128,7 +128,7 @@ def _by_degree(pairs: Any, width: int) -> Iterator[tuple[Tensor, Tensor]]:
                 yield torch.from_numpy(part), torch.from_numpy(pairs.indices[places]).long()
 
 
-def _start(factors: Factors, pairs: Any) -> tuple[NDArray[np.float32], float]:
+def _initial(factors: Factors, pairs: Any) -> tuple[NDArray[np.float32], float]:
     """Item rows to begin with, and their mean square length, at which pairs score 1 on average.
 
     That is with users' rows of the same mean square length, so that neither side is the larger.

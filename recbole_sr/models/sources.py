@@ -333,7 +333,7 @@ def parameter(model: nn.Module, path: str) -> Tensor:
 def _look_up(part: Any, ids: Tensor) -> Tensor:
     """Rows of a parameter or of a module's weight.
 
-    A table is looked up by its own ``forward``, so that whatever serves the model's look-ups, as
+    A table is looked up by its own ``forward``, so that whatever serves the model's lookups, as
     the fast path does, serves these too.
     """
     if isinstance(part, nn.Embedding):
