@@ -38,7 +38,7 @@ def together(size, folder, function, *arguments):
     for process in started:
         process.start()
     for process in started:
-        process.join(200)
+        process.join(600)
         process.kill()  # where another has failed
     said = [(folder / f"stderr-{rank}").read_text() for rank in range(size or 1)]
     assert not any(process.exitcode for process in started), "\n".join(said)

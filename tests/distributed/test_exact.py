@@ -27,6 +27,8 @@ SETTINGS = {
 ALL = {"stable_rank": 0.3, "effective_rank": 0.2, "uniformity": 0.1, "alignment": 0.5}
 NEGATIVES = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 3}}
 WITH = {"sr_main_regularizers": {"stable_rank": 0.3, "uniformity": 0.1}}
+pytestmark = pytest.mark.timeout(900)  # the first test of a number of processes trains for all
+
 # By name: the model, and what is set beside off.yaml.
 CASES = {
     "BPR": ("BPR", {}),
@@ -124,19 +126,17 @@ def test_two_processes_are_one(name, trained):
     assert_equal([one[name] for one in trained(2, FAST)], alone[name])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [1, 2, 4])
-@pytest.mark.parametrize("name", EVERY)
-def test_any_number_of_processes_is_one(name, size, trained):
-    (alone,) = trained(None, EVERY)
-    assert_equal([one[name] for one in trained(size, EVERY)], alone[name])
+# By the number of processes; 8 columns are not for three.
+MORE = {2: [*EVERY], 3: [*LAST], 4: ["every regulariser, by columns", "LightGCN, by columns"]}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*CASES, *LAST])  # 8 columns are not for three
-def test_three_processes_are_one(name, trained):
-    (alone,) = trained(None, EVERY)
-    assert_equal([one[name] for one in trained(3, [*CASES, *LAST])], alone[name])
+@pytest.mark.parametrize(
+    ("size", "name"), [(size, name) for size, names in MORE.items() for name in names]
+)
+def test_any_number_of_processes_is_one(size, name, trained):
+    (alone,) = trained(None, MORE[size])
+    assert_equal([one[name] for one in trained(size, MORE[size])], alone[name])
 
 
 def without_dropout(model, settings):
