@@ -14,6 +14,7 @@ propagation     a LightGCN training step, ours and stock
 product         ways to multiply with a graph's adjacency
 rank            the stable rank of both tables while one objective alone trains
 initialization  scores of the spectral initialisation before training, by its powers
+gains           the picture of results/README.md, from its table
 peers           implicit's ALS and BPR, and LensKit's ALS, on the splits of the studies
 spectral        seconds of the spectral initialisation
 uniformity      exact uniformity against ``torch.pdist``, time and memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -102,6 +103,18 @@ def test_every_page_is_on_the_site():
     names = [os.path.relpath(page.with_suffix(""), ROOT / "docs") for page in pages]
     missing = [name for name in names if not re.search(rf"^{name}$", index, re.M)]
     assert missing == ["index"]
+
+
+def test_the_headline_is_the_mean_of_its_table(monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(ROOT)
+    names, gains, _ = zip(*importlib.import_module("benchmarks.gains").rows(), strict=True)
+    bpr = [gain for name, gain in zip(names, gains, strict=True) if name.startswith("BPR")]
+    light = [gain for name, gain in zip(names, gains, strict=True) if name.startswith("LightGCN")]
+    means = [f"{sum(part) / len(part):.0f} %" for part in (bpr, light, gains)]
+    assert means == re.findall(r"\d+ %", (ROOT / "results" / "README.md").read_text("utf-8"))[:3]
+    (said,) = re.findall(r"mean gain is.*", README.read_text("utf-8"))
+    assert means == re.findall(r"\d+ %", said)[:3]
 
 
 def test_outputs_of_the_notebook_name_no_machine():
