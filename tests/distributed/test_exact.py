@@ -120,10 +120,16 @@ FAST = (
 )
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_two_processes_are_one(name, trained):
+def assert_all_equal(several, alone):
+    for name in alone:
+        print(name)  # shown where it fails
+        assert_equal([one[name] for one in several], alone[name])
+
+
+# All cases of a number of processes are one test: two workers would train them twice.
+def test_two_processes_are_one(trained):
     (alone,) = trained(None, FAST)
-    assert_equal([one[name] for one in trained(2, FAST)], alone[name])
+    assert_all_equal(trained(2, FAST), alone)
 
 
 # By the number of processes; 8 columns are not for three.
@@ -131,12 +137,10 @@ MORE = {2: [*EVERY], 3: [*LAST], 4: ["every regulariser, by columns", "LightGCN,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("size", "name"), [(size, name) for size, names in MORE.items() for name in names]
-)
-def test_any_number_of_processes_is_one(size, name, trained):
+@pytest.mark.parametrize("size", MORE)
+def test_any_number_of_processes_is_one(size, trained):
     (alone,) = trained(None, MORE[size])
-    assert_equal([one[name] for one in trained(size, MORE[size])], alone[name])
+    assert_all_equal(trained(size, MORE[size]), alone)
 
 
 def without_dropout(model, settings):
@@ -148,22 +152,14 @@ def without_dropout(model, settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", SERVED)
-def test_every_model_that_is_served(model, trained_models):
-    alone, several = trained_models
-    assert_equal([one[model] for one in several], alone[model])
-
-
-@pytest.fixture(scope="module")
-def trained_models(tmp_path_factory):
-    """Every model that is served, in one process and in two."""
-    folder = tmp_path_factory.mktemp("models")
-    tiny = write_tiny(folder / "data")
+def test_every_model_that_is_served(tmp_path):
+    """In one process and in two."""
+    tiny = write_tiny(tmp_path / "data")
     more = {"epochs": 2, "sr_main_regularizers": {"stable_rank": 0.3}}
     cases = {}
     for model in SERVED:
         settings = {**settings_of(model, tiny), **more, "sr_warm_epochs": 0, "sr_init": "model"}
         settings.pop("sr_warm_regularizers", None)
         cases[model] = (model, ["off.yaml"], without_dropout(model, settings))
-    (alone,) = together(None, folder, train_all, cases)
-    return alone, together(2, folder, train_all, cases)
+    (alone,) = together(None, tmp_path, train_all, cases)
+    assert_all_equal(together(2, tmp_path, train_all, cases), alone)
