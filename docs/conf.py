@@ -27,6 +27,7 @@ extensions = [
     "reference",
 ]
 nitpicky = True
+smartquotes = False  # which make a dash of the two hyphens of an option
 # Without their inventories, which are elsewhere, the types of other packages cannot be links.
 nitpick_ignore_regex = [(r"py:.*", r"(?!recbole_sr\.).*")]
 # Parts of docstrings' sentences that are no public names.
