@@ -27,11 +27,14 @@ extensions = [
     "reference",
 ]
 nitpicky = True
+smartquotes = False  # which make a dash of the two hyphens of an option
 # Without their inventories, which are elsewhere, the types of other packages cannot be links.
 nitpick_ignore_regex = [(r"py:.*", r"(?!recbole_sr\.).*")]
 # Parts of docstrings' sentences that are no public names.
 nitpick_ignore = [
     ("py:class", "recbole_sr.study.report.figures.Run"),
+    ("py:class", "recbole_sr.objectives.peers.Peers"),
+    ("py:func", "recbole_sr.study.cluster.joined"),
     ("py:func", "recbole_sr.study.summary.summarize"),
     ("py:mod", "recbole_sr.study.quick"),
 ]
