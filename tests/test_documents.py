@@ -171,7 +171,6 @@ def accepted(monkeypatch, tmp_path):
     monkeypatch.setattr(compare, "grid_points", points)
     monkeypatch.setattr(compare, "joined", lambda address: nullcontext())  # no cluster
     monkeypatch.setattr(compare, "check_dataset", lambda settings: None)  # a reader has them
-    monkeypatch.setattr(compare, "joined", lambda address: nullcontext())
     monkeypatch.setattr(compare._Study, "results", results)
     monkeypatch.setattr(compare._Study, "write", lambda *_: None)
     monkeypatch.setattr(compare, "summarize", lambda *_: {"failed": []})
