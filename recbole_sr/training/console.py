@@ -169,13 +169,16 @@ def describe_scores(scores: Mapping[str, float] | None) -> str:
     return ", ".join(f"{name} {score}" for name, score in (scores or {}).items()) or "none"
 
 
-def closing_lines(result: Mapping[str, Any], metric: str, seconds: float) -> list[str]:
+def closing_lines(
+    result: Mapping[str, Any], metric: str, seconds: float, judged: bool = True
+) -> list[str]:
     """What a run came to, where it is, and what can be done with it.
 
     Args:
         result: as :func:`~recbole_sr.training.experiment.run_recbole_sr` returns it.
         metric: by which the best epoch is chosen.
         seconds: what it took.
+        judged: whether there are interactions that it was not trained on.
 
     """
     method = result["sr"]
@@ -188,7 +191,7 @@ def closing_lines(result: Mapping[str, Any], metric: str, seconds: float) -> lis
     score = f"valid {metric} {result['best_valid_score']:.4f}"
     lines = {
         "test result": describe_scores(result["test_result"])
-        if result["test_result"]
+        if judged
         else "none, as all interactions were trained on",
         "best epoch": None if best is None else f"{best} of {len(method['epochs'])}, {score}",
         "untrained initialisation": None if initial is None else f"valid {metric} {initial:.4f}",

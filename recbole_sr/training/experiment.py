@@ -311,7 +311,7 @@ def _run(
     ):
         getLogger().info(text)
     metric = experiment.config["valid_metric"].lower()
-    for line in closing_lines(result, metric, perf_counter() - start):
+    for line in closing_lines(result, metric, perf_counter() - start, experiment.judged):
         _screen.info(line)
     return result
 

@@ -65,6 +65,12 @@ def test_the_screen_gets_what_matters_and_the_file_everything(train):
     assert all(text in log for text in (*FOR_THE_FILE, *lines))
 
 
+def test_a_split_without_a_test_part_has_no_test_result(train):
+    _, err, _ = train(eval_args={"split": {"LS": "valid_only"}, "order": "RO"})
+    (line,) = [line for line in err.splitlines() if "test result" in line]
+    assert line.endswith(": none")
+
+
 def test_it_ends_with_files_that_are_there_and_commands_that_run(train, tmp_path, capsys):
     _, err, _ = train()
     end = dict(line.split(": ", 1) for line in err.splitlines() if ": " in line)
