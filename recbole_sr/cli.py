@@ -94,9 +94,7 @@ def _end(code: int, sentence: str) -> int:
 def _check_several(name: str) -> None:
     """What only one process can do is refused, and what torchrun says to end is noted."""
     if name not in ("training", "resume"):
-        raise InputError(
-            f"{name}: expected one process, got {launch.size()}; start it without torchrun"
-        )
+        launch.refuse_several(name)
 
     def end(*_: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough

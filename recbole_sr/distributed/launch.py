@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from recbole_sr.errors import InputError
+
 __all__ = [
     "KEYS",
     "launch_name",
@@ -13,6 +15,7 @@ __all__ = [
     "local_rank",
     "local_size",
     "rank",
+    "refuse_several",
     "restarts",
     "size",
     "torchrun",
@@ -59,6 +62,17 @@ def launch_name() -> str | None:
     """What names one call of torchrun, also after it has started the processes again."""
     run = os.environ.get("TORCHELASTIC_RUN_ID")
     return f"{run}-{os.getppid()}" if launched() and run else None
+
+
+def refuse_several(what: str) -> None:
+    """Refuse what only one process can do.
+
+    Raises:
+        InputError: there are several.
+
+    """
+    if size() > 1:
+        raise InputError(f"{what}: expected one process, got {size()}; start it without torchrun")
 
 
 def torchrun(keys: Mapping[str, int | str], program: Sequence[str]) -> list[str]:

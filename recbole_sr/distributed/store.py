@@ -17,7 +17,7 @@ _CONNECTED = timedelta(seconds=60)
 
 @cache
 def store() -> Store:
-    """The table, with keys of this start alone: torchrun may keep one table for all its starts."""
+    """The table, with keys of this launch alone: torchrun may keep one table over its restarts."""
     made, _, _ = next(rendezvous("env://", timeout=_CONNECTED))
     return PrefixStore(f"recbole_sr/{launch.restarts()}", made)
 

@@ -15,12 +15,12 @@ import torch
 from recbole.model.loss import EmbLoss
 from torch import Tensor, nn
 
-from recbole_sr.distributed.group import Alone, Group
+from recbole_sr.distributed.group import Group
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.share import root
 from recbole_sr.models.sources import resolve
 
-__all__ = ["Columns", "columns_of"]
+__all__ = ["Columns"]
 
 
 class Columns:
@@ -101,11 +101,6 @@ class Columns:
 
     def _is_whole(self, x: Tensor) -> bool:
         return x.ndim == 2 and x.shape[1] == self._width
-
-
-def columns_of(group: Alone, width: int) -> Columns | None:
-    """The columns of this process, of tables of a width; None where it is alone."""
-    return Columns(group, width) if isinstance(group, Group) else None
 
 
 def _mapped(

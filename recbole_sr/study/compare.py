@@ -116,12 +116,16 @@ def compare(
             raise InputError(f"{key}: expected a name or a list of names, got {names}; give names")
         if len(set(names)) < len(names):
             raise InputError(f"{key}: expected distinct names, got {', '.join(names)}; drop one")
-    if ray is not None and (jobs > 1 or minutes is not None):
-        other = "a time budget" if minutes is not None else f"jobs {jobs}"
-        raise InputError(
-            f"ray: expected no {'--quick' if minutes is not None else '--jobs'} beside it, as a "
-            f"cluster runs a trial on each core, got {other}; drop one"
-        )
+    beside = {
+        "--quick": minutes is not None and "a time budget",
+        "--jobs": jobs > 1 and f"jobs {jobs}",
+    }
+    for option, got in beside.items():
+        if ray is not None and got:
+            raise InputError(
+                f"ray: expected no {option} beside it, as a cluster runs a trial on each core, got "
+                f"{got}; drop one"
+            )
     if minutes is not None:
         _check_quick(minutes, models, datasets, seeds, jobs, tune_file)
         models = list(dict.fromkeys([*models, *REFERENCES]))
@@ -146,7 +150,7 @@ def compare(
     with ExitStack() as held:
         held.enter_context(locked(study.folder))
         if ray is not None:
-            study.cluster = held.enter_context(joined(ray))
+            study = replace(study, cluster=held.enter_context(joined(ray)))
         results = study.results(groups)
         comparison = summarize(results, study.epochs(results), next(iter(named)))
         comparison["left_out"] = study.left_out
@@ -154,7 +158,7 @@ def compare(
     return comparison
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Study:
     folder: Path
     variants: Mapping[str, Mapping[str, Any]]

@@ -12,8 +12,6 @@ from recbole_sr.config.config import Config, recboles_name
 from recbole_sr.config.data_files import columns_of
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
-from recbole_sr.distributed.group import ALONE, current_group
-from recbole_sr.distributed.launch import size
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.registry import SUPPORTED
@@ -28,7 +26,6 @@ __all__ = [
     "by_columns",
     "check_settings",
     "check_several",
-    "refuse_several",
 ]
 
 # Mappings from columns, and lists of them.
@@ -138,45 +135,33 @@ def check_several(config: Config, entry: ModelEntry) -> None:
             )
 
 
-def by_columns(config: Config, entry: ModelEntry) -> bool:
+def by_columns(config: Config, entry: ModelEntry, processes: int) -> bool:
     """Whether each of several processes has some columns of the tables.
 
     Raises:
         InputError: ``sr_parallel`` asks for it where it cannot be.
 
     """
-    group, wanted = current_group(), config.options.sr_parallel
-    if group is ALONE or wanted == "data":
+    wanted, width = config.options.sr_parallel, config["embedding_size"]
+    if wanted == "data":
         return False
-    width = config["embedding_size"]
     reason = None
     if not entry.columns:
         able = [name for name, other in SUPPORTED.items() if other.columns]
         reason = f"of {config['model']}, as its loss is not one of dot products of tables; use " + (
             f"one of {', '.join(able)}"
         )
-    elif width % group.size:
-        reason = f"of embedding_size {width} by {group.size} processes; set a multiple of them"
+    elif width % processes:
+        reason = f"of embedding_size {width} by {processes} processes; set a multiple of them"
     elif config["clip_grad_norm"]:
         reason = "with clip_grad_norm, whose norm is of all columns; drop that key"
-    elif wanted == "auto" and width < _LEAST_COLUMNS * group.size:
+    elif wanted == "auto" and width < _LEAST_COLUMNS * processes:
         reason = "of so few columns"
     if reason and wanted == "columns":
         raise InputError(
             f"sr_parallel: expected data, got columns {reason}, or set sr_parallel: data"
         )
     return reason is None
-
-
-def refuse_several(what: str) -> None:
-    """Refuse what only one process can do.
-
-    Raises:
-        InputError: there are several.
-
-    """
-    if size() > 1:
-        raise InputError(f"{what}: expected one process, got {size()}; start it without torchrun")
 
 
 def check_columns(config: Config) -> None:

@@ -17,12 +17,13 @@ from recbole.utils import get_environment, get_trainer, init_seed, set_color
 
 from recbole_sr.config.config import Config
 from recbole_sr.config.data_files import check_dataset
-from recbole_sr.distributed.group import ALONE, current_group, processes
-from recbole_sr.distributed.launch import launch_name, restarts
+from recbole_sr.config.options import Options
+from recbole_sr.distributed.group import ALONE, Group, current_group, processes
+from recbole_sr.distributed.launch import launch_name, refuse_several, restarts
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
-from recbole_sr.models.columns import columns_of
+from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.initialize import initialize, reset_embeddings
 from recbole_sr.models.inject import inject, with_representations
@@ -44,7 +45,6 @@ from recbole_sr.training.checks import (
     check_parts,
     check_settings,
     check_several,
-    refuse_several,
 )
 from recbole_sr.training.console import (
     closing_lines,
@@ -113,7 +113,7 @@ class Experiment(NamedTuple):
                     if group.leads:
                         held.enter_context(locked(state.path))
                 identity = {"run": state.run, "data": state.data, "format": checkpoint.FORMAT}
-                if again := launch_name() if group is not ALONE and path is None else None:
+                if group is not ALONE and path is None and (again := launch_name()):
                     identity["launch"] = again
                 made = group.first(
                     lambda: RunFolder.create(
@@ -270,7 +270,9 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
         InputError: there is no such file, or it is not what a run saved.
     """
     start = perf_counter()
-    with processes(lambda: checkpoint.read_run(run_file).config.get("sr_timeout", 600.0)):
+    with processes(
+        lambda: checkpoint.read_run(run_file).config.get("sr_timeout", Options().sr_timeout)
+    ):
         return _resume(str(run_file), model_class, start)
 
 
@@ -416,16 +418,16 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
     """
     entry = entry_of(config.model_class)
     check_settings(config, entry)
-    leads = current_group().leads
-    if current_group() is not ALONE:
+    group = current_group()
+    if group is not ALONE:
         check_several(config, entry)
-    if not leads:
+    if not group.leads:
         write_nothing(config)
     model_class = config.model_class
     if config.options.sr_fast:
         model_class = accelerate(model_class, entry.propagation)
     init_seed(config["seed"], config["reproducibility"])
-    log = open_log(config) if leads and logged else None
+    log = open_log(config) if group.leads and logged else None
     logger = getLogger()
     config.log_recipe()
     logger.info(sys.argv)
@@ -440,8 +442,8 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
         reset_embeddings(model)  # the authors' tables are N(0, 1), where RecBole has Xavier's
     if (fill := config.options.initialization) and not has_weights:
         initialize(model, entry, train_data._dataset, fill, config["seed"])
-    if by_columns(config, entry):
-        model.sr_cut(columns_of(current_group(), config["embedding_size"]))
+    if isinstance(group, Group) and by_columns(config, entry, group.size):
+        model.sr_cut(Columns(group, config["embedding_size"]))
     logger.info(model)
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
