@@ -57,8 +57,8 @@ def beside(stock: dict[int, Any], ours: dict[int, Any]) -> list[str]:
 def main() -> None:
     """Print the table of the comparisons in the folders named."""
     report(
-        "Seconds of whole runs, and until stock's best validation score (medians)",
-        ["model, data set", "variant", "whole run", "ratio", "until stock's best", "ratio"],
+        "Seconds of whole runs, and until the baseline's best validation score (medians)",
+        ["model, data set", "variant", "whole run", "ratio", "until the baseline's best", "ratio"],
         [row for folder in sys.argv[1:] for row in rows(Path(folder))],
     )
 

@@ -99,7 +99,7 @@ def test_smaller_can_be_better():
 
 def test_time_to_the_baselines_best_is_paired_by_seed():
     results, epochs = study(seeds=2, default=[0.5, 0.2])
-    epochs["BPR-tiny-default-0"] = lines(0.1, 0.29, 0.3, 0.5)  # stock's best is 0.30
+    epochs["BPR-tiny-default-0"] = lines(0.1, 0.29, 0.3, 0.5)  # the baseline's best is 0.30
     to = summarize(results, epochs)["rows"][1]["to_baseline"]
     assert (to["pairs"], to["reached"]) == (2, 1)
     assert to["epochs"]["mean"] == 3
