@@ -169,6 +169,10 @@ def parse(
     given, stray = parser.parse_known_args([text for text in arguments if text not in properties])
     if stray:
         parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
+    from recbole_sr.config.names import method_keys, refuse_unknown
+
+    names = [text.partition("=")[0].removeprefix("--") for text in properties]
+    refuse_unknown(names, method_keys())  # before what takes seconds to import
     from recbole_sr.config.files import once
 
     return given, once(properties)
@@ -342,9 +346,9 @@ def _embeddings(arguments: list[str]) -> None:
 def _models(arguments: list[str]) -> None:
     parser = _parser("List RecBole's models: what of each is regularised, which not.", "models")
     parser.parse_args(arguments)
-    from recbole_sr.config.catalogue import page
+    from recbole_sr.config.shipped import models_page
 
-    print(page(), end="")
+    print(models_page(), end="")
 
 
 def _compare(arguments: list[str]) -> int:

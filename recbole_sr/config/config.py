@@ -21,7 +21,8 @@ from recbole.utils import InputType, ModelType, get_model
 from recbole_sr.config import recipe
 from recbole_sr.config.files import CommandLine, literals, loader, once, read_files, read_shipped
 from recbole_sr.config.model_keys import check_model_keys, model_keys
-from recbole_sr.config.options import REMOVED, RENAMED, Options, published
+from recbole_sr.config.names import REMOVED, RENAMED
+from recbole_sr.config.options import Options, published
 from recbole_sr.config.plain import from_plain
 from recbole_sr.config.recbole_keys import check_unread, check_values, empty_parts, samples_none
 from recbole_sr.distributed.launch import launched, local_rank, local_size
@@ -188,7 +189,9 @@ class Config(recbole.config.Config):
         else:
             replaceable_loss(self.model_class)
             if not loss.needs_negatives:
-                self._sample_no_negatives()
+                self._sample_no_negatives(f"sr_loss: {self.options.sr_loss} wants no negatives")
+            elif drawn := self.options.sr_batch_negatives:
+                self._sample_no_negatives(f"sr_batch_negatives: {drawn} draws them from the batch")
             elif self["train_neg_sample_args"]["distribution"] == "none":
                 raise InputError(
                     "train_neg_sample_args: expected negatives for "
@@ -218,18 +221,17 @@ class Config(recbole.config.Config):
                 + (", or loss_type: CE" if by_loss else "")
             )
 
-    def _sample_no_negatives(self) -> None:
+    def _sample_no_negatives(self, why: str) -> None:
         given = self.external_config_dict.get("train_neg_sample_args")
         if given and given.get("distribution") not in (None, "None", "none"):
             raise InputError(
-                f"train_neg_sample_args: expected null, as sr_loss: {self.options.sr_loss} wants "
-                f"no negatives, got {given}; drop the key, or use sr_loss: bpr or ssm"
+                f"train_neg_sample_args: expected null, as {why}, got {given}; drop the key, or "
+                "use sr_loss: bpr or ssm without sr_batch_negatives"
             )
         if self["MODEL_TYPE"] == ModelType.KNOWLEDGE:
             raise InputError(
-                f"sr_loss: expected bpr or ssm for {self['model']}, got "
-                f"{self.options.sr_loss!r}; RecBole cannot load a knowledge graph without sampling "
-                "negatives"
+                f"sr_loss: expected bpr or ssm without sr_batch_negatives for {self['model']}, as "
+                f"RecBole cannot load a knowledge graph without sampling negatives, but {why}"
             )
         self["train_neg_sample_args"] = None
         self._set_train_neg_sample_args()  # RecBole's own form of none

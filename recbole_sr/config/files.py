@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import recbole.config
 import yaml
 
 from recbole_sr.config.shipped import properties_folder
@@ -61,6 +60,8 @@ class _RepeatedKey(yaml.YAMLError):
 @cache
 def loader() -> type[yaml.SafeLoader]:
     """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""
+    import recbole.config  # takes seconds, which a refusal need not wait for
+
     bare = recbole.config.Config.__new__(recbole.config.Config)
     theirs = recbole.config.Config._build_yaml_loader(bare)
     _Loader.yaml_implicit_resolvers = dict(theirs.yaml_implicit_resolvers)

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import core_schema
 
+from recbole_sr.config.names import refuse_unknown
 from recbole_sr.config.validation import Count, Natural, NotNegative, Positive, validated
-from recbole_sr.errors import InputError, nearest
+from recbole_sr.errors import InputError
 from recbole_sr.init.initialization import INITIALIZATIONS, parameters
 from recbole_sr.objectives.losses import LOSSES, Loss
 from recbole_sr.objectives.phase import Phase
@@ -22,7 +23,7 @@ from recbole_sr.objectives.rank_target import RankTarget
 from recbole_sr.objectives.regularizers import REGULARIZERS
 from recbole_sr.objectives.schedule import Schedule
 
-__all__ = ["GROUPS", "REMOVED", "RENAMED", "WARM_REGULARIZER", "Options", "published"]
+__all__ = ["GROUPS", "WARM_REGULARIZER", "Options", "published"]
 
 # What a warm phase regularises unless the user says otherwise: the published method's.
 WARM_REGULARIZER = "stable_rank"
@@ -99,10 +100,7 @@ _WITH_UNIFORMITY = [
     for name, regularizer in REGULARIZERS.items()
     if regularizer.sampled
 ]
-# Keys of earlier versions, with the value at which they changed nothing.
-REMOVED = {"sr_similarity": "dot", "sr_switch_rank": None, "sr_rank_tolerance": 0.01}
-# Keys by the names that they had in earlier versions.
-RENAMED = {"sr_init_sweeps": "sr_init_als_iterations"}
+_WITH_NEGATIVES = [f"sr_loss: {name}" for name, loss in LOSSES.items() if loss.needs_negatives]
 # The first key of each group, and what the group is called.
 GROUPS = {
     "sr_warm_epochs": "Phases",
@@ -146,6 +144,10 @@ class Options(BaseModel):
 
     sr_temperature: Positive = _key(1.0, "sr_loss: ssm")
     """Temperature by which the scores are divided."""
+
+    sr_batch_negatives: Natural = _key(0, *_WITH_NEGATIVES)
+    """Negatives of each pair that are drawn from the items of its batch, which may be items that
+    the user has; 0: RecBole samples as many as train_neg_sample_args says, of all items."""
 
     sr_warm_regularizers: Regularizers | None = _key(None, "sr_warm_epochs")
     """Weights of regularisers in the warm phase; null: the default weight of stable_rank."""
@@ -210,9 +212,13 @@ class Options(BaseModel):
     """Whether to train once more after a run, on all interactions, for as many epochs as its best
     model had: a model to serve, with a checkpoint of its own."""
 
+    sr_rank_validation_items: bool = _key(False)
+    """Whether the items of a user's validation part are ranked in the test like those that the user
+    never had; RecBole leaves them out."""
+
     sr_published: bool = _key(False)
-    """The authors' method: weight 1.0, tables from N(0, 1), one warm epoch more, and the best epoch
-    of both phases wins; their settings are in published/."""
+    """The authors' method: weight 1.0, tables from N(0, 1), one warm epoch more, misses that count
+    on after it, and the best epoch of both phases wins; their settings are in published/."""
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> Options:
@@ -224,9 +230,7 @@ class Options(BaseModel):
 
         """
         given = {key: value for key, value in settings.items() if key.startswith("sr_")}
-        for key in given.keys() - cls.model_fields:
-            meant = RENAMED.get(key) or nearest(key, cls.model_fields)
-            raise InputError(f"unknown key {key!r}; did you mean {meant!r}?")
+        refuse_unknown(given, cls.model_fields)
         options = validated(cls, given)
         options._check_combinations(settings)
         return options
@@ -303,6 +307,10 @@ class Options(BaseModel):
                 "sr_final: expected validation scores, by which its epochs are chosen, but "
                 f"eval_step is {settings['eval_step']}; set eval_step: 1"
             )
+        if self.sr_rank_validation_items and not self.sr_fast:
+            raise InputError(
+                "sr_rank_validation_items: expected sr_fast: True with it, got False; drop one"
+            )
         if self.sr_train_on == "all":
             self._check_trained_on_all()
         if self.sr_switch == "metric" and self.sr_warm_epochs and settings.get("eval_step", 1) <= 0:
@@ -359,7 +367,7 @@ def published(given: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {key: Options.model_fields[key].default for key in _PUBLISHED_DEFAULTS}
     loss = LOSSES.get(given.get("sr_loss", "model"))
     main = dict(loss.published_main_weights) if loss else {}
-    fixed = {**defaults, "sr_warm_regularizers": {WARM_REGULARIZER: 1.0}}
+    fixed = dict(defaults)
     if not main:  # the authors tuned the weight of uniformity
         fixed["sr_main_regularizers"] = {}
     for key, value in fixed.items():
@@ -368,4 +376,9 @@ def published(given: Mapping[str, Any]) -> dict[str, Any]:
                 f"sr_published: True fixes {key} at {value} but got {given[key]!r}; "
                 "drop one of the two keys"
             )
-    return {"sr_warm_epochs": _PUBLISHED_WARM_EPOCHS, "sr_main_regularizers": main, **fixed}
+    return {
+        "sr_warm_epochs": _PUBLISHED_WARM_EPOCHS,
+        "sr_warm_regularizers": {WARM_REGULARIZER: 1.0},
+        "sr_main_regularizers": main,
+        **fixed,
+    }

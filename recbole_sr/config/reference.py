@@ -14,6 +14,7 @@ from typing import Any
 from recbole_sr.config import catalogue
 from recbole_sr.config.files import read_shipped
 from recbole_sr.config.options import GROUPS, Options
+from recbole_sr.config.shipped import MODELS_PAGE
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.objectives.losses import LOSSES
 from recbole_sr.objectives.regularizers import REGULARIZERS
@@ -123,4 +124,5 @@ if __name__ == "__main__":
     root = Path(__file__).parents[2]
     (root / "properties" / "stable_rank.yaml").write_text(property_file(), "utf-8")
     (root / "docs" / "keys.md").write_text(page(), "utf-8")
-    (root / "docs" / "models.md").write_text(catalogue.page(), "utf-8")
+    for file in (MODELS_PAGE, root / "docs" / "models.md"):
+        file.write_text(catalogue.page(), "utf-8")

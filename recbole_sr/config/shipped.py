@@ -1,8 +1,10 @@
-"""The property files that travel with the package."""
+"""The files that travel with the package."""
 
 from pathlib import Path
 
-__all__ = ["properties_folder"]
+__all__ = ["MODELS_PAGE", "models_page", "properties_folder"]
+
+MODELS_PAGE = Path(__file__).parent / "models.md"
 
 
 def properties_folder() -> Path:
@@ -15,3 +17,13 @@ def properties_folder() -> Path:
     package = Path(__file__).parent.parent
     installed = package / "properties"
     return installed if installed.is_dir() else package.parent / "properties"
+
+
+def models_page() -> str:
+    """What ``recbole-sr models`` prints, as :mod:`recbole_sr.config.catalogue` has written it.
+
+    Example:
+        >>> models_page()[:8]
+        '# Models'
+    """
+    return MODELS_PAGE.read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.evaluator.register import Register
 from recbole.utils import InputType, ModelType
 
+from recbole_sr.errors import InputError
 from recbole_sr.fast.loader import TrainLoader
 from recbole_sr.fast.pairs import Pairs
 from recbole_sr.fast.ranking import FullSortLoader
@@ -37,6 +38,11 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         "valid": whole or _evaluation(config, "valid"),
         "test": whole or _evaluation(config, "test"),
     }
+    if config["sr_rank_validation_items"] and whys["test"]:
+        raise InputError(
+            "sr_rank_validation_items: expected the fast path's evaluation with it, got RecBole's "
+            f"own, for {whys['test']}; drop the key"
+        )
     for reason in sorted({reason for reason in whys.values() if reason}):
         phases = [phase for phase in _PHASES if whys[phase] == reason]
         getLogger().info(f"sr_fast: RecBole's own loader for {', '.join(phases)}, for {reason}")
@@ -109,8 +115,15 @@ def _train_loader(config: Any, parts: list[Any]) -> TrainLoader:
     return TrainLoader(config, part, negatives, shuffle=config["shuffle"])
 
 
+def _left_out_in_test(config: Any, parts: list[Any]) -> list[Any]:
+    """The parts whose items a user's test ranking leaves out, unless they are to be found."""
+    return [parts[0], parts[2]] if config["sr_rank_validation_items"] else parts
+
+
 _OURS: dict[str, Any] = {
     "train": _train_loader,
     "valid": lambda config, parts: FullSortLoader(config, parts[1], parts[:2]),
-    "test": lambda config, parts: FullSortLoader(config, parts[2], parts),
+    "test": lambda config, parts: FullSortLoader(
+        config, parts[2], _left_out_in_test(config, parts)
+    ),
 }

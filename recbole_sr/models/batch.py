@@ -56,6 +56,7 @@ class ModelBatch:
         self._interaction = share.interaction if share else interaction
         self._own_loss = own_loss
         self._vectors: dict[str, list[Tensor]] = {}
+        self._drawn: Tensor | None = None
         watched = {*entry.user.watched, *entry.item.watched}
         self.calls: dict[str, list[Call]] = {path: [] for path in watched}
         self.regularized: list[str] = []
@@ -72,6 +73,8 @@ class ModelBatch:
 
     def model_loss(self, replacement: Callable[[], Tensor] | None = None) -> Any:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
+        if replacement:  # before anything else is drawn, so that all processes draw alike
+            self._drawn = self._negatives_of_the_batch()
         calculate = partial(self._calculate, replacement)
         if self._columns:
             with self._columns.summing(self._model, None if replacement else self._entry.loss):
@@ -96,8 +99,11 @@ class ModelBatch:
 
     def negatives(self) -> Tensor:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
-        vectors = self._joined(self._only(self._model.NEG_ITEM_ID, "item"))
-        return vectors.unflatten(0, (self._model.sr_negatives, -1))
+        if self._drawn is None:
+            vectors = self._joined(self._only(self._model.NEG_ITEM_ID, "item"))
+            return vectors.unflatten(0, (self._model.sr_negatives, -1))
+        (vectors,) = self._entry.item.vectors(self._step("item"), self._drawn.flatten())
+        return self._joined(vectors).unflatten(0, self._drawn.shape)
 
     def rows(
         self, sides: Sequence[str], choose: Callable[[Tensor], Tensor]
@@ -144,6 +150,15 @@ class ModelBatch:
             count = self._ids(field).numel()
             self._vectors[field] = [matrix[:count] for matrix in found]
         return self._vectors[field]
+
+    def _negatives_of_the_batch(self) -> Tensor | None:
+        """Ids ``(K, B)`` of items of the whole batch, drawn for the pairs of this process."""
+        count = self._model.sr_batch_negatives
+        if not count:
+            return None
+        items = self._whole[self._id_field("item")]
+        drawn = items[torch.randint(len(items), (count, len(items)), device=items.device)]
+        return self._share.of_pairs(drawn) if self._share else drawn
 
     def _ids(self, field: str, batch: Any = None) -> Tensor:
         """A field's ids in this process's part of the batch, or in another batch, each pair once.

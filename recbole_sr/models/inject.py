@@ -107,6 +107,7 @@ class RegularizedModel(_Model):
         self.sr_columns = columns(config, dataset)
         sampling = config["train_neg_sample_args"]
         self.sr_label = config["LABEL_FIELD"]
+        self.sr_batch_negatives = config["sr_batch_negatives"] or 0
         self.sr_negatives = 0 if sampling["distribution"] == "none" else sampling["sample_num"]
 
     @property

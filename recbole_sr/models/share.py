@@ -54,7 +54,7 @@ class Share:
         self.weight = (last - first) / self._pairs
         if first == last:  # it computes as the others do, on a pair that counts nothing
             first, last = 0, 1
-        self._count = last - first
+        self._first, self._count = first, last - first
         self._summed, self._of_parameters = summed, of_parameters
         # How many processes add their part of a sum.
         self._adding = sum(first < last for first, last in pairwise(self._bounds)) if summed else 1
@@ -70,6 +70,10 @@ class Share:
         if self._times == 1:
             return values[first:last]
         return values.unflatten(0, (self._times, self._pairs))[:, first:last].flatten(0, 1)
+
+    def of_pairs(self, x: Tensor) -> Tensor:
+        """What this process has of ``(K, B)`` values, a column for each pair of the batch."""
+        return x[:, self._first : self._first + self._count]
 
     def owners(self, ids: Tensor) -> Tensor:
         """Which process has each of a field's ids, in the order of ``ids.flatten()``: int64."""

@@ -364,13 +364,16 @@ class PhasedTrainer(_Trainer):
     def reset_best(self) -> None:
         """Let only the main phase end the run or win it, unless the published recipe is asked for.
 
-        The warm phase minimises something else, so its scores say nothing about the main one.
+        The warm phase minimises something else, so its scores say nothing about the main one. In
+        the published recipe misses count on, too, unless the validation metric ended that phase.
         """
         self.stopping_step = math.inf if self.schedule.warming else self.config["stopping_step"]
-        if not self.options.sr_published:
+        published, switch = self.options.sr_published, self.options.sr_switch
+        if not published:
             self.best_valid_score = -math.inf if self.valid_metric_bigger else math.inf
             self.best_valid_result = None
-        self.cur_step = 0
+        if not published or switch == "metric":
+            self.cur_step = 0
 
     def _record(self, record: EpochRecord) -> None:
         self.epoch_records.append(record)

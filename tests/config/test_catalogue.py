@@ -33,7 +33,7 @@ def test_a_models_row_says_what_its_entry_does(name):
 
 def test_the_document_is_what_the_command_prints():
     shown = DOCUMENT.read_text(encoding="utf-8")
-    assert shown == page(), "write the output of `recbole-sr models` into docs/models.md"
+    assert shown == page(), "run `python -m recbole_sr.config.reference`"
 
 
 def test_a_stray_argument_is_refused(capsys):

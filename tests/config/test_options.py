@@ -211,7 +211,6 @@ def test_published_alignment_becomes_direct_au(given, main):
         ("sr_target_rank", 8, "None"),
         ("sr_main_regularizers", {"uniformity": 1.0}, "{}"),
         ("sr_init", "spectral", "model"),
-        ("sr_warm_regularizers", {"stable_rank": 0.5}, "{'stable_rank': 1.0}"),
     ],
 )
 def test_published_and_a_contradicting_key_are_refused(key, value, fixed):

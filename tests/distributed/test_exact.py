@@ -41,6 +41,10 @@ CASES = {
     "rank target": ("BPR", {"sr_target_rank": 3.0, "sr_target_step": 0.5}),
     "DirectAU": ("BPR", {"sr_loss": "align", "sr_main_regularizers": {"uniformity": 1.0}}),
     "SSM": ("BPR", {"sr_loss": "ssm", **NEGATIVES}),
+    "negatives of the batch": (
+        "BPR",
+        {"sr_loss": "ssm", "sr_batch_negatives": 3, "sr_main_regularizers": ALL},
+    ),
     "two phases": ("BPR", {"sr_warm_epochs": 1, "sr_init": "spectral"}),
     "clipping": ("BPR", {"clip_grad_norm": {"max_norm": 0.01}, "learner": "sgd"}),
     "sparse Adam": ("BPR", {"learner": "sparse_adam", **WITH}),
@@ -56,6 +60,7 @@ CASES = {
     ),
     "LightGCN": ("LightGCN", {"reg_weight": 0.1, "require_pow": True, **WITH}),
     "LightGCN, norms": ("LightGCN", {"reg_weight": 0.1, "sr_loss": "bpr", **NEGATIVES}),
+    "LightGCN, negatives of the batch": ("LightGCN", {"sr_loss": "bpr", "sr_batch_negatives": 2}),
     "NGCF": ("NGCF", {"reg_weight": 0.1, "message_dropout": 0.3, **WITH}),
     "ENMF": ("ENMF", {"reg_weight": 0.1, "dropout_prob": 0.0, **WITH}),
     "NeuMF": ("NeuMF", {"dropout_prob": 0.0, **WITH, **NEGATIVES}),

@@ -9,6 +9,7 @@ from recbole.data.utils import create_samplers
 from recbole.trainer import Trainer
 from recbole.utils.case_study import full_sort_topk
 
+from recbole_sr.errors import InputError
 from recbole_sr.fast import ranking
 from recbole_sr.fast.ranking import FullSortLoader, best, order_is_certain
 from recbole_sr.training.trainer import inject_trainer
@@ -132,6 +133,35 @@ def test_a_user_seen_again_in_a_later_part_keeps_the_item_to_be_found(experiment
     assert history
     assert positive
     assert not history & positive
+
+
+def test_validation_items_are_ranked_in_the_test_where_that_is_asked_for(experiment, tiny):
+    usual, asked = (
+        experiment("BPR", "tiny", **tiny, sr_rank_validation_items=given) for given in (False, True)
+    )
+    validation = usual.valid_data.dataset.inter_feat
+    pairs = {*zip(validation["user_id"].tolist(), validation["item_id"].tolist(), strict=True)}
+
+    def left_out(loader):
+        users, (rows, items), *_ = next(iter(loader))
+        return {*zip(users["user_id"][rows].tolist(), items.tolist(), strict=True)}
+
+    of_tested = {(u, i) for u, i in pairs if u in asked.test_data.uid_list}
+    assert left_out(usual.test_data) - left_out(asked.test_data) == of_tested
+    assert left_out(asked.test_data) < left_out(usual.test_data)
+    assert left_out(asked.valid_data) == left_out(usual.valid_data)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"eval_args": {"mode": "uni5"}}, "expected the fast path's evaluation with it, got RecB"),
+        ({"sr_fast": False}, "expected sr_fast: True with it"),
+    ],
+)
+def test_validation_items_are_ranked_by_the_fast_path_alone(given, match, experiment, tiny):
+    with pytest.raises(InputError, match=match):
+        experiment("BPR", "tiny", **tiny, sr_rank_validation_items=True, **given)
 
 
 def test_blocks_cover_every_user_once_within_the_memory_stated(experiment, small_blocks):

@@ -236,10 +236,57 @@ def test_a_model_whose_loss_cannot_be_told_from_others_is_refused(model, tiny):
         Config(model, "tiny", config_dict={**settings_of(model, tiny), "sr_loss": "align"})
 
 
-def test_alignment_with_negatives_asked_for_is_refused():
-    given = {"sr_loss": "align", "train_neg_sample_args": {"distribution": "uniform"}}
-    with pytest.raises(InputError, match="sr_loss: align wants no negatives"):
+@pytest.mark.parametrize("model", GENERAL)
+def test_negatives_of_the_batch_are_vectors_of_its_items(model, experiment, tiny):
+    settings = {**settings_of(model, tiny), "sr_loss": "bpr", "sr_batch_negatives": NEGATIVES}
+    made = experiment(model, "tiny", **settings)
+    if model == "NCL":
+        made.model.e_step()
+    batch, found = first_batch(made), []
+    assert "neg_item_id" not in batch
+    loss_of(made.model, batch, Phase("main", loss=Loss(lambda *x: found.append(x) or x[0].sum())))
+    ((_, positive, negatives),) = found
+    assert negatives.shape == (NEGATIVES, *positive.shape)
+    same = (negatives[:, :, None] == positive).all(-1)  # (K, B, B)
+    assert same.any(-1).all()
+    drawn = same.float().argmax(-1)
+    assert len(drawn.unique()) > NEGATIVES  # not the same for all pairs
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_negatives_of_the_batch_are_uniform_over_its_pairs(experiment, tiny):
+    made = experiment("BPR", "tiny", **tiny, sr_loss="bpr", sr_batch_negatives=200)
+    batch, found = first_batch(made), []
+    loss_of(made.model, batch, Phase("main", loss=Loss(lambda *x: found.append(x) or x[0].sum())))
+    ids = batch["item_id"]
+    rows = made.model.item_embedding.weight
+    nearest = torch.cdist(found[0][2].flatten(0, 1), rows).argmin(-1)
+    expected = ids.bincount(minlength=len(rows)) / len(ids)
+    seen = nearest.bincount(minlength=len(rows)) / len(nearest)
+    # Five standard deviations of a binomial share.
+    bound = 5 * (expected * (1 - expected) / len(nearest)).sqrt()
+    assert ((seen - expected).abs() <= bound).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"sr_loss": "align"}, "sr_loss: align wants no negatives"),
+        (
+            {"sr_loss": "bpr", "sr_batch_negatives": 2},
+            "sr_batch_negatives: 2 draws them from the b",
+        ),
+    ],
+)
+def test_a_loss_that_needs_no_sampler_with_negatives_asked_for_is_refused(given, why):
+    given = {**given, "train_neg_sample_args": {"distribution": "uniform"}}
+    with pytest.raises(InputError, match=why):
         Config("BPR", "ml-100k", config_dict=given)
+
+
+def test_negatives_of_the_batch_without_a_loss_of_vectors_are_refused():
+    with pytest.raises(InputError, match="sr_batch_negatives: expected sr_loss: bpr with it"):
+        Config("BPR", "ml-100k", config_dict={"sr_batch_negatives": 2})
 
 
 @pytest.mark.parametrize("loss", ["bpr", "ssm"])
@@ -250,9 +297,12 @@ def test_a_loss_of_negatives_without_any_is_refused(loss):
 
 
 @pytest.mark.parametrize("model", sorted(set(SPLIT) - set(GENERAL)))
-def test_alignment_on_a_knowledge_graph_is_refused(model, tiny):
+@pytest.mark.parametrize(
+    "given", [{"sr_loss": "align"}, {"sr_loss": "ssm", "sr_batch_negatives": 2}]
+)
+def test_no_sampled_negatives_on_a_knowledge_graph_are_refused(given, model, tiny):
     with pytest.raises(InputError, match="RecBole cannot load a knowledge graph without sampling"):
-        Config(model, "tiny", config_dict={**settings_of(model, tiny), "sr_loss": "align"})
+        Config(model, "tiny", config_dict={**settings_of(model, tiny), **given})
 
 
 def test_recboles_loader_still_repeats_the_batch_as_this_package_expects(experiment, tiny):

@@ -278,9 +278,15 @@ def test_ticks_are_plain_numbers_and_a_star_stands_for_a_switch_alone():
     values = Series("a", 0, 0, [1, 2, 3], [250000.0, 40.0, 2.0])
     axes = plot(Figure("any", "title", "epoch", "loss", "", [values], log_y=True)).axes[0]
     axes.figure.draw_without_rendering()
-    ticks = [label.get_text() for label in axes.get_yticklabels()]
+    low, high = axes.get_ylim()
+    # Versions of matplotlib differ in how many ticks they place out of sight.
+    ticks = [
+        label.get_text()
+        for label, value in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)
+        if low <= value <= high
+    ]
     assert {"10", "1000", "100000"} & set(ticks)
-    assert all(re.fullmatch(r"[\d.]+|1e\+06", text) for text in ticks)
+    assert all(re.fullmatch(r"[\d.]+", text) for text in ticks)
     plain = plot(Figure("any", "title", "x", "y", "", [values]))
     switching = plot(Figure("any", "title", "x", "y", "", [replace(values, switch=1)]))
     named = [

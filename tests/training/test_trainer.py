@@ -107,6 +107,17 @@ def test_published_lets_a_warm_best_win(experiment, tiny):
     assert best == 0.9
 
 
+@pytest.mark.parametrize(
+    ("given", "epochs"), [({}, 7), ({"sr_switch": "metric", "sr_patience": 3}, 6)]
+)
+def test_published_counts_misses_on_after_a_switch_by_epochs(given, epochs, experiment, tiny):
+    settings = {**tiny, "epochs": 9, "sr_published": True, "stopping_step": 4, **given}
+    if given:  # ends after three misses, and then as many as RecBole waits for
+        settings["stopping_step"] = 1
+    trainer, _ = fit(experiment, [0.9, *[0.1] * 8], **settings)
+    assert len(trainer.epoch_records) == epochs
+
+
 def test_published_starts_from_standard_normal_tables(experiment, tiny):
     ours = experiment("BPR", "tiny", **{**tiny, "embedding_size": 512}, sr_published=True)
     assert ours.model.user_embedding.weight.std().item() == pytest.approx(1, abs=0.02)

@@ -1,0 +1,304 @@
+"""The paper's grid, in the authors' setting: ``python -m benchmarks.paper``.
+
+A cell is a data set, a model, a loss with a number of negatives, and a warm phase. Every cell is
+tuned over the authors' grid on the first of their seeds, and what ranks best on its validation part
+is trained with the other two. Each run is appended to a file as a line of JSON as it ends, so that
+a second start goes on. The tables are printed from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from scipy import stats
+
+from benchmarks.harness import report
+from recbole_sr.config.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.runs.folder import RunFolder
+from recbole_sr.study.statistics import paired
+from recbole_sr.training.experiment import prepare
+
+RESULTS = Path(__file__).parents[1] / "results" / "paper.jsonl"
+DATA_SETS = ("ml-100k", "amazon-beauty-5core", "gowalla", "yelp2018")
+MODELS = ("BPR", "LightGCN")  # BPR's tables are matrix factorisation's
+# The property file of each loss, and its numbers of negatives.
+LOSSES = {"bpr": (1, 4, 16), "ssm": (4, 16), "directau": (0,)}
+WARM = ("none", "stable_rank", "uniformity")
+RATIO = 0.1 / 0.8  # test interactions for each one of training
+RATES, DECAYS, SEEDS = (0.1, 0.01, 0.001), (1e-4, 1e-6, 1e-8), (123, 246, 492)
+
+
+class Cell(NamedTuple):
+    """What is tuned alike: a place of the paper's tables."""
+
+    data_set: str
+    model: str
+    loss: str
+    negatives: int
+    warm: str
+
+
+class Setting(NamedTuple):
+    """A point of the authors' grid, and a seed."""
+
+    rate: float
+    decay: float
+    seed: int
+
+
+Records = dict[tuple[Cell, Setting], dict[str, Any]]
+
+
+def main() -> None:
+    """Train what is missing of the cells that are asked for, or print the tables."""
+    parser = argparse.ArgumentParser(prog="benchmarks.paper", description=__doc__)
+    parser.add_argument("--data_sets", nargs="+", default=DATA_SETS, choices=DATA_SETS)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=LOSSES)
+    parser.add_argument("--negatives", nargs="+", type=int, default=(0, 1, 4, 16))
+    parser.add_argument("--warm", nargs="+", default=WARM, choices=WARM)
+    parser.add_argument("--tables", action="store_true", help="print the tables, and train nothing")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    if given.tables:
+        tables(read(given.output))
+        return
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    sys.argv = sys.argv[:1]  # RecBole reads it
+    for cell in cells():
+        asked = (given.data_sets, given.models, given.losses, given.negatives, given.warm)
+        if all(part in parts for part, parts in zip(cell, asked, strict=True)):
+            fill(cell, given.output.absolute())
+
+
+def cells() -> Iterator[Cell]:
+    """All of the grid; DirectAU has uniformity in its main phase, so no warm phase is of it."""
+    for data_set, model, loss in itertools.product(DATA_SETS, MODELS, LOSSES):
+        for negatives, warm in itertools.product(LOSSES[loss], WARM):
+            if (loss, warm) != ("directau", "uniformity"):
+                yield Cell(data_set, model, loss, negatives, warm)
+
+
+def fill(cell: Cell, output: Path) -> None:
+    """Tune a cell on the first seed, and train the best setting with the others."""
+    for rate, decay in itertools.product(RATES, DECAYS):
+        add(cell, Setting(rate, decay, SEEDS[0]), output)
+    best = chosen(read(output), cell)
+    for seed in SEEDS[1:]:
+        add(cell, best._replace(seed=seed), output)
+
+
+def add(cell: Cell, setting: Setting, output: Path) -> None:
+    """Train, and append the record, unless it is there."""
+    if (cell, setting) in read(output):
+        return
+    record = {**cell._asdict(), **setting._asdict(), **run(cell, setting)}
+    with output.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    print(*cell, *setting, record["valid"], record["test"], file=sys.stderr, flush=True)
+
+
+def run(cell: Cell, setting: Setting) -> dict[str, Any]:
+    """Train once, and keep the scores and the epochs."""
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    try:
+        config = Config(
+            cell.model,
+            cell.data_set,
+            [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"],
+            {
+                **({} if cell.data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}),
+                "load_col": {"inter": ["user_id", "item_id"]},
+                "learning_rate": setting.rate,
+                "weight_decay": setting.decay,
+                "seed": setting.seed,
+                **({"sr_batch_negatives": cell.negatives} if cell.negatives else {}),
+                "metric_decimal_place": 6,
+                "state": "ERROR",
+                "show_progress": False,
+                "sr_save_step": 0,
+            },
+        )
+        result = prepare(config).train(saved=True, verbose=False)
+        spectrum = RunFolder(Path(result["sr"]["run_folder"])).read("spectra.json")["end"]
+    except InputError as error:  # as of a loss that is not finite
+        return {"valid": None, "test": None, "error": str(error)}
+    finally:
+        os.chdir("/")
+        shutil.rmtree(folder)
+    epochs = result["sr"]["epochs"]
+    return {
+        "valid": result["best_valid_score"],
+        "test": result["test_result"]["ndcg@20"],
+        "recall": result["test_result"]["recall@20"],
+        "best_epoch": result["sr"]["best_epoch"],
+        "warm_epochs": sum(epoch["phase"] == "warm" for epoch in epochs),
+        "valid_scores": [epoch["valid_score"] for epoch in epochs],
+        "train_seconds": [round(epoch["train_seconds"], 3) for epoch in epochs],
+        "stable_rank": {
+            side: [round(epoch["stable_rank"][side], 2) for epoch in epochs]
+            for side in ("user", "item")
+        },
+        "spectrum": {
+            side: [round(x / values[0], 3) for x in values] for side, values in spectrum.items()
+        },
+    }
+
+
+def read(output: Path) -> Records:
+    """The runs that are there."""
+    if not output.is_file():
+        return {}
+    lines = map(json.loads, output.read_text("utf-8").splitlines())
+    return {
+        (
+            Cell(*(line.pop(name) for name in Cell._fields)),
+            Setting(*(line.pop(name) for name in Setting._fields)),
+        ): line
+        for line in lines
+    }
+
+
+def chosen(records: Records, cell: Cell) -> Setting:
+    """The setting that ranks best on the validation part of the first seed."""
+    tried = {
+        setting: record["valid"] or 0
+        for (of, setting), record in records.items()
+        if of == cell and setting.seed == SEEDS[0]
+    }
+    return max(tried, key=lambda setting: tried[setting])
+
+
+class Outcome(NamedTuple):
+    """What a cell came to with its best setting: one value for each seed."""
+
+    setting: Setting
+    records: dict[int, dict[str, Any]]
+
+    def scores(self, seeds: list[int]) -> list[float]:
+        """The test scores."""
+        return [self.records[seed]["test"] for seed in seeds]
+
+
+def outcome(records: Records, cell: Cell) -> Outcome | None:
+    """None where the cell is not tuned to its end."""
+    tuned = {setting for (of, setting) in records if of == cell and setting.seed == SEEDS[0]}
+    if len(tuned) < len(RATES) * len(DECAYS):
+        return None
+    best = chosen(records, cell)
+    of_seeds = {seed: records.get((cell, best._replace(seed=seed))) for seed in SEEDS}
+    return Outcome(best, {seed: found for seed, found in of_seeds.items() if found})
+
+
+def time_to(record: dict[str, Any], score: float) -> tuple[int, float] | None:
+    """Epochs and training seconds until a validation score is reached; None where it never is."""
+    for epoch, found in enumerate(record["valid_scores"], 1):
+        if found >= score:
+            return epoch, sum(record["train_seconds"][:epoch])
+    return None
+
+
+def tables(records: Records) -> None:
+    """Print what the cells came to, and how the stable rank goes with the score."""
+    for data_set in DATA_SETS:
+        found = {cell: outcome(records, cell) for cell in cells() if cell.data_set == data_set}
+        if not any(found.values()):
+            continue
+        report(
+            f"The paper's grid on {data_set}",
+            [
+                "model, loss, negatives",
+                "warm phase",
+                "learning rate, weight decay",
+                "test NDCG@20 (n)",
+                "gain, p",
+                "epochs, training s",
+                "to the best without: epochs, s",
+            ],
+            [
+                _row(cell, own, found.get(cell._replace(warm="none")))
+                for cell, own in found.items()
+                if own
+            ],
+        )
+    report(
+        "Stable rank of the best epoch and test NDCG@20, over all runs",
+        ["data set", "runs", "Spearman's rho", "p"],
+        _correlations(records),
+    )
+
+
+def _row(cell: Cell, own: Outcome, without: Outcome | None) -> list[str]:
+    scores = own.scores(list(own.records))
+    spread = f" ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
+    best = [time_to(record, record["valid"]) for record in own.records.values()]
+    row = [
+        f"{cell.model}, {cell.loss}, {cell.negatives}",
+        cell.warm,
+        f"{own.setting.rate:g}, {own.setting.decay:g}",
+        f"{statistics.mean(scores):.4f}{spread} ({len(scores)})",
+        "",
+        _times(best),
+        "",
+    ]
+    if cell.warm != "none" and without:
+        seeds = [seed for seed in own.records if seed in without.records]
+        test = paired(own.scores(seeds), without.scores(seeds), RATIO)
+        gain = test.difference / statistics.mean(without.scores(seeds))
+        p = f", p = {test.p_value:.3f}" if test.p_value is not None else ""
+        row[4] = f"{100 * gain:+.1f} %{p}"
+        row[6] = _times(
+            [time_to(own.records[seed], without.records[seed]["valid"]) for seed in seeds]
+        )
+    return row
+
+
+def _times(found: list[tuple[int, float] | None]) -> str:
+    """Medians over the seeds that came there."""
+    there = [each for each in found if each]
+    if not there:
+        return "never"
+    epochs, seconds = (statistics.median(values) for values in zip(*there, strict=True))
+    some = f" ({len(there)} of {len(found)})" if len(there) < len(found) else ""
+    return f"{epochs:g}, {seconds:.1f}{some}"
+
+
+def _correlations(records: Records) -> Iterator[list[str]]:
+    points = {
+        name: [
+            (
+                statistics.mean(
+                    ranks[found["best_epoch"]] for ranks in found["stable_rank"].values()
+                ),
+                found["test"],
+            )
+            for (cell, _), found in records.items()
+            if found["test"] is not None and name in (cell.data_set, "all")
+        ]
+        for name in (*DATA_SETS, "all")
+    }
+    for name, pairs in points.items():
+        if len(pairs) > 2:
+            rho, p = stats.spearmanr(*zip(*pairs, strict=True))
+            yield [name, str(len(pairs)), f"{rho:.2f}", f"{p:.2g}"]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    main()
