@@ -14,10 +14,12 @@ __all__ = ["page"]
 
 _HEAD = """# Models
 
-What is regularised of each model of RecBole. "Propagated" is what the model's graph layers return.
+The table shows what is regularised of each model of RecBole, and the recipe it has by default.
+"Propagated" is what the model's graph layers return.
 "What enters" a layer is the user's hidden state, and the rows of that layer are the items.
-The recipe is what the model does by default: the property files that set its keys. It is off where
-no recipe has been measured to rank better; `--config_files warm/stable_rank.yaml` turns one on.
+A recipe is the property files that set a model's keys.
+It is off where none has been measured to rank better.
+To turn one on, add `--config_files warm/stable_rank.yaml`.
 
 """
 
