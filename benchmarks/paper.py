@@ -118,23 +118,8 @@ def run(cell: Cell, setting: Setting) -> dict[str, Any]:
     folder = tempfile.mkdtemp()
     os.chdir(folder)
     try:
-        config = Config(
-            cell.model,
-            cell.data_set,
-            [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"],
-            {
-                **({} if cell.data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}),
-                "load_col": {"inter": ["user_id", "item_id"]},
-                "learning_rate": setting.rate,
-                "weight_decay": setting.decay,
-                "seed": setting.seed,
-                **({"sr_batch_negatives": cell.negatives} if cell.negatives else {}),
-                "metric_decimal_place": 6,
-                "state": "ERROR",
-                "show_progress": False,
-                "sr_save_step": 0,
-            },
-        )
+        files = [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"]
+        config = Config(cell.model, cell.data_set, files, settings(cell, setting))
         result = prepare(config).train(saved=True, verbose=False)
         spectrum = RunFolder(Path(result["sr"]["run_folder"])).read("spectra.json")["end"]
     except InputError as error:  # as of a loss that is not finite
@@ -158,6 +143,24 @@ def run(cell: Cell, setting: Setting) -> dict[str, Any]:
         "spectrum": {
             side: [round(x / values[0], 3) for x in values] for side, values in spectrum.items()
         },
+    }
+
+
+def settings(cell: Cell, setting: Setting) -> dict[str, Any]:
+    """What is set beside the two property files of a cell."""
+    drawn = {"sr_batch_negatives": cell.negatives} if cell.negatives else {}
+    place = {} if cell.data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}
+    return {
+        **place,
+        **drawn,
+        "load_col": {"inter": ["user_id", "item_id"]},
+        "learning_rate": setting.rate,
+        "weight_decay": setting.decay,
+        "seed": setting.seed,
+        "metric_decimal_place": 6,
+        "state": "ERROR",
+        "show_progress": False,
+        "sr_save_step": 0,
     }
 
 
@@ -240,7 +243,7 @@ def tables(records: Records) -> None:
     report(
         "Stable rank of the best epoch and test NDCG@20, over all runs",
         ["data set", "runs", "Spearman's rho", "p"],
-        _correlations(records),
+        list(_correlations(records)),
     )
 
 
@@ -280,23 +283,22 @@ def _times(found: list[tuple[int, float] | None]) -> str:
 
 
 def _correlations(records: Records) -> Iterator[list[str]]:
-    points = {
-        name: [
-            (
-                statistics.mean(
-                    ranks[found["best_epoch"]] for ranks in found["stable_rank"].values()
-                ),
-                found["test"],
-            )
-            for (cell, _), found in records.items()
-            if found["test"] is not None and name in (cell.data_set, "all")
-        ]
-        for name in (*DATA_SETS, "all")
-    }
-    for name, pairs in points.items():
-        if len(pairs) > 2:
-            rho, p = stats.spearmanr(*zip(*pairs, strict=True))
-            yield [name, str(len(pairs)), f"{rho:.2f}", f"{p:.2g}"]
+    for name in (*DATA_SETS, "all"):
+        if len(found := points(records, name)) > 2:
+            rho, p = stats.spearmanr(*zip(*found, strict=True))
+            yield [name, str(len(found)), f"{rho:.2f}", f"{p:.2g}"]
+
+
+def points(records: Records, data_set: str) -> list[tuple[float, float]]:
+    """Stable rank of the best epoch, the mean of both tables, and test score of each run."""
+    return [
+        (
+            statistics.mean(ranks[found["best_epoch"]] for ranks in found["stable_rank"].values()),
+            found["test"],
+        )
+        for (cell, _), found in records.items()
+        if found["test"] is not None and data_set in (cell.data_set, "all")
+    ]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,130 @@
+"""Pictures of the paper's theory: ``python -m benchmarks.paper_pictures``.
+
+While each loss trains on ml-100k in the authors' setting, without a warm phase: the stable rank and
+the singular values. Over all runs of the grid: the stable rank against test NDCG@20. The first two
+train anew; the third is drawn from the grid's file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from benchmarks.paper import DATA_SETS, LOSSES, RESULTS, Cell, chosen, points, read, settings
+from recbole_sr.config.config import Config
+from recbole_sr.runs.folder import RunFolder
+from recbole_sr.training.experiment import prepare
+
+EPOCHS, STEP = 40, 10
+SIDES = ("user", "item")
+
+
+def main() -> None:
+    """Write the pictures beside the grid's file."""
+    parser = argparse.ArgumentParser(prog="benchmarks.paper_pictures", description=__doc__)
+    parser.add_argument("-i", "--input", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    sys.argv = sys.argv[:1]
+    plt.rcParams.update({"svg.hashsalt": "paper", "svg.fonttype": "none", "font.size": 9})
+    records = read(given.input)
+    trained = dict(train(records))
+    for name, figure in (
+        ("rank", over_epochs(trained)),
+        ("spectra", spectra(trained)),
+        ("scores", scatter(records)),
+    ):
+        file = given.input.with_name(f"paper_{name}.svg")
+        figure.savefig(file, metadata={"Date": None})
+        print(file)
+
+
+def train(records: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """By the name of a loss, stable ranks of each epoch and some epochs' singular values."""
+    for loss, numbers in LOSSES.items():
+        for negatives in numbers:
+            cell = Cell("ml-100k", "BPR", loss, negatives, "none")
+            name = f"{loss}, {negatives} negatives" if negatives else loss
+            yield name, _trained(cell, records)
+    # DirectAU without its uniformity.
+    cell = Cell("ml-100k", "BPR", "directau", 0, "none")
+    yield "alignment alone", _trained(cell, records, {"sr_main_regularizers": {}})
+
+
+def _trained(cell: Cell, records: Any, more: dict[str, Any] | None = None) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        given = {
+            **settings(cell, chosen(records, cell)),
+            "epochs": EPOCHS,
+            "stopping_step": EPOCHS,
+            "sr_spectra_step": STEP,
+            "checkpoint_dir": folder,
+            **(more or {}),
+        }
+        files = [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"]
+        config = Config(cell.model, cell.data_set, files, given)
+        found = prepare(config).train(saved=True, verbose=False)["sr"]
+        values = RunFolder(Path(found["run_folder"])).read("spectra.json")
+    ranks = [epoch["stable_rank"] for epoch in found["epochs"]]
+    return {"ranks": ranks, "spectra": values}
+
+
+def over_epochs(trained: dict[str, dict[str, Any]]) -> Figure:
+    """The stable rank of both tables over the epochs, a line for each loss."""
+    figure, both = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True, layout="constrained")
+    for axes, side in zip(both, SIDES, strict=True):
+        for name, found in trained.items():
+            axes.plot([ranks[side] for ranks in found["ranks"]], label=name)
+        axes.set(title=f"{side}s", xlabel="epoch")
+        axes.grid(alpha=0.3)
+    both[0].set_ylabel("stable rank")
+    both[1].legend(fontsize=7)
+    return figure
+
+
+def spectra(trained: dict[str, dict[str, Any]]) -> Figure:
+    """The singular values of the item table at some epochs, a panel for each loss."""
+    columns = -(-len(trained) // 2)
+    figure, panels = plt.subplots(
+        2, columns, figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained"
+    )
+    for axes, (name, found) in zip(panels.flat, trained.items(), strict=False):
+        for moment, sides in found["spectra"].items():
+            values = sides["item"]
+            axes.plot([value / values[0] for value in values], label=moment)
+        axes.set_title(name, fontsize=8)
+        axes.set_yscale("log")
+        axes.set_ylim(1e-3, 1.2)
+    for axes in panels.flat[len(trained) :]:
+        axes.set_visible(False)
+    panels.flat[0].legend(fontsize=6)
+    figure.supxlabel("index of the singular value of the item table")
+    figure.supylabel("over the largest")
+    return figure
+
+
+def scatter(records: Any) -> Figure:
+    """The stable rank of the best epoch against test NDCG@20, a point for each run."""
+    figure, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
+    for name in DATA_SETS:
+        if found := points(records, name):
+            axes.scatter(*zip(*found, strict=True), s=8, label=f"{name}, n = {len(found)}")
+    axes.set(xlabel="stable rank at the best epoch, mean of both tables", ylabel="test NDCG@20")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    return figure
+
+
+if __name__ == "__main__":
+    main()
