@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import mse_loss, softplus
 
 from recbole_sr.objectives.rows import unit_rows
 
@@ -129,7 +129,7 @@ def alignment(user: Tensor, positive: Tensor) -> Tensor:
         2.0
 
     """
-    return (unit_rows(user) - unit_rows(positive)).square().sum(-1).mean()
+    return mse_loss(unit_rows(user), unit_rows(positive)) * user.shape[-1]
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:

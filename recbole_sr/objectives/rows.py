@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import torch
 from torch import Tensor, autocast
+from torch.autograd.function import once_differentiable
 
 __all__ = ["lengths", "of_matrix", "unit_rows", "widened"]
 
@@ -55,7 +57,9 @@ def lengths(x: Tensor) -> Tensor:
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Vectors scaled to length one; a zero vector stays zero, and its gradient stays small.
+    r"""Vectors scaled to length one; a zero vector stays zero, and its gradient stays small.
+
+    The gradient is in closed form, :math:`(g - \langle g, \hat x \rangle \hat x) / \|x\|`.
 
     Args:
         x: ``(..., D)``, floating point.
@@ -69,4 +73,21 @@ def unit_rows(x: Tensor) -> Tensor:
         [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
 
     """
-    return x / lengths(x)
+    unit: Tensor = _UnitRows.apply(x)
+    return unit
+
+
+class _UnitRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        length = lengths(x)
+        unit = x / length
+        ctx.save_for_backward(unit, length)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        unit, length = ctx.saved_tensors
+        along = (grad * unit).sum(-1, keepdim=True)
+        return torch.addcmul(grad, unit, along, value=-1).div_(length)

@@ -24,7 +24,7 @@ from recbole_sr.runs import checkpoint
 pytestmark = pytest.mark.timeout(900)  # several processes that each import torch, several times
 
 PROGRAM = ["-m", "recbole_sr"]
-LONG = {"epochs": 20, "stopping_step": 99, "train_batch_size": 16}
+LONG = {"epochs": 8, "stopping_step": 99, "train_batch_size": 16}
 
 
 def start(folder, arguments, *options, size=2):

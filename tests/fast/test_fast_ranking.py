@@ -55,21 +55,20 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(ranking, "_SCORES_ON_GPU", 20_000)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("phase", ["valid", "test"])
 @pytest.mark.parametrize("model", ["BPR", "LightGCN"])
 @pytest.mark.parametrize("blocks", ["default", "small"])
-def test_metrics_equal_recboles(model, phase, seed, blocks, experiment, request):
+def test_metrics_equal_recboles(model, blocks, experiment, request):
     if blocks == "small":
         request.getfixturevalue("small_blocks")
-    settings = {"metrics": METRICS, "topk": [1, 10, 50], "seed": seed, "metric_decimal_place": 9}
+    settings = {"metrics": METRICS, "topk": [1, 10, 50], "seed": 1, "metric_decimal_place": 9}
     made, trainer = trained(
         experiment, model, "ml-100k", **settings, valid_metric="MRR@10", learning_rate=0.01
     )
     assert made.valid_data.block > made.valid_data.step
-    ours, theirs = both(made, trainer, phase)
-    assert ours == theirs
-    assert ours["ndcg@10"] > 0.05
+    for phase in ("valid", "test"):
+        ours, theirs = both(made, trainer, phase)
+        assert ours == theirs
+        assert ours["ndcg@10"] > 0.05
 
 
 @pytest.mark.parametrize("tie", ["all equal", "pairs", "one bit apart", "few candidates"])

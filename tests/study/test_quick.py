@@ -149,7 +149,7 @@ def test_what_does_not_go_with_a_budget_is_refused(given, sentence, tmp_path):
 @pytest.mark.slow
 def test_a_quick_study_of_real_runs(tiny, capsys):
     shared = [f"--{key}={value}" for key, value in {**tiny, "epochs": 2}.items()]
-    words = ["compare", "-d", "tiny", "--quick", "--minutes", "3", "--seeds", "2", *shared]
+    words = ["compare", "-d", "tiny", "--quick", "--minutes", "60", "--seeds", "2", *shared]
     assert main(words) == 0
     text = capsys.readouterr().out
     for model in MODELS:
