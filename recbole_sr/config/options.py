@@ -161,6 +161,10 @@ class Options(BaseModel):
     sr_uniformity_rows: int | None = _key(None, *_WITH_UNIFORMITY, ge=2)
     """Rows of each side on which uniformity is measured, drawn anew for each batch; null: all."""
 
+    sr_regularize_every: Count = _key(1)
+    """Batches of which one has the regularisers and the rank target, with as many times the weight;
+    the others cost nothing more than the loss."""
+
     sr_target_rank: TargetRank = _key(None)
     """Stable rank to hold in both phases, of all sr_tables or as {user: r, item: r}; null: none."""
 
@@ -281,6 +285,7 @@ class Options(BaseModel):
             Phase,
             loss=self.loss,
             uniformity_rows=self.sr_uniformity_rows,
+            every=self.sr_regularize_every,
             rank_target=RankTarget(targets, self.sr_target_step) if targets else None,
             sides=self.sr_tables,
         )
@@ -343,6 +348,7 @@ _PUBLISHED_DEFAULTS = (
     "sr_tables",
     "sr_temperature",
     "sr_uniformity_rows",
+    "sr_regularize_every",
     "sr_target_rank",
     "sr_init",
     "sr_init_als_iterations",

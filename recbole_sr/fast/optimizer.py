@@ -13,19 +13,23 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, SparseAdam
 
-__all__ = ["RowGradient", "fused", "row_gradients"]
+__all__ = ["RowAdam", "RowGradient", "fused", "row_gradients"]
 
 _FUSED = (Adam, AdamW, SGD, Adagrad)
 _SCATTERED = 8  # times as long to clear a row here and there as one in the whole table
 
 
 def fused(optimizer: Optimizer) -> Optimizer:
-    """The same optimiser with torch's fused step where it has one: rounded differently, no more.
+    """The same optimiser with a step in one pass over memory: rounded differently, no more.
+
+    It is torch's own where torch has one. ``SparseAdam``'s is :class:`RowAdam`.
 
     Args:
         optimizer: fresh, that is before its first step.
 
     """
+    if type(optimizer) is SparseAdam:
+        return RowAdam(optimizer.param_groups, lr=optimizer.defaults["lr"])
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     on_cpu = all(p.device.type == "cpu" for p in parameters)
     if type(optimizer) not in _FUSED or (type(optimizer) is Adagrad and not on_cpu):
@@ -33,6 +37,65 @@ def fused(optimizer: Optimizer) -> Optimizer:
     groups = [{**group, "fused": True, "foreach": False} for group in optimizer.param_groups]
     make: Any = type(optimizer)
     return make(groups, lr=optimizer.defaults["lr"], fused=True)
+
+
+class RowAdam(SparseAdam):
+    """``SparseAdam`` that reads and writes each row of the batch once, on dense moments.
+
+    torch's sorts the gradient into a sparse matrix and adds sparse matrices to both moments and to
+    the weights. The mathematics and the state are the same.
+
+    Example:
+        >>> table = nn.Embedding(3, 2, sparse=True)
+        >>> optimizer = RowAdam(table.parameters(), lr=0.5)
+        >>> before = table.weight.detach().clone()
+        >>> table(torch.tensor([1, 1])).sum().backward()
+        >>> optimizer.step()
+        >>> before - table.weight.detach()
+        tensor([[0.0000, 0.0000],
+                [0.5000, 0.5000],
+                [0.0000, 0.0000]])
+
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One step; ``closure`` calculates the loss again, as torch's optimisers have it."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, group)
+        return loss
+
+    def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        ids, gradient = _summed(parameter.grad)
+        gradient = -gradient if group["maximize"] else gradient
+        state = self.state[parameter]
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        state["step"] += 1
+        first, second = group["betas"]
+        mean = state["exp_avg"].index_select(0, ids).lerp_(gradient, 1 - first)
+        square = state["exp_avg_sq"].index_select(0, ids).mul_(second)
+        square.addcmul_(gradient, gradient, value=1 - second)
+        state["exp_avg"].index_copy_(0, ids, mean)
+        state["exp_avg_sq"].index_copy_(0, ids, square)
+        bias = (1 - second ** state["step"]) ** 0.5 / (1 - first ** state["step"])
+        moved = mean.div_(square.sqrt_().add_(group["eps"]))
+        parameter.index_add_(0, ids, moved, alpha=-bias * float(group["lr"]))
+
+
+def _summed(gradient: Any) -> tuple[Tensor, Tensor]:
+    """The ids ``(n,)`` of a sparse gradient, each once, and the sums of their rows ``(n, D)``."""
+    ids, place = gradient._indices()[0].unique(return_inverse=True)
+    rows = gradient._values()
+    return ids, rows.new_zeros(len(ids), *rows.shape[1:]).index_add_(0, place, rows)
 
 
 @contextmanager

@@ -34,8 +34,10 @@ class ModelBatch:
         own_loss: calculates the model's loss from the batch.
         share: what of the batch's rows is this process's; None where it has all of them.
         columns: what of the tables is; None as above.
+        index: how many batches of the epoch came before.
 
     Attributes:
+        index: the same.
         regularized: the sides whose rows were read.
 
     """
@@ -48,7 +50,9 @@ class ModelBatch:
         own_loss: Callable[[Any], Any],
         share: Share | None = None,
         columns: Columns | None = None,
+        index: int = 0,
     ):
+        self.index = index
         self._model = model
         self._entry = entry
         self._share, self._columns = share, columns

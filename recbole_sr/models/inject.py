@@ -222,7 +222,8 @@ class RegularizedModel(_Model):
             return own_loss(interaction)
         summed = entry.is_summed(self) and phase.loss is None  # a replacement is a mean
         share = share_of(self.sr_group, self, interaction, summed, entry.of_parameters)
-        batch = ModelBatch(self, entry, interaction, own_loss, share, self.sr_part)
+        before = self.sr_seen["recommendation"]
+        batch = ModelBatch(self, entry, interaction, own_loss, share, self.sr_part, before)
         with self._sr_watched(batch):
             loss = phase.training_loss(batch)
         self.sr_seen.update(["recommendation", *batch.regularized])

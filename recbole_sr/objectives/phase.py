@@ -25,6 +25,10 @@ class Batch(Protocol):
     """A training batch as a phase sees it."""
 
     @property
+    def index(self) -> int:
+        """How many batches of the epoch came before."""
+
+    @property
     def terms(self) -> int:
         """How many terms the model's own loss adds up over the batch; 1 where it is their mean."""
 
@@ -68,6 +72,8 @@ class Phase:
         loss: takes the place of the model's own recommendation loss; None keeps the model's.
         uniformity_rows: on how many rows, drawn anew each time, a regulariser that allows it is
             measured; None means all, and draws no random number.
+        every: the penalties are added to the first of so many batches of an epoch, the next after
+            as many, and so on, as many times as large.
         rank_target: holds the stable rank at a target. The phases of a run share one.
         sides: which representations are regularised, of ``user`` and ``item``.
 
@@ -84,6 +90,7 @@ class Phase:
     regularizers: Mapping[str, float] = field(default_factory=dict)
     loss: Loss | None = None
     uniformity_rows: int | None = None
+    every: int = 1
     rank_target: RankTarget | None = None
     sides: Sequence[str] = ("user", "item")
 
@@ -101,10 +108,13 @@ class Phase:
         """The loss of a batch: the model's own or its replacement, plus the penalties.
 
         Penalties are multiplied by the number of terms that the model's own loss adds up, so that a
-        weight means the same for sums and means, and added to the first part of a tuple.
+        weight means the same for sums and means, and added to the first part of a tuple. Where only
+        some batches have them they are larger by as much: the mean over the batches is the same.
         """
         loss = batch.model_loss(partial(self._replacement, batch) if self.loss else None)
-        terms = 1 if self.loss else batch.terms  # a replacement is a mean
+        if batch.index % self.every:
+            return loss
+        terms = self.every * (1 if self.loss else batch.terms)  # a replacement is a mean
         for name, weight in self._reading("pairs").items():
             penalty = batch.peers.mean(REGULARIZERS[name].function(*batch.pairs()))
             loss = _add(loss, terms * weight * penalty)

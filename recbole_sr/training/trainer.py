@@ -184,10 +184,10 @@ class PhasedTrainer(_Trainer):
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)
-        if isinstance(optimizer, SparseAdam):
-            refuse_dense_gradients(optimizer, self.model)
         if self.config["sr_fast"]:
             optimizer = fused(optimizer)
+        if isinstance(optimizer, SparseAdam):
+            refuse_dense_gradients(optimizer, self.model)
         if isinstance(self.group, Group) and not self.model.sr_part:
             clipping = self.config["clip_grad_norm"]
             self.clip_grad_norm = None  # but once the gradients are added up

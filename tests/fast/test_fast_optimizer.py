@@ -38,6 +38,27 @@ def test_fused_is_the_same_optimiser_up_to_rounding(name, weight_decay):
     torch.testing.assert_close(quick, plain, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("settings", [{}, {"betas": (0.5, 0.7), "eps": 0.1, "maximize": True}])
+def test_sparse_adam_in_one_pass_is_torchs(settings):
+    torch.manual_seed(0)
+    tables = [nn.Embedding(50, 8, sparse=True, dtype=torch.float64) for _ in range(2)]
+    tables[1].load_state_dict(tables[0].state_dict())
+    theirs, made = (torch.optim.SparseAdam(t.parameters(), lr=0.01, **settings) for t in tables)
+    ours = fused(made)
+    for _ in range(20):
+        ids = torch.randint(50, (30,))  # some rows twice, some not at all
+        weights = torch.randn(30, 8, dtype=torch.float64)
+        for table, optimizer in zip(tables, (theirs, ours), strict=True):
+            optimizer.zero_grad()
+            ((table(ids) * weights).sum() + table(ids[:3]).square().sum()).backward()
+            optimizer.step()
+    torch.testing.assert_close(tables[1].weight, tables[0].weight, rtol=1e-12, atol=1e-14)
+    states = [optimizer.state_dict()["state"][0] for optimizer in (ours, theirs)]
+    torch.testing.assert_close(*states, rtol=1e-12, atol=1e-14)
+    again = torch.optim.SparseAdam(tables[1].parameters())
+    again.load_state_dict(ours.state_dict())  # a state of ours is one of torch's
+
+
 def test_an_optimiser_without_a_fused_step_is_left_as_it_is():
     optimizer = torch.optim.RMSprop([nn.Parameter(torch.ones(2))])
     assert fused(optimizer) is optimizer

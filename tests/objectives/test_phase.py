@@ -21,6 +21,7 @@ class Recorded:
 
     loss: object = field(default_factory=lambda: torch.tensor(3.0))
     terms: int = 1
+    index: int = 0
     peers: object = ALONE
     has_rows: bool = True
     asked: list = field(default_factory=list)
@@ -157,6 +158,18 @@ def test_without_anything_the_loss_is_the_models_own_and_nothing_else_is_read():
     batch = Recorded()
     assert Phase("main").training_loss(batch) is batch.loss
     assert batch.asked == ["model_loss"]
+
+
+def test_penalties_of_some_batches_have_the_same_mean():
+    weights = {"stable_rank": 0.5, "alignment": 0.2}
+    always, some = Phase("main", weights), Phase("main", weights, every=3)
+    batches = [Recorded(index=index) for index in range(6)]
+    seldom = [some.training_loss(batch).item() for batch in batches]
+    usual = [always.training_loss(Recorded(index=index)).item() for index in range(6)]
+    assert [batch.asked for batch in batches][1:3] == [["model_loss"]] * 2
+    assert seldom[1] == seldom[2] == seldom[4] == 3.0
+    assert sum(seldom) == pytest.approx(sum(usual))
+    assert seldom[0] == pytest.approx(3 + 3 * (usual[0] - 3))
 
 
 @pytest.mark.parametrize("terms", [1, 64])
