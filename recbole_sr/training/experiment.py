@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from logging import getLogger
 from operator import attrgetter
@@ -22,6 +22,7 @@ from recbole_sr.distributed.group import ALONE, Group, current_group, processes
 from recbole_sr.distributed.launch import launch_name, refuse_several, restarts
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
+from recbole_sr.fast.reading import quick_reading
 from recbole_sr.fast.propagation import accelerate
 from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
@@ -453,7 +454,8 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
 def _read_data(config: Config) -> tuple[Any, Any, Any, Any]:
     """The data set and the loaders of its parts, all checked."""
     on_all = config.options.sr_train_on == "all"
-    with refused_by_recbole(f"dataset {config['dataset']!r}"), unread_pickles(config):
+    reading = quick_reading() if config.options.sr_fast else nullcontext()
+    with refused_by_recbole(f"dataset {config['dataset']!r}"), unread_pickles(config), reading:
         check_dataset(config.final_config_dict)
         check_columns(config)
         dataset = create_dataset(config)
