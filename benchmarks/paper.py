@@ -209,12 +209,10 @@ def outcome(records: Records, cell: Cell) -> Outcome | None:
     return Outcome(best, {seed: found for seed, found in of_seeds.items() if found})
 
 
-def time_to(record: dict[str, Any], score: float) -> tuple[int, float] | None:
-    """Epochs and training seconds until a validation score is reached; None where it never is."""
-    for epoch, found in enumerate(record["valid_scores"], 1):
-        if found >= score:
-            return epoch, sum(record["train_seconds"][:epoch])
-    return None
+def epochs_to(record: dict[str, Any], score: float) -> int | None:
+    """Epochs until a validation score is reached; None where it never is."""
+    reached = [epoch for epoch, found in enumerate(record["valid_scores"], 1) if found >= score]
+    return reached[0] if reached else None
 
 
 def tables(records: Records) -> None:
@@ -231,8 +229,8 @@ def tables(records: Records) -> None:
                 "learning rate, weight decay",
                 "test NDCG@20 (n)",
                 "gain, p",
-                "epochs, training s",
-                "to the best without: epochs, s",
+                "epochs to the best",
+                "epochs to the best without",
             ],
             [
                 _row(cell, own, found.get(cell._replace(warm="none")))
@@ -250,14 +248,14 @@ def tables(records: Records) -> None:
 def _row(cell: Cell, own: Outcome, without: Outcome | None) -> list[str]:
     scores = own.scores(list(own.records))
     spread = f" ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
-    best = [time_to(record, record["valid"]) for record in own.records.values()]
+    best = [epochs_to(record, record["valid"]) for record in own.records.values()]
     row = [
         f"{cell.model}, {cell.loss}, {cell.negatives}",
         cell.warm,
         f"{own.setting.rate:g}, {own.setting.decay:g}",
         f"{statistics.mean(scores):.4f}{spread} ({len(scores)})",
         "",
-        _times(best),
+        _median(best),
         "",
     ]
     if cell.warm != "none" and without:
@@ -266,20 +264,19 @@ def _row(cell: Cell, own: Outcome, without: Outcome | None) -> list[str]:
         gain = test.difference / statistics.mean(without.scores(seeds))
         p = f", p = {test.p_value:.3f}" if test.p_value is not None else ""
         row[4] = f"{100 * gain:+.1f} %{p}"
-        row[6] = _times(
-            [time_to(own.records[seed], without.records[seed]["valid"]) for seed in seeds]
+        row[6] = _median(
+            [epochs_to(own.records[seed], without.records[seed]["valid"]) for seed in seeds]
         )
     return row
 
 
-def _times(found: list[tuple[int, float] | None]) -> str:
-    """Medians over the seeds that came there."""
-    there = [each for each in found if each]
+def _median(found: list[int | None]) -> str:
+    """The median over the seeds that came there."""
+    there = [each for each in found if each is not None]
     if not there:
         return "never"
-    epochs, seconds = (statistics.median(values) for values in zip(*there, strict=True))
     some = f" ({len(there)} of {len(found)})" if len(there) < len(found) else ""
-    return f"{epochs:g}, {seconds:.1f}{some}"
+    return f"{statistics.median(there):g}{some}"
 
 
 def _correlations(records: Records) -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""Reading and splitting a data set: RecBole's frames, tensors and parts, without its Python loops."""
+"""Reading and splitting a data set: RecBole's frames, tensors and parts, without Python loops."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from recbole.data.interaction import Interaction
 
 __all__ = ["quick_reading"]
 
-# Where pandas' two parsers may differ: quotes, line ends other than \n, zero bytes, and in columns of
-# numbers whole ones beyond those that a float holds.
+# Where pandas' two parsers may differ: quotes, line ends other than \n, zero bytes, and in columns
+# of numbers whole ones beyond those that a float holds.
 _READ_OTHERWISE = re.compile(rb'["\r\0]')
 _LARGE = re.compile(rb"\d{16}")
 

@@ -22,8 +22,8 @@ from recbole_sr.distributed.group import ALONE, Group, current_group, processes
 from recbole_sr.distributed.launch import launch_name, refuse_several, restarts
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
-from recbole_sr.fast.reading import quick_reading
 from recbole_sr.fast.propagation import accelerate
+from recbole_sr.fast.reading import quick_reading
 from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.initialize import initialize, reset_embeddings
