@@ -1,0 +1,75 @@
+"""A training epoch and a ranking beside stock, for models of several families.
+
+``python -m benchmarks.families [MODEL DATA_SET ...]``: on a GPU where torch sees one, so that it is
+also the check of a GPU: ``python -m benchmarks.families BPR gowalla LightGCN gowalla SASRec
+ml-100k``.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.harness import Run, experiment, interleaved, report, train
+
+DEFAULT = ("SASRec", "MultiVAE", "NeuMF", "DeepFM")
+# The columns that a family reads, beside users and items.
+COLUMNS = {"SASRec": ["timestamp"], "DeepFM": ["rating"]}
+SEQUENTIAL = {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "SASRec": {**SEQUENTIAL, "train_neg_sample_args": None},
+    "MultiVAE": {"train_neg_sample_args": None},
+}
+
+
+def main() -> None:
+    """Print the table."""
+    given = sys.argv[1:] or [text for name in DEFAULT for text in (name, "ml-100k")]
+    pairs = list(zip(given[::2], given[1::2], strict=True))
+    rows = [row for model, data_set in pairs for row in measured(model, data_set)]
+    where = "a GPU" if torch.cuda.is_available() else "the CPU"
+    report(
+        f"An epoch and a ranking of the validation part on {where}, seconds, medians of 5 in turns",
+        ["model, data set", "what", "stock", "ours", "faster"],
+        rows,
+    )
+
+
+def measured(model: str, data_set: str) -> list[list[str]]:
+    """Two rows of the table."""
+    columns = {"load_col": {"inter": ["user_id", "item_id", *COLUMNS.get(model, [])]}}
+    settings = {**columns, **SETTINGS.get(model, {})}
+    runs = {
+        way: experiment(model, data_set, way == "ours", **settings) for way in ("stock", "ours")
+    }
+    found = {}
+    for what, work in (("epoch", epoch), ("ranking", ranking)):
+        found[what] = interleaved({way: partial(work, run) for way, run in runs.items()})
+    return [
+        [f"{model}, {data_set}", what, f"{stock:.2f}", f"{ours:.2f}", f"{stock / ours:.1f} x"]
+        for what, (stock, ours) in ((what, times.values()) for what, times in found.items())
+    ]
+
+
+def epoch(run: Run) -> None:
+    """Train for one, to its end also on a GPU."""
+    train(run)
+    _wait()
+
+
+def ranking(run: Run) -> None:
+    """Rank the validation part."""
+    run.trainer.evaluate(run.valid_data, load_best_model=False)
+    _wait()
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()
