@@ -303,6 +303,7 @@ def _recommend(arguments: list[str]) -> None:
     add("-o", "--output", type=Path, help=".csv, .tsv, .jsonl or .parquet; else CSV on the screen")
     add("--known", default="all", help="what users are known to have: training, validation or all")
     add("--with_known", action="store_true", help="list what users are known to have, too")
+    _add_data_path(parser)
     given = parser.parse_args(arguments)
     from recbole_sr.serve.recommend import recommend
     from recbole_sr.serve.tables import check_table, read_lines, write_table
@@ -313,13 +314,23 @@ def _recommend(arguments: list[str]) -> None:
     users = given.user if given.users is None else read_lines(given.users)
     with warnings_alone():
         lists = recommend(
-            given.checkpoint, users, given.k, known=given.known, with_known=given.with_known
+            given.checkpoint,
+            users,
+            given.k,
+            known=given.known,
+            with_known=given.with_known,
+            data_path=given.data_path,
         )
     if given.output is None:
         lists.to_csv(sys.stdout, index=False)
         return
     write_table(lists, given.output)
     print(f"{given.output}: {len(lists)} items for {lists.iloc[:, 0].nunique()} users")
+
+
+def _add_data_path(parser: argparse.ArgumentParser) -> None:
+    where = "of the data set's folder, where it is no longer that of training"
+    parser.add_argument("--data_path", metavar="FOLDER", help=where)
 
 
 def _embeddings(arguments: list[str]) -> None:
@@ -330,13 +341,14 @@ def _embeddings(arguments: list[str]) -> None:
     )
     parser.add_argument("checkpoint", help="a model's checkpoint of recbole-sr")
     parser.add_argument("-o", "--output", required=True, help="a new folder, or an empty one")
+    _add_data_path(parser)
     given = parser.parse_args(arguments)
     from recbole_sr.serve.embeddings import check_folder, embeddings
     from recbole_sr.training.console import warnings_alone
 
     check_folder(given.output)  # before the work is done
     with warnings_alone():
-        found = embeddings(given.checkpoint)
+        found = embeddings(given.checkpoint, data_path=given.data_path)
     for file in found.save(given.output):
         print(file)
     ranks = "ranks" if found.dot_products else "does not rank"

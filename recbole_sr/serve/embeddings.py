@@ -86,15 +86,18 @@ def check_folder(folder: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def embeddings(model_file: str, model_class: type | None = None) -> Embeddings:
+def embeddings(
+    model_file: str, model_class: type | None = None, data_path: str | None = None
+) -> Embeddings:
     """The vectors by which a trained model ranks: after propagation where it propagates.
 
     Users of an auto-encoder or of a sequential model have no table: theirs are what the model
     calculates from all their interactions.
 
     Args:
-        model_file: path of a checkpoint of this package; its data set lies where it was.
+        model_file: path of a checkpoint of this package.
         model_class: the model's class where it is none of RecBole's.
+        data_path: the folder of the data set's folder, where it is no longer that of training.
 
     Raises:
         InputError: the checkpoint cannot be used.
@@ -103,7 +106,7 @@ def embeddings(model_file: str, model_class: type | None = None) -> Embeddings:
         >>> embeddings("saved/BPR.pth").save("vectors")  # doctest: +SKIP
 
     """
-    scorer = Scorer(model_file, "all", model_class)
+    scorer = Scorer(model_file, "all", model_class, data_path)
     tables, rows = _tables(scorer)
     for side, own in tables.items():
         if not own:

@@ -29,17 +29,19 @@ def recommend(
     known: str = "all",
     with_known: bool = False,
     model_class: type | None = None,
+    data_path: str | None = None,
 ) -> pd.DataFrame:
     """The best items for each user, by a trained model.
 
     Args:
-        model_file: path of a checkpoint of this package; its data set lies where it was.
+        model_file: path of a checkpoint of this package.
         users: ids as in the data; None for all of them. Unknown ones are named in a warning.
         k: items for each user, at least 1; fewer where no more are left.
         known: the interactions that count as known: those of ``training``, of ``validation`` too,
             or ``all``. A sequential model continues them.
         with_known: whether to list items, too, that the user is known to have.
         model_class: the model's class where it is none of RecBole's.
+        data_path: the folder of the data set's folder, where it is no longer that of training.
 
     Returns:
         One row for each user and item, in the order of ``users``, best first: the columns are
@@ -55,7 +57,7 @@ def recommend(
     """
     if type(k) is not int or k < 1:
         raise InputError(f"k: expected a number of items, at least 1, got {k!r}; give 10, say")
-    scorer = Scorer(model_file, known, model_class)
+    scorer = Scorer(model_file, known, model_class, data_path)
     ids = _ids(scorer, users)
     seen = None if with_known else scorer.seen(ids)
     blocks = []

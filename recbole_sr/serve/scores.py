@@ -30,6 +30,7 @@ class Scorer:
         known: which interactions count as known to the model's user: those of ``training``, of
             ``validation`` too, or ``all``.
         model_class: the model's class where it is none of RecBole's.
+        data_path: the folder of the data set's folder, where it is no longer that of training.
 
     Attributes:
         model: in evaluation mode.
@@ -40,10 +41,17 @@ class Scorer:
 
     """
 
-    def __init__(self, model_file: str, known: str = "all", model_class: type | None = None):
+    def __init__(
+        self,
+        model_file: str,
+        known: str = "all",
+        model_class: type | None = None,
+        data_path: str | None = None,
+    ):
         if known not in KNOWN:
             raise InputError(f"known: expected one of {', '.join(KNOWN)}, got {known!r}; give one")
-        config, model, self.dataset, *loaders = load_data_and_model(model_file, model_class)
+        loaded = load_data_and_model(model_file, model_class, data_path)
+        config, model, self.dataset, *loaders = loaded
         self.file, self.model, self.config = model_file, model.eval(), config
         parts = [loader._dataset for loader in loaders if loader is not None]
         self.parts = parts[: KNOWN.index(known) + 1]

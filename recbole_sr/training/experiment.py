@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -373,7 +374,7 @@ def objective_function(
 
 
 def load_data_and_model(
-    model_file: str, model_class: type | None = None
+    model_file: str, model_class: type | None = None, data_path: str | None = None
 ) -> tuple[Config, Any, Any, Any, Any, Any]:
     """A trained model and its data, from a checkpoint of this package.
 
@@ -383,6 +384,7 @@ def load_data_and_model(
     Args:
         model_file: path of the checkpoint.
         model_class: the model's class where it is none of RecBole's.
+        data_path: the folder of the data set's folder, where it is no longer that of training.
 
     Returns:
         ``(config, model, dataset, train_data, valid_data, test_data)``, as RecBole's function.
@@ -394,6 +396,8 @@ def load_data_and_model(
     saved = checkpoint.read_model(model_file)
     with checkpoint.restoring(model_file), warnings_alone():
         config = Config.from_plain(saved.config, model_class)
+        if data_path is not None:
+            config["data_path"] = os.path.join(data_path, config.dataset)
         experiment = prepare(config, has_weights=True, logged=False)
     if saved.data is None:
         getLogger().warning(f"{model_file}: of an earlier version, which did not note its data")

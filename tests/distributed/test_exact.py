@@ -45,6 +45,7 @@ CASES = {
         "BPR",
         {"sr_loss": "ssm", "sr_batch_negatives": 3, "sr_main_regularizers": ALL},
     ),
+    "some of the batches": ("BPR", {"sr_main_regularizers": ALL, "sr_regularize_every": 2}),
     "two phases": ("BPR", {"sr_warm_epochs": 1, "sr_init": "spectral"}),
     "clipping": ("BPR", {"clip_grad_norm": {"max_norm": 0.01}, "learner": "sgd"}),
     "sparse Adam": ("BPR", {"learner": "sparse_adam", **WITH}),

@@ -164,6 +164,21 @@ def test_the_command_writes_the_same_lists(name, tiny, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "user_id,item_id,rank,score"
 
 
+def test_data_that_were_moved_are_found_where_they_are_said_to_be(tiny, tmp_path, capsys):
+    made = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})
+    file = made["sr"]["checkpoint"]
+    usual = recommend(file, k=3)
+    (tmp_path / "elsewhere").mkdir()
+    Path(tiny["data_path"], "tiny").rename(tmp_path / "elsewhere" / "tiny")
+    with pytest.raises(InputError, match="expected"):
+        recommend(file, k=3)
+    pd.testing.assert_frame_equal(recommend(file, k=3, data_path="elsewhere"), usual)
+    words = [file, "--data_path", "elsewhere", "-o"]
+    assert main(["recommend", *words, "top.csv", "-k", "3"]) == 0
+    assert len(pd.read_csv("top.csv")) == len(usual)
+    assert main(["embeddings", *words, "vectors"]) == 0
+
+
 def test_serving_writes_no_log_and_warns_whatever_the_run_logged(tiny, tmp_path):
     file = checkpoint(tiny, state="ERROR")
     before = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}
