@@ -32,8 +32,7 @@ def measure(rows: int, sparse: bool) -> dict[str, float]:
     torch.manual_seed(0)
     tables = nn.ModuleList(nn.Embedding(rows // 2, WIDTH) for _ in range(2))
     kind = torch.optim.SparseAdam if sparse else torch.optim.Adam
-    optimizer = kind(list(tables.parameters()), lr=1e-3)
-    optimizer = fused(optimizer)
+    optimizer = fused(kind(list(tables.parameters()), lr=1e-3))
     gradient, update = [], []
     with row_gradients(tables, optimizer):
         for _ in range(STEPS):

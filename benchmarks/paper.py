@@ -115,18 +115,10 @@ def add(cell: Cell, setting: Setting, output: Path) -> None:
 
 def run(cell: Cell, setting: Setting) -> dict[str, Any]:
     """Train once, and keep the scores and the epochs."""
-    folder = tempfile.mkdtemp()
-    os.chdir(folder)
     try:
-        files = [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"]
-        config = Config(cell.model, cell.data_set, files, settings(cell, setting))
-        result = prepare(config).train(saved=True, verbose=False)
-        spectrum = RunFolder(Path(result["sr"]["run_folder"])).read("spectra.json")["end"]
+        result, spectra = train(cell, settings(cell, setting))
     except InputError as error:  # as of a loss that is not finite
         return {"valid": None, "test": None, "error": str(error)}
-    finally:
-        os.chdir("/")
-        shutil.rmtree(folder)
     epochs = result["sr"]["epochs"]
     return {
         "valid": result["best_valid_score"],
@@ -141,9 +133,24 @@ def run(cell: Cell, setting: Setting) -> dict[str, Any]:
             for side in ("user", "item")
         },
         "spectrum": {
-            side: [round(x / values[0], 3) for x in values] for side, values in spectrum.items()
+            side: [round(x / values[0], 3) for x in values]
+            for side, values in spectra["end"].items()
         },
     }
+
+
+def train(cell: Cell, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The result of a cell's run, and the singular values that its folder had."""
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)  # where RecBole writes
+    try:
+        files = [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"]
+        config = Config(cell.model, cell.data_set, files, given)
+        result = prepare(config).train(saved=True, verbose=False)
+        return result, RunFolder(Path(result["sr"]["run_folder"])).read("spectra.json")
+    finally:
+        os.chdir("/")
+        shutil.rmtree(folder)
 
 
 def settings(cell: Cell, setting: Setting) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +30,8 @@ from benchmarks.paper import (
     points,
     read,
     settings,
+    train,
 )
-from recbole_sr.config.config import Config
-from recbole_sr.runs.folder import RunFolder
-from recbole_sr.training.experiment import prepare
 
 EPOCHS, STEP = 120, 30
 SIDES = ("user", "item")
@@ -48,8 +45,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     sys.argv = sys.argv[:1]
     plt.rcParams.update({"svg.hashsalt": "paper", "svg.fonttype": "none", "font.size": 9})
+    given.input = given.input.absolute()
     records = read(given.input)
-    trained = dict(train(records))
+    trained = dict(of_losses(records))
     for name, figure in (
         ("rank", over_epochs(trained)),
         ("spectra", spectra(trained)),
@@ -60,7 +58,7 @@ def main() -> None:
         print(file)
 
 
-def train(records: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def of_losses(records: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """By the name of a loss that is tuned: stable ranks by epoch, some epochs' singular values."""
     for loss, numbers in LOSSES.items():
         for negatives in numbers:
@@ -74,21 +72,11 @@ def train(records: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _trained(cell: Cell, records: Any, more: dict[str, Any] | None = None) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        given = {
-            **settings(cell, chosen(records, cell)),
-            "epochs": EPOCHS,
-            "stopping_step": EPOCHS,
-            "sr_spectra_step": STEP,
-            "checkpoint_dir": folder,
-            **(more or {}),
-        }
-        files = [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"]
-        config = Config(cell.model, cell.data_set, files, given)
-        found = prepare(config).train(saved=True, verbose=False)["sr"]
-        values = RunFolder(Path(found["run_folder"])).read("spectra.json")
-    ranks = [epoch["stable_rank"] for epoch in found["epochs"]]
-    return {"ranks": ranks, "spectra": values}
+    longer = {"epochs": EPOCHS, "stopping_step": EPOCHS, "sr_spectra_step": STEP}
+    result, values = train(
+        cell, {**settings(cell, chosen(records, cell)), **longer, **(more or {})}
+    )
+    return {"ranks": [epoch["stable_rank"] for epoch in result["sr"]["epochs"]], "spectra": values}
 
 
 def over_epochs(trained: dict[str, dict[str, Any]]) -> Figure:

@@ -169,13 +169,12 @@ def parse(
     given, stray = parser.parse_known_args([text for text in arguments if text not in properties])
     if stray:
         parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
+    from recbole_sr.config.files import once
     from recbole_sr.config.names import method_keys, refuse_unknown
 
-    names = [text.partition("=")[0].removeprefix("--") for text in properties]
-    refuse_unknown(names, method_keys())  # before what takes seconds to import
-    from recbole_sr.config.files import once
-
-    return given, once(properties)
+    found = once(properties)
+    refuse_unknown(found, method_keys())  # before what takes seconds to import
+    return given, found
 
 
 def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
