@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +24,16 @@ from recbole_sr.config.files import read_properties
 from recbole_sr.training.experiment import prepare
 from recbole_sr.training.trainer import inject_trainer
 
-__all__ = ["Run", "data_sets", "experiment", "interleaved", "report", "study_settings", "train"]
+__all__ = [
+    "Run",
+    "data_sets",
+    "experiment",
+    "interleaved",
+    "report",
+    "scratch_folder",
+    "study_settings",
+    "train",
+]
 
 RUNS = 5
 
@@ -34,6 +46,18 @@ def data_sets(*default: str) -> list[str]:
 def study_settings() -> dict[str, Any]:
     """What all runs of the studies share."""
     return read_properties([str(Path(__file__).parent / "studies" / "shared.yaml")])
+
+
+@contextmanager
+def scratch_folder() -> Iterator[None]:
+    """A working folder for what RecBole writes, gone at the end."""
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir("/")
+        shutil.rmtree(folder)
 
 
 @dataclass

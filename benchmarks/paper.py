@@ -13,10 +13,8 @@ import itertools
 import json
 import logging
 import os
-import shutil
 import statistics
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from scipy import stats
 
-from benchmarks.harness import report
+from benchmarks.harness import report, scratch_folder
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.runs.folder import RunFolder
@@ -141,16 +139,11 @@ def run(cell: Cell, setting: Setting) -> dict[str, Any]:
 
 def train(cell: Cell, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The result of a cell's run, and the singular values that its folder had."""
-    folder = tempfile.mkdtemp()
-    os.chdir(folder)  # where RecBole writes
-    try:
+    with scratch_folder():
         files = [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"]
         config = Config(cell.model, cell.data_set, files, given)
         result = prepare(config).train(saved=True, verbose=False)
         return result, RunFolder(Path(result["sr"]["run_folder"])).read("spectra.json")
-    finally:
-        os.chdir("/")
-        shutil.rmtree(folder)
 
 
 def settings(cell: Cell, setting: Setting) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 from recbole_sr.config.names import refuse_unknown
 from recbole_sr.config.validation import Count, Natural, NotNegative, Positive, validated
 from recbole_sr.errors import InputError
-from recbole_sr.init.initialization import INITIALIZATIONS, parameters
+from recbole_sr.init.initialization import INITIALIZATIONS, Initialization, parameters
 from recbole_sr.objectives.losses import LOSSES, Loss
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.objectives.rank_target import RankTarget
@@ -172,7 +172,8 @@ class Options(BaseModel):
     """Step size, for each batch, of the weight that holds the stable rank."""
 
     sr_init: Annotated[str, _OneOf(INITIALIZATIONS, "model")] = _key("model")
-    """How the tables are initialised; model is the model's own way."""
+    """How the tables are initialised: by the model's own way, by the singular vectors of the
+    interactions (spectral), or, in sequential models, by what users go on to (transitions)."""
 
     sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral")
     """Power of the degrees by which interactions are divided: 0 divides by nothing, so that popular
@@ -187,6 +188,12 @@ class Options(BaseModel):
     sr_init_margin: Positive = _key(2.0, "sr_init: spectral")
     """By how much a training pair scores above its user with a random item, on average; it sets
     the norm of the embeddings."""
+
+    sr_init_window: Count = _key(5, "sr_init: transitions")
+    """How many of the last items of a history count as those that the next one follows."""
+
+    sr_init_norm: Positive = _key(1.0, "sr_init: transitions")
+    """Norm of the item embeddings: the root mean square over the items."""
 
     sr_monitor: bool = _key(True)
     """Whether to measure and log the stable rank of both tables each epoch."""
@@ -271,12 +278,12 @@ class Options(BaseModel):
         return loss.bind(**{name: getattr(self, f"sr_{name}") for name in loss.parameters})
 
     @property
-    def initialization(self) -> Any:
-        """Fills tables, given the interactions and a seed; None leaves them to the model."""
+    def initialization(self) -> Initialization | None:
+        """What fills the tables; None leaves them to the model."""
         if self.sr_init not in INITIALIZATIONS:
             return None
         values = {name: getattr(self, f"sr_init_{name}") for name in parameters(self.sr_init)}
-        return partial(INITIALIZATIONS[self.sr_init], **values)
+        return INITIALIZATIONS[self.sr_init].bind(**values)
 
     def schedule(self, bigger: bool = True) -> Schedule:
         """The state machine these options describe; ``bigger`` as in :class:`Schedule`."""

@@ -1,4 +1,4 @@
-"""What an initialisation is given: the training interactions, and the tables to fill."""
+"""What an initialisation is given: the training data, and the tables to fill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Interactions", "Tables"]
+__all__ = ["Chain", "Histories", "Interactions", "Tables"]
 
 
 class Interactions(NamedTuple):
@@ -27,15 +27,50 @@ class Interactions(NamedTuple):
     shape: tuple[int, int]
 
 
+class Histories(NamedTuple):
+    """What users went on to, each with what they had chosen before.
+
+    Attributes:
+        before: ``(E, L)``, integers in ``[0, M)``, the latest first; -1 where there are no more.
+        next: ``(E,)``, integers in ``[0, M)``.
+        items: ``M``.
+
+    """
+
+    before: NDArray[np.int64]
+    next: NDArray[np.int64]
+    items: int
+
+
+class Chain(NamedTuple):
+    """Linear layers that lead from a user's items to the scores of all items.
+
+    Attributes:
+        layers: weights ``(H, M')``, ``(H', H)``, ..., ``(M', H')``; at least two.
+        items: the columns of the first and rows of the last that stand for the ``M`` items.
+        one_sided: whether the activation between them loses what is negative, as ReLU does.
+        entering: computes what enters the last layer for each user, ``(N, H')``.
+        added: tables that are added to what the first layer returns.
+
+    """
+
+    layers: Sequence[Tensor]
+    items: slice
+    one_sided: bool
+    entering: Callable[[], Tensor]
+    added: Sequence[Tensor] = ()
+
+
 class Tables(NamedTuple):
     """The parameters to fill, in place.
 
     Attributes:
-        user: tables ``(N, D)``, padding left out.
+        user: tables ``(N, D)``, padding left out; none where a model has no table of users.
         item: tables ``(M, D)``, padding left out.
         layers: weights of the linear layers that stand between the tables and the score.
         propagated: computes what the model scores with from its one user and one item table, where
             that is a mean over linear layers of which the tables are the first; else None.
+        chain: of an auto-encoder, which has no tables of users and items; else None.
 
     """
 
@@ -43,3 +78,4 @@ class Tables(NamedTuple):
     item: Sequence[Tensor]
     layers: Sequence[Tensor] = ()
     propagated: Callable[[], Mapping[str, Tensor]] | None = None
+    chain: Chain | None = None

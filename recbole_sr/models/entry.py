@@ -11,7 +11,28 @@ from torch import nn
 from recbole_sr.errors import InputError
 from recbole_sr.models.sources import Source
 
-__all__ = ["ModelEntry"]
+__all__ = ["AutoEncoder", "ModelEntry"]
+
+
+@dataclass(frozen=True)
+class AutoEncoder:
+    """How a model leads from the items of a user to the scores of all items.
+
+    Attributes:
+        modules: paths of the modules whose linear layers, in this order, are the way.
+        activation: between them: ``tanh``, ``relu``, or the model's attribute that has its name,
+            which is a key too.
+        added: paths of the tables whose rows are added to what the first layer returns.
+
+    Example:
+        >>> AutoEncoder(("h_item", "out_layer"), "hid_activation").activation
+        'hid_activation'
+
+    """
+
+    modules: tuple[str, ...]
+    activation: str = "tanh"
+    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +62,8 @@ class ModelEntry:
             which the model's code makes nothing else.
         layers: paths of the linear layers between the tables and the score, which the spectral
             initialisation lets pass on what enters, instead of mixing it at random.
+        autoencoder: of a model without a table of users, the way that the spectral initialisation
+            fills; None where there is none.
         needs: settings that this entry is right for, as name and permitted value.
         pretrained: a setting, as name and value, by which the model begins with the tables of
             another run's file.
@@ -72,6 +95,7 @@ class ModelEntry:
     of_parameters: tuple[str, ...] = ()
     columns: bool = False
     layers: tuple[str, ...] = ()
+    autoencoder: AutoEncoder | None = None
     needs: Mapping[str, Any] = field(default_factory=dict)
     pretrained: tuple[str, Any] | None = None
     propagation: Literal["layer mean", "graph", "sampled graphs"] | None = None

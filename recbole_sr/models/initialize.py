@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
-from recbole_sr.init.tables import Interactions, Tables
-from recbole_sr.models.entry import ModelEntry
-from recbole_sr.models.sources import PADDING, Column, parameter
-from recbole_sr.models.tables import whole_tables
+from recbole_sr.init.initialization import Initialization
+from recbole_sr.init.tables import Chain, Histories, Interactions, Tables
+from recbole_sr.models.entry import AutoEncoder, ModelEntry
+from recbole_sr.models.sources import PADDING, Column, parameter, resolve
+from recbole_sr.models.tables import evaluating, random_state_kept, whole_tables
 
 __all__ = ["initialize", "reset_embeddings"]
 
-Fill = Callable[[Tables, Interactions, int], None]
+_USERS = 1024  # that are scored at a time
 
 
 @torch.no_grad()
-def initialize(model: Any, entry: ModelEntry, dataset: Any, fill: Fill, seed: int) -> None:
-    """Fill a model's user and item tables from its training data.
+def initialize(
+    model: Any, entry: ModelEntry, dataset: Any, initialization: Initialization, seed: int
+) -> None:
+    """Fill a model's tables from its training data.
 
     Padding rows, and rows of a table that stand for no user or item, stay as they are.
 
     Args:
         model: just built, with the method.
-        entry: the model's, with tables on both sides.
+        entry: the model's, with tables on the sides that are filled.
         dataset: RecBole's, of the training interactions.
-        fill: an initialisation, its parameters bound.
+        initialization: its parameters bound.
         seed: of its random numbers.
 
     """
     columns: Mapping[str, Column] = model.sr_columns
     user, item = (
-        [
-            parameter(model, path)[PADDING + 1 : columns[side].total]
-            for path in entry.side(side).initialized
-        ]
+        entry.side(side).to_fill(model, columns[side]) if side in initialization.sides else []
         for side in ("user", "item")
     )
 
@@ -47,8 +49,40 @@ def initialize(model: Any, entry: ModelEntry, dataset: Any, fill: Fill, seed: in
 
     layers = [parameter(model, path) for path in entry.layers]
     linear = entry.user.linear and entry.item.linear
-    tables = Tables(user, item, layers, propagated if linear else None)
-    fill(tables, _interactions(dataset, columns), seed)
+    chain = _chain(model, entry.autoencoder, columns) if entry.autoencoder else None
+    tables = Tables(user, item, layers, propagated if linear else None, chain)
+    read = {"interactions": _interactions, "histories": _histories}[initialization.reads]
+    initialization.fill(tables, read(dataset, columns), seed)
+
+
+def _chain(model: Any, way: AutoEncoder, columns: Mapping[str, Column]) -> Chain:
+    """The linear layers of an auto-encoder."""
+    modules = [part for path in way.modules for part in resolve(model, path).modules()]
+    layers = [part for part in modules if isinstance(part, nn.Linear)]
+    items = slice(PADDING + 1, columns["item"].total)
+    one_sided = "relu" in getattr(model, way.activation, way.activation)
+
+    def entering() -> Tensor:
+        return _entering(model, layers[-1], columns["user"])
+
+    added = [parameter(model, path) for path in way.added]
+    return Chain([layer.weight for layer in layers], items, one_sided, entering, added)
+
+
+def _entering(model: Any, layer: nn.Linear, column: Column) -> Tensor:
+    """What enters a layer, the first time, for each user, as the model scores all items."""
+    found: list[Tensor] = []
+    calls: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0]))
+    try:
+        with evaluating(model), random_state_kept(model):
+            for users in torch.arange(PADDING + 1, column.total).split(_USERS):
+                calls.clear()
+                model.full_sort_predict(Interaction({column.fields[0]: users}).to(model.device))
+                found.append(calls[0])
+    finally:
+        hook.remove()
+    return torch.cat(found)
 
 
 def reset_embeddings(model: nn.Module) -> None:
@@ -73,3 +107,17 @@ def _interactions(dataset: Any, columns: Mapping[str, Column]) -> Interactions:
         )
     shape = (columns["user"].total - 1, columns["item"].total - 1)
     return Interactions(users.numpy(), items.numpy(), shape)
+
+
+def _histories(dataset: Any, columns: Mapping[str, Column]) -> Histories:
+    """The items that users went on to, and those before them, of a sequential data set."""
+    item = columns["item"]
+    field = item.fields[0]
+    data = dataset.inter_feat
+    histories = data[getattr(dataset, f"{field}_list_field")].numpy() - (PADDING + 1)
+    lengths = data[dataset.item_list_length_field].numpy()
+    # RecBole has the oldest first, and padding behind the latest.
+    places = lengths[:, None] - np.arange(1, histories.shape[1] + 1)
+    before = np.take_along_axis(histories, places.clip(0), axis=1)
+    before[places < 0] = -1
+    return Histories(before, data[field].numpy() - (PADDING + 1), item.total - 1)

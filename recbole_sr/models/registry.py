@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from recbole_sr.errors import InputError, nearest
-from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.entry import AutoEncoder, ModelEntry
 from recbole_sr.models.sources import (
     Call,
     Encoded,
@@ -211,14 +211,21 @@ NON_GRADIENT: dict[str, tuple[type, ...]] = {
 MODELS: dict[str, ModelEntry | str] = {
     # General
     "BPR": replace(_TABLES, loss="loss", sole_loss=True, parallel=True, columns=True),
-    "CDAE": _output_layer("out_layer", summed=True),
+    "CDAE": _output_layer(
+        "out_layer",
+        summed=True,
+        autoencoder=AutoEncoder(("h_item", "out_layer"), "hid_activation", ("h_user",)),
+    ),
     "ConvNCF": replace(_TABLES, summed=True, pretrained=("train_method", "after_pretrain")),
     "DGCF": replace(_GRAPH, repairs=(FewerSamples,)),
     "DMF": ModelEntry(
         Encoded(_output, "output of user_fc_layers", "user_fc_layers"),
         Encoded(_output, "output of item_fc_layers", "item_fc_layers"),
     ),
-    "DiffRec": _output_layer("mlp.mlp_layers.mlp_layers.-1"),
+    "DiffRec": _output_layer(
+        "mlp.mlp_layers.mlp_layers.-1",
+        autoencoder=AutoEncoder(("mlp.mlp_layers",), "mlp_act_func"),
+    ),
     "ENMF": replace(
         _TABLES, summed=True, layers=("H_i",), parallel=True, of_parameters=("reg_loss",)
     ),
@@ -241,8 +248,10 @@ MODELS: dict[str, ModelEntry | str] = {
         Encoded(lambda call, step: call.output[1], "mean of each latent factor"),
         Table("item_embedding"),
     ),
-    "MultiDAE": _output_layer("decoder.-1"),
-    "MultiVAE": _output_layer("decoder.-1"),
+    **dict.fromkeys(
+        ("MultiDAE", "MultiVAE"),
+        _output_layer("decoder.-1", autoencoder=AutoEncoder(("encoder", "decoder"))),
+    ),
     "NAIS": _ITEM_BASED,
     # Its trainer asks for mixed precision on GPUs alone, where that has not been tried.
     "NCL": replace(_LINEAR_GRAPH, propagation="graph", repairs=(FewerClusters,), extra="ncl"),

@@ -116,6 +116,11 @@ class Source:
         """The same where the model has looked up exactly this tensor; None where it has not."""
         return None
 
+    def to_fill(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """The rows of all ids but padding in the tables that ``sr_init`` fills."""
+        rows = slice(PADDING + 1, column.total)
+        return [parameter(model, path)[rows] for path in self.initialized]
+
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """The rows of all ids but padding; none where only a batch has them."""
         return []
@@ -198,6 +203,11 @@ class Field(Source):
     """The id field's rows of the table that all fields of a context-aware model share."""
 
     about: str
+    initialized = ("token_embedding_table.embedding",)
+
+    def to_fill(self, model: nn.Module, column: Column) -> list[Tensor]:
+        """See :class:`Source`."""
+        return self.tables(model, column)
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""

@@ -15,7 +15,7 @@ from recbole_sr.models.registry import entry_of
 from recbole_sr.models.sources import Column
 from recbole_sr.objectives.stable_rank import stable_rank
 
-__all__ = ["columns", "stable_ranks", "whole_tables"]
+__all__ = ["columns", "evaluating", "random_state_kept", "stable_ranks", "whole_tables"]
 
 
 def columns(config: Any, dataset: Any) -> dict[str, Column]:
@@ -34,7 +34,7 @@ def whole_tables(model: Any, columns: Mapping[str, Column]) -> dict[str, list[Te
     """
     kind: Any = type(model)
     entry = entry_of(kind)
-    with _evaluating(model), _random_state_kept(model):
+    with evaluating(model), random_state_kept(model):
         found = {side: entry.side(side).tables(model, column) for side, column in columns.items()}
     return {side: tables for side, tables in found.items() if tables}
 
@@ -48,7 +48,7 @@ def stable_ranks(tables: Mapping[str, list[Tensor]]) -> dict[str, float]:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """``model.eval()`` and back, without ``train()``, in which SGL draws new graphs."""
     modes = [(module, module.training) for module in model.modules()]
     for module, _ in modes:
@@ -61,7 +61,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _random_state_kept(model: nn.Module) -> Iterator[None]:
+def random_state_kept(model: nn.Module) -> Iterator[None]:
     """Leave every random state as it was: some models draw in evaluation too."""
     states = random.getstate(), np.random.get_state()
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}

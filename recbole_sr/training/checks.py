@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from recbole.trainer import Trainer
-from recbole.utils import EvaluatorType, get_trainer
+from recbole.utils import EvaluatorType, ModelType, get_trainer
 
 from recbole_sr.config.config import Config, recboles_name
 from recbole_sr.config.data_files import columns_of
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
 from recbole_sr.errors import InputError, nearest
-from recbole_sr.models.entry import ModelEntry
+from recbole_sr.init.initialization import Initialization
+from recbole_sr.models.entry import AutoEncoder, ModelEntry
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.models.sources import Missing
 
@@ -36,6 +37,8 @@ _OF_COLUMNS = (
 )  # fmt: skip
 # Fewer for a process are not worth what the processes exchange.
 _LEAST_COLUMNS = 16
+# Activations that keep small numbers, or one sign of them.
+_PASSING = ("tanh", "relu", "leakyrelu", "none")
 _SOURCES = ("inter", "user", "item", "kg", "link", "net")
 
 
@@ -78,18 +81,42 @@ def _check_sides(config: Config, entry: ModelEntry) -> None:
 def _check_initialization(config: Config, entry: ModelEntry) -> None:
     """Refuse to fill tables that the model does not have, or that it reads from another run."""
     name, published = config.options.sr_init, config.options.sr_published
-    for side in ("user", "item") if name != "model" else ():
-        if not entry.side(side).initialized:
-            raise InputError(
-                f"sr_init: expected 'model' for {config['model']}, which has no {side} table of "
-                f"its own to initialise ({entry.side(side).about}), got {name!r}; drop the key"
-            )
+    if initialization := config.options.initialization:
+        if name == "spectral" and entry.autoencoder:
+            _check_activation(config, entry.autoencoder)
+        else:
+            _check_tables(config, entry, initialization)
     key, pretrained = entry.pretrained or ("", None)
-    if (name != "model" or published) and key and config[key] == pretrained:
+    if (initialization or published) and key and config[key] == pretrained:
         raise InputError(
             f"{key}: expected no pretrained tables with "
             f"{'sr_published: True' if published else f'sr_init: {name}'}, which fills them anew, "
             f"got {pretrained!r}; drop one of the two"
+        )
+
+
+def _check_tables(config: Config, entry: ModelEntry, initialization: Initialization) -> None:
+    """Refuse an initialisation that needs what the model or its data do not have."""
+    name, model = config.options.sr_init, config["model"]
+    for side in initialization.sides:
+        if not entry.side(side).initialized:
+            raise InputError(
+                f"sr_init: expected 'model' for {model}, which has no {side} table of its own to "
+                f"initialise ({entry.side(side).about}), got {name!r}; drop the key"
+            )
+    if initialization.reads == "histories" and config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        raise InputError(
+            f"sr_init: expected 'model' or 'spectral' for {model}, which is no sequential model "
+            f"and reads no order of interactions, got {name!r}; change the key"
+        )
+
+
+def _check_activation(config: Config, way: AutoEncoder) -> None:
+    """Refuse an activation through which layers pass nothing on."""
+    if (used := config.final_config_dict.get(way.activation)) not in (None, *_PASSING):
+        raise InputError(
+            f"{way.activation}: expected one of {', '.join(_PASSING)} with sr_init: spectral, got "
+            f"{used!r}; drop one of the two"
         )
 
 

@@ -138,7 +138,7 @@ REFUSED = {
     ),
     "unknown start": (
         {"sr_init": "svd"},
-        "sr_init: expected one of model, spectral, got 'svd'",
+        "sr_init: expected one of model, spectral, transitions, got 'svd'",
     ),
     "negative power": (
         {"sr_init_power": -0.5},

@@ -9,7 +9,7 @@ import torch
 
 from recbole_sr.config.options import Options
 from recbole_sr.errors import InputError
-from recbole_sr.init.initialization import INITIALIZATIONS
+from recbole_sr.init.initialization import INITIALIZATIONS, Initialization
 from recbole_sr.init.initialization import parameters as settable
 from recbole_sr.objectives.losses import LOSSES, Loss
 from recbole_sr.objectives.regularizers import REGULARIZERS, Regularizer
@@ -133,7 +133,7 @@ def test_a_new_initialisation_fills_the_tables(train, monkeypatch):
         for table in (*tables.user, *tables.item):
             table.fill_(0.25)
 
-    monkeypatch.setitem(INITIALIZATIONS, "mine", mine)
+    monkeypatch.setitem(INITIALIZATIONS, "mine", Initialization(mine))
     made, _ = train(sr_init="mine", learning_rate=1e-9)
     ((interactions, seed),) = given
     assert seed == made.config["seed"]
@@ -145,7 +145,8 @@ def test_a_new_initialisation_fills_the_tables(train, monkeypatch):
 
 def test_a_new_initialisations_parameters_are_keys(monkeypatch, experiment, tiny):
     given = []
-    monkeypatch.setitem(INITIALIZATIONS, "mine", lambda *_, power: given.append(power))
+    mine = Initialization(lambda *_, power: given.append(power))
+    monkeypatch.setitem(INITIALIZATIONS, "mine", mine)
     experiment("BPR", "tiny", **{**tiny, **PLAIN, "sr_init": "mine", "sr_init_power": 0.5})
     assert given == [0.5]
 
@@ -191,6 +192,7 @@ def test_a_regularisers_entry_says_what_its_function_takes(name):
 
 @pytest.mark.parametrize("name", INITIALIZATIONS)
 def test_an_initialisation_takes_what_the_user_may_set(name):
-    given = {"tables", "interactions", "seed"}
-    assert parameters(INITIALIZATIONS[name]) == given | set(settable(name))
+    entry = INITIALIZATIONS[name]
+    given = {"tables", entry.reads, "seed"}
+    assert parameters(entry.fill) == given | set(settable(name))
     assert {f"sr_init_{key}" for key in settable(name)} <= set(Options.model_fields)

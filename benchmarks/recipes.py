@@ -1,0 +1,239 @@
+"""What the method does for a model, beside stock RecBole: ``python -m benchmarks.recipes``.
+
+A model trains on the data sets of its family, by stock RecBole and by each candidate on the first
+seed; the candidate that ranks best on the validation part then meets stock on the other seeds. Each
+run is appended to a file as a line of JSON as it ends, so that a second start goes on. The table is
+printed from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from recbole.utils import ModelType, get_model
+
+from benchmarks.harness import report, scratch_folder
+from recbole_sr.config.config import Config
+from recbole_sr.models.registry import SUPPORTED
+from recbole_sr.study.statistics import paired
+from recbole_sr.training.experiment import prepare
+
+RESULTS = Path(__file__).parents[1] / "results" / "recipes.jsonl"
+STOCK = "stock"
+# What each candidate is set by: a property file, and keys.
+CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
+    STOCK: ("off.yaml", {}),
+    "warm phase": ("warm/stable_rank.yaml", {"sr_warm_regularizers": {"stable_rank": 0.03}}),
+    "stable rank": ("off.yaml", {"sr_main_regularizers": {"stable_rank": 0.03}}),
+    "spectral": ("warm/spectral.yaml", {}),
+    "spectral, margin 1": ("warm/spectral.yaml", {"sr_init_margin": 1.0}),
+    "spectral, margin 0.5": ("warm/spectral.yaml", {"sr_init_margin": 0.5}),
+    "transitions": ("warm/transitions.yaml", {}),
+    "transitions, norm 2": ("warm/transitions.yaml", {"sr_init_norm": 2.0}),
+}
+PAIRS = {"load_col": {"inter": ["user_id", "item_id"]}}
+RANKED = {"topk": [20], "metrics": ["NDCG"], "valid_metric": "NDCG@20"}
+SEQUENCES = {
+    "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    "MAX_ITEM_LIST_LENGTH": 20,
+    "topk": [10],
+    "metrics": ["NDCG"],
+    "valid_metric": "NDCG@10",
+}
+CORE = {"user_inter_num_interval": "[8,inf)", "item_inter_num_interval": "[8,inf)"}
+
+
+class Family(NamedTuple):
+    """Models that are measured alike: the settings by data set, and the candidates."""
+
+    data_sets: dict[str, dict[str, Any]]
+    candidates: tuple[str, ...]
+    metric: str
+
+
+FAMILIES = {
+    ModelType.GENERAL: Family(
+        {"ml-100k": {**PAIRS, **RANKED}, "lastfm-lightgcn": {**PAIRS, **RANKED}},
+        ("spectral", "spectral, margin 0.5"),
+        "ndcg@20",
+    ),
+    ModelType.KNOWLEDGE: Family({"ml-100k": RANKED}, ("spectral",), "ndcg@20"),
+    ModelType.CONTEXT: Family({"ml-100k": {}}, ("spectral, margin 1",), "auc"),
+    ModelType.SEQUENTIAL: Family(
+        {
+            "amazon-beauty-5core": {**SEQUENCES, **CORE},
+            "amazon-sports-5core": {**SEQUENCES, **CORE},
+        },
+        ("transitions",),
+        "ndcg@10",
+    ),
+}
+EPOCHS, STOPPING_STEP = 300, 10  # RecBole's own
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    model: str
+    data_set: str
+    candidate: str
+    seed: int
+
+
+Records = dict[Run, dict[str, Any]]
+
+
+def main() -> None:
+    """Train what is missing of what is asked for, or print the table."""
+    parser = argparse.ArgumentParser(prog="benchmarks.recipes", description=__doc__)
+    parser.add_argument("models", nargs="*", metavar="MODEL", default=list(SUPPORTED))
+    parser.add_argument("--data_sets", nargs="+", help="of the family's; all by default")
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, help="the family's else")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--table", action="store_true", help="print the table, and train nothing")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    if given.table:
+        table(read(given.output))
+        return
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    sys.argv = sys.argv[:1]  # RecBole reads it
+    output = given.output.absolute()
+    for model in given.models:
+        family = FAMILIES[get_model(model).type]
+        for data_set in given.data_sets or family.data_sets:
+            measure(model, data_set, given.candidates or family.candidates, given.seeds, output)
+
+
+def measure(
+    model: str, data_set: str, candidates: list[str], seeds: list[int], output: Path
+) -> None:
+    """Choose a candidate on the first seed, and train it and stock on all."""
+    first, *others = seeds
+    for candidate in (STOCK, *candidates):
+        add(Run(model, data_set, candidate, first), output)
+    records = read(output)
+    best = max(candidates, key=lambda name: records[Run(model, data_set, name, first)]["valid"])
+    for seed in others:
+        for candidate in (STOCK, best):
+            add(Run(model, data_set, candidate, seed), output)
+
+
+def add(run: Run, output: Path) -> None:
+    """Train, and append the record, unless it is there."""
+    if run in read(output):
+        return
+    record = {**run._asdict(), **train(run)}
+    with output.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    print(*run, record["valid"], record["test"], file=sys.stderr, flush=True)
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Train once, and keep the scores, the epochs and the seconds."""
+    family = FAMILIES[get_model(run.model).type]
+    file, keys = CANDIDATES[run.candidate]
+    place = {} if run.data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}
+    given = {
+        **place,
+        **family.data_sets[run.data_set],
+        **keys,
+        "seed": run.seed,
+        "epochs": EPOCHS,
+        "stopping_step": STOPPING_STEP,
+        "metric_decimal_place": 6,
+        "state": "ERROR",
+        "show_progress": False,
+        "sr_monitor": False,
+        "sr_save_step": 0,
+    }
+    with scratch_folder():
+        made = prepare(Config(run.model, run.data_set, [file], given))
+        result = made.train(saved=True, verbose=True)
+    epochs = result["sr"]["epochs"]
+    return {
+        "valid": result["best_valid_score"],
+        "test": result["test_result"][family.metric],
+        "initial": result["sr"]["initial_valid_score"],
+        "best_epoch": result["sr"]["best_epoch"],
+        "valid_scores": [epoch["valid_score"] for epoch in epochs],
+        "train_seconds": round(sum(epoch["train_seconds"] for epoch in epochs), 2),
+        "ratio": len(made.test_data._dataset) / len(made.train_data._dataset),
+    }
+
+
+def read(output: Path) -> Records:
+    """The runs that are there."""
+    if not output.is_file():
+        return {}
+    lines = map(json.loads, output.read_text("utf-8").splitlines())
+    return {Run(*(line.pop(name) for name in Run._fields)): line for line in lines}
+
+
+def table(records: Records) -> None:
+    """Print what each model came to on each data set."""
+    report(
+        "The best candidate of the first seed beside stock RecBole",
+        [
+            "model, data set",
+            "candidate",
+            "stock's test score",
+            "the candidate's (n)",
+            "gain, p",
+            "epochs to the best: stock, candidate",
+            "epochs to stock's best",
+        ],
+        list(rows(records)),
+    )
+
+
+def rows(records: Records) -> Iterator[list[str]]:
+    """A row for each model and data set that has stock and a candidate."""
+    for model, data_set in dict.fromkeys(run[:2] for run in records):
+        of = {run[2:]: record for run, record in records.items() if run[:2] == (model, data_set)}
+        first = min(seed for _, seed in of)
+        tried = [name for name, seed in of if seed == first and name != STOCK]
+        if not tried or (STOCK, first) not in of:
+            continue
+        best = max(tried, key=lambda name: of[name, first]["valid"])
+        seeds = [seed for name, seed in of if name == best and (STOCK, seed) in of]
+        stock, ours = ([of[name, seed] for seed in seeds] for name in (STOCK, best))
+        yield [f"{model}, {data_set}", best, *_compared(stock, ours)]
+
+
+def _compared(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
+    theirs, own = ([record["test"] for record in side] for side in (stock, ours))
+    test = paired(own, theirs, stock[0]["ratio"])
+    p = f", p = {test.p_value:.3f}" if test.p_value is not None else ""
+    reached = [
+        next((n for n, score in enumerate(mine["valid_scores"], 1) if score >= its["valid"]), None)
+        for its, mine in zip(stock, ours, strict=True)
+    ]
+    there = [epochs for epochs in reached if epochs]
+    some = f" ({len(there)} of {len(reached)})" if len(there) < len(reached) else ""
+    best = [
+        f"{statistics.median(run['best_epoch'] + 1 for run in side):g}" for side in (stock, ours)
+    ]
+    return [
+        f"{statistics.mean(theirs):.4f}",
+        f"{statistics.mean(own):.4f} ({len(own)})",
+        f"{100 * test.difference / statistics.mean(theirs):+.1f} %{p}",
+        ", ".join(best),
+        f"{statistics.median(there):g}{some}" if there else "never",
+    ]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    main()

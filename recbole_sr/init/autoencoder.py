@@ -1,0 +1,77 @@
+"""Auto-encoders that begin as the truncated singular value decomposition that tables would hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recbole_sr.init.svd import Factors, mean_margin
+from recbole_sr.init.tables import Chain
+
+__all__ = ["LARGEST_RANK", "fill_chain"]
+
+# More directions give a user back the very items that the input has.
+LARGEST_RANK = 64
+# Root mean square of what enters an activation: tanh changes it little and keeps it in bounds.
+# ReLU has no scale, and Adam's steps are the smaller beside larger numbers.
+_TANH, _RELU = 0.1, 1.0
+_SMALL = 1e-3  # where every activation is linear
+
+
+@torch.no_grad()
+def fill_chain(
+    chain: Chain, factors: Factors, graph: Any, degree_power: float, power: float, margin: float
+) -> None:
+    r"""Let linear layers score as tables of singular vectors would.
+
+    A user's items ``r`` lead to the scores
+
+    .. math:: r D_i^{-a} V S^{2p - 1} V^\top
+
+    but for activations and a scale of each user: tables :math:`U S^p` and :math:`V S^p` have those
+    of :math:`U = D_u^{-a} R D_i^{-a} V S^{-1}`. The first layer's leading units are the singular
+    directions, the layers between pass them on, and the last one reads them. Units beyond those
+    keep their own weights up to the last layer, which does not read them to begin with. What is
+    added to the first layer's begins at zero.
+
+    Args:
+        chain: to fill, in place.
+        factors: of the graph, at least :data:`LARGEST_RANK` of them where there are as many.
+        graph: sparse ``(N, M)``; its positive entries are the pairs.
+        degree_power: ``a``, of the degrees by which the graph's pairs are divided.
+        power: ``p``, of the singular values.
+        margin: by how much a pair scores above its user with a random item, on average.
+
+    """
+    first, *between, last = chain.layers
+    signs = (1, -1) if chain.one_sided else (1,)
+    narrowest = min(len(layer) for layer in chain.layers[:-1])
+    rank = min(LARGEST_RANK, narrowest // len(signs), len(factors.values))
+    weights = factors.values[:rank] ** (power - 0.5)
+    rows = factors.item[:, :rank] * weights
+    degrees = np.asarray(graph.sign().sum(0)).ravel().clip(1)
+    encoder = _both_signs(rows / degrees[:, None] ** degree_power, signs)
+    decoder = _both_signs(rows, signs)
+    units = encoder.shape[1]
+
+    for table in chain.added:
+        table.zero_()
+    first[:units] = 0
+    columns = first[:units, chain.items]
+    columns.copy_(torch.from_numpy(encoder.T) * _SMALL / np.abs(encoder).max())
+    for layer in between:
+        layer[:units] = torch.eye(*layer[:units].shape)
+    small = chain.entering()[:, :units].square().mean().sqrt()
+    columns *= (_RELU if chain.one_sided else _TANH) / small
+    entering = chain.entering()[:, :units].cpu().numpy()
+    scale = margin / mean_margin(entering, decoder, graph.sign())
+    last[:, units:] = 0
+    last[chain.items, :units] = torch.from_numpy(decoder * np.float32(scale)).to(last)
+
+
+def _both_signs(rows: NDArray[Any], signs: tuple[int, ...]) -> NDArray[Any]:
+    """Each direction, and its opposite where an activation loses what is negative."""
+    return np.concatenate([sign * rows for sign in signs], axis=1)

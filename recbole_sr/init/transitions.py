@@ -1,0 +1,88 @@
+"""Item tables from what users go on to: the spectral initialisation of sequential models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from recbole_sr.errors import InputError
+from recbole_sr.init.spectral import spectral_table
+from recbole_sr.init.svd import factorize
+from recbole_sr.init.tables import Histories, Tables
+
+__all__ = ["transition_graph", "transitions"]
+
+_POWER = 0.5  # of the values: the inner product of two rows is then the graph's entry
+
+
+@torch.no_grad()
+def transitions(
+    tables: Tables, histories: Histories, seed: int, *, window: int, norm: float
+) -> None:
+    """Overwrite item tables by the leading eigenvectors of the graph of transitions.
+
+    Items that users choose soon after one another get similar rows, so that a model whose output
+    is near the last items of a history ranks well from the first epoch on. No global random state
+    is read or written.
+
+    Args:
+        tables: to fill, in place; user tables stay as they are.
+        histories: of the training part.
+        seed: of the factorisation.
+        window: how many of the last items of a history count, at least 1.
+        norm: root mean square norm of the rows, positive.
+
+    Raises:
+        InputError: no training interaction has one before it.
+
+    """
+    graph = transition_graph(histories, window)
+    if not graph.nnz:
+        raise InputError(
+            "sr_init: expected users with more than one training interaction, got none, so that "
+            "no item follows another; set sr_init: model"
+        )
+    factors = factorize(graph, max(table.shape[1] for table in tables.item), seed)
+    vectors, values = torch.from_numpy(factors.item), torch.from_numpy(factors.values)
+    for table in tables.item:
+        table.copy_(spectral_table(table.cpu(), vectors, values, _POWER, norm))
+
+
+def transition_graph(histories: Histories, window: int) -> Any:
+    r"""The normalised graph of items that follow one another.
+
+    .. math:: \hat W = D^{-1/2} (T + T^\top) D^{-1/2}
+
+    :math:`T_{ij}` adds up, over the training interactions, 1 / k where item j was chosen k
+    interactions after item i, for k up to ``window``; :math:`D` are the row sums.
+
+    Args:
+        histories: ``(E, L)`` items before and ``(E,)`` next ones.
+        window: at least 1; the histories may be shorter.
+
+    Returns:
+        ``scipy.sparse`` CSR matrix ``(M, M)``, float32, symmetric, of norm 1 at most.
+
+    Source: von Luxburg, "A tutorial on spectral clustering", Statistics and Computing 17(4), 2007,
+    section 3.2, for the normalisation.
+
+    Example:
+        >>> histories = Histories(np.array([[-1, -1], [0, -1], [1, 0]]), np.array([0, 1, 2]), 3)
+        >>> transition_graph(histories, window=2).toarray().round(2).tolist()
+        [[0.0, 0.53, 0.33], [0.53, 0.0, 0.58], [0.33, 0.58, 0.0]]
+
+    """
+    count = histories.items
+    counted = scipy.sparse.csr_matrix((count, count))
+    for step, earlier in enumerate(histories.before.T[:window], 1):
+        there = earlier >= 0
+        weights = np.full(there.sum(), 1 / step)
+        pairs = (earlier[there], histories.next[there])
+        counted += scipy.sparse.csr_matrix((weights, pairs), (count, count))
+    both = counted + counted.T
+    degrees = np.asarray(both.sum(1)).ravel()
+    scale = scipy.sparse.diags(np.where(degrees > 0, degrees, 1) ** -0.5)
+    return (scale @ both @ scale).tocsr().astype(np.float32)

@@ -1,0 +1,113 @@
+"""Auto-encoders that begin as a truncated singular value decomposition."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from contract import settings_of
+from recbole.data.interaction import Interaction
+
+from recbole_sr.errors import InputError
+from recbole_sr.init.autoencoder import fill_chain
+from recbole_sr.init.svd import factorize, mean_margin, normalized_graph
+from recbole_sr.init.tables import Chain
+from recbole_sr.models.registry import SUPPORTED
+
+SPECTRAL = {"sr_init": "spectral"}
+AUTO_ENCODERS = sorted(name for name, where in SUPPORTED.items() if where.autoencoder)
+USERS, ITEMS = 30, 20
+
+
+def pairs(seed=0):
+    draw = np.random.default_rng(seed)
+    return draw.integers(USERS, size=200), draw.integers(ITEMS, size=200)
+
+
+def cosine(one, two):
+    return float((one * two).sum() / np.linalg.norm(one) / np.linalg.norm(two))
+
+
+def scored(activation, widths, power=1.0, degree_power=0.25, one_sided=False):
+    """The scores of a chain that was filled, and those by the definition, up to a scale."""
+    graph = normalized_graph(*pairs(), (USERS, ITEMS), degree_power)
+    histories = torch.from_numpy(graph.sign().toarray())
+    sizes = [ITEMS + 1, *widths, ITEMS + 1]  # column and row 0 are padding
+    draw = torch.Generator().manual_seed(0)
+    layers = [0.1 * torch.randn(wide, narrow, generator=draw) for narrow, wide in pairwise(sizes)]
+
+    def entering():
+        x = torch.cat((torch.zeros(USERS, 1), histories), dim=1)
+        for layer in layers[:-1]:
+            x = activation(x @ layer.T)
+        return x
+
+    factors = factorize(graph, min(ITEMS, 64), seed=0)
+    chain = Chain(layers, slice(1, ITEMS + 1), one_sided, entering)
+    fill_chain(chain, factors, graph, degree_power, power, margin=2.0)
+    found = (entering() @ layers[-1].T)[:, 1:].numpy()
+    rank = min(widths) // (2 if one_sided else 1)
+    rank = min(rank, len(factors.values))
+    matrix = graph.toarray().astype(float)
+    _, values, item = np.linalg.svd(matrix, full_matrices=False)
+    item, values = item[:rank].T, values[:rank]
+    degrees = histories.numpy().sum(0).clip(1)
+    rows = histories.numpy() / degrees**degree_power
+    wanted = rows @ item * values ** (2 * power - 1) @ item.T
+    return found, wanted, graph.sign()
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+@pytest.mark.parametrize("widths", [[8], [32, 8], [32, 8, 24]])
+def test_linear_layers_score_as_the_singular_vectors_do(widths, power):
+    found, wanted, graph = scored(lambda x: x, widths, power)
+    assert cosine(found, wanted) == pytest.approx(1, abs=1e-4)
+    assert mean_margin(np.eye(USERS), found.T, graph) == pytest.approx(2, rel=1e-4)
+
+
+def test_relu_scores_as_the_singular_vectors_of_half_its_units_do():
+    found, wanted, _ = scored(torch.relu, [12], one_sided=True)
+    assert cosine(found, wanted) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("widths", [[8], [32, 8, 24]])
+def test_tanh_changes_the_scores_little(widths):
+    found, wanted, graph = scored(torch.tanh, widths)
+    assert cosine(found, wanted) > 0.99
+    assert mean_margin(np.eye(USERS), found.T, graph) == pytest.approx(2, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", AUTO_ENCODERS)
+def test_every_auto_encoder_has_the_margin_and_ranks_before_any_training(name, tiny, experiment):
+    settings = settings_of(name, tiny)
+    plain = experiment(name, "tiny", **settings, sr_init="model")
+    state = torch.get_rng_state()
+    made = experiment(name, "tiny", **settings, **SPECTRAL)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert made.model.training == plain.model.training
+    made.model.eval()
+    users = Interaction({"user_id": torch.arange(1, made.dataset.user_num)})
+    with torch.no_grad():
+        scores = made.model.full_sort_predict(users).view(made.dataset.user_num - 1, -1)[:, 1:]
+    training, test = made.train_data._dataset.inter_feat, made.test_data._dataset.inter_feat
+    user, item = (training[field] - 1 for field in ("user_id", "item_id"))
+    leads = scores[user, item] - scores[user].mean(1)
+    # DiffRec's scores come after further steps, CDAE's through a sigmoid.
+    if name in ("MultiDAE", "MultiVAE"):
+        assert leads.mean().item() == pytest.approx(2, rel=1e-3)
+    assert leads.mean() > 0
+    user, item = (test[field] - 1 for field in ("user_id", "item_id"))
+    above = (scores[user, item].unsqueeze(1) > scores[user]).float().mean().item()
+    assert above > 0.65  # 0.5 is chance; 0.75 is all that the two taste groups tell
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [("CDAE", "hid_activation", "sigmoid"), ("DiffRec", "mlp_act_func", "dice")],
+)
+def test_an_activation_that_passes_nothing_on_is_refused(name, key, value, tiny, experiment):
+    settings = {**settings_of(name, tiny), key: value}
+    with pytest.raises(InputError, match=f"{key}: expected one of tanh, relu.*got '{value}'"):
+        experiment(name, "tiny", **settings, **SPECTRAL)
