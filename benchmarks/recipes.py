@@ -46,6 +46,7 @@ RANKED = {"topk": [20], "metrics": ["NDCG"], "valid_metric": "NDCG@20"}
 SEQUENCES = {
     "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
     "MAX_ITEM_LIST_LENGTH": 20,
+    "epochs": 60,  # at which most still rise, stock's and ours
     "topk": [10],
     "metrics": ["NDCG"],
     "valid_metric": "NDCG@10",
@@ -146,11 +147,11 @@ def train(run: Run) -> dict[str, Any]:
     file, keys = CANDIDATES[run.candidate]
     place = {} if run.data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}
     given = {
+        "epochs": EPOCHS,
         **place,
         **family.data_sets[run.data_set],
         **keys,
         "seed": run.seed,
-        "epochs": EPOCHS,
         "stopping_step": STOPPING_STEP,
         "metric_decimal_place": 6,
         "state": "ERROR",

@@ -170,10 +170,11 @@ def parse(
     if stray:
         parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
     from recbole_sr.config.files import once
-    from recbole_sr.config.names import method_keys, refuse_unknown
+    from recbole_sr.config.names import method_keys, refuse_unknown, refuse_unread
 
     found = once(properties)
     refuse_unknown(found, method_keys())  # before what takes seconds to import
+    refuse_unread(found)
     return given, found
 
 

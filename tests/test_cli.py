@@ -56,13 +56,24 @@ def run(*arguments):
     )
 
 
-def test_a_typo_fails_at_once_and_names_the_key():
+@pytest.mark.parametrize(
+    ("typo", "sentence"),
+    [
+        ("sr_warm_epoch", "did you mean 'sr_warm_epochs'?"),
+        (
+            "learning_rat",
+            "neither RecBole nor one of its models reads it; did you mean 'learning_rate'?",
+        ),
+    ],
+)
+def test_a_typo_fails_at_once_and_names_the_key(typo, sentence):
     start = time.perf_counter()
-    ended = run("--sr_warm_epoch=1")
+    ended = run(f"--{typo}=1")
     assert ended.returncode == 2
-    assert ended.stderr.strip().splitlines()[-1] == (
-        "recbole-sr: error: unknown key 'sr_warm_epoch'; did you mean 'sr_warm_epochs'?"
+    assert (
+        ended.stderr.strip().splitlines()[-1].startswith(f"recbole-sr: error: unknown key '{typo}'")
     )
+    assert ended.stderr.strip().endswith(sentence)
     assert "Traceback" not in ended.stderr
     assert time.perf_counter() - start < 60  # a hang, not a speed
 

@@ -71,8 +71,10 @@ def transition_graph(histories: Histories, window: int) -> Any:
 
     Example:
         >>> histories = Histories(np.array([[-1, -1], [0, -1], [1, 0]]), np.array([0, 1, 2]), 3)
-        >>> transition_graph(histories, window=2).toarray().round(2).tolist()
-        [[0.0, 0.53, 0.33], [0.53, 0.0, 0.58], [0.33, 0.58, 0.0]]
+        >>> print(transition_graph(histories, window=1).toarray().round(2))
+        [[0.   0.71 0.  ]
+         [0.71 0.   0.71]
+         [0.   0.71 0.  ]]
 
     """
     count = histories.items

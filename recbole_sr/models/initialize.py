@@ -17,7 +17,7 @@ from recbole_sr.models.entry import AutoEncoder, ModelEntry
 from recbole_sr.models.sources import PADDING, Column, parameter, resolve
 from recbole_sr.models.tables import evaluating, random_state_kept, whole_tables
 
-__all__ = ["initialize", "reset_embeddings"]
+__all__ = ["histories", "initialize", "reset_embeddings"]
 
 _USERS = 1024  # that are scored at a time
 
@@ -51,7 +51,7 @@ def initialize(
     linear = entry.user.linear and entry.item.linear
     chain = _chain(model, entry.autoencoder, columns) if entry.autoencoder else None
     tables = Tables(user, item, layers, propagated if linear else None, chain)
-    read = {"interactions": _interactions, "histories": _histories}[initialization.reads]
+    read = {"interactions": _interactions, "histories": histories}[initialization.reads]
     initialization.fill(tables, read(dataset, columns), seed)
 
 
@@ -109,7 +109,7 @@ def _interactions(dataset: Any, columns: Mapping[str, Column]) -> Interactions:
     return Interactions(users.numpy(), items.numpy(), shape)
 
 
-def _histories(dataset: Any, columns: Mapping[str, Column]) -> Histories:
+def histories(dataset: Any, columns: Mapping[str, Column]) -> Histories:
     """The items that users went on to, and those before them, of a sequential data set."""
     item = columns["item"]
     field = item.fields[0]

@@ -6,7 +6,9 @@ import math
 
 import pytest
 
+from recbole_sr.config.config import Config
 from recbole_sr.config.model_keys import check_model_keys, model_keys
+from recbole_sr.config.names import refuse_unread
 from recbole_sr.errors import InputError
 from recbole_sr.models.registry import SUPPORTED
 
@@ -60,3 +62,8 @@ def test_ranges_and_choices(model, key, right, wrong):
 def test_a_class_without_a_file_has_no_keys():
     assert model_keys("Nothing") == {}
     check_model_keys("Nothing", {"n_layers": "x"})
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_no_default_of_recboles_is_a_key_that_nothing_reads(name):
+    refuse_unread(Config(name, "ml-100k", config_dict={"state": "ERROR"}).internal_config_dict)
