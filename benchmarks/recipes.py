@@ -45,7 +45,7 @@ PAIRS = {"load_col": {"inter": ["user_id", "item_id"]}}
 RANKED = {"topk": [20], "metrics": ["NDCG"], "valid_metric": "NDCG@20"}
 SEQUENCES = {
     "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-    "MAX_ITEM_LIST_LENGTH": 20,
+    "MAX_ITEM_LIST_LENGTH": 10,
     "epochs": 60,  # at which most still rise, stock's and ours
     "topk": [10],
     "metrics": ["NDCG"],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from recbole.utils import get_model, get_trainer
 from tabulate import tabulate
 
 from recbole_sr.config.files import read_shipped
+from recbole_sr.config.shipped import properties_folder
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.registry import MODELS, SUPPORTED
 
@@ -17,16 +20,15 @@ _HEAD = """# Models
 The table shows what is regularised of each model of RecBole, and the recipe it has by default.
 "Propagated" is what the model's graph layers return.
 "What enters" a layer is the user's hidden state, and the rows of that layer are the items.
-A recipe is the property files that set a model's keys.
-It is off where none has been measured to rank better.
-To turn one on, add `--config_files warm/stable_rank.yaml`.
+A recipe is the property files that set a model's keys, the gain what it brought over stock RecBole.
+The method is off where nothing was measured to rank better; a run names the files that turn it on.
 
 """
 
 
 def page() -> str:
     """``docs/models.md``: the models of RecBole, supported and refused, as tables in Markdown."""
-    head = ("Model", "Family", "User side", "Item side", "Trainer", "Recipe", "Status")
+    head = ("Model", "Family", "User side", "Item side", "Trainer", "Recipe", "Gain", "Status")
     supported = [_row(name, entry) for name, entry in SUPPORTED.items()]
     refused = [(name, reason) for name, reason in MODELS.items() if isinstance(reason, str)]
     return (
@@ -49,8 +51,17 @@ def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
         entry.item.about,
         get_trainer(kind, name).__name__,
         _recipe(name),
+        _gain(name),
         "; ".join(filter(None, ["supported", entry.note, extra, *needs])),
     )
+
+
+def _gain(name: str) -> str:
+    """What the model's property file says that was measured."""
+    file = properties_folder() / "model" / f"{name}.yaml"
+    text = file.read_text("utf-8") if file.is_file() else ""
+    found = re.search(r"^# Measured: (.+?)\.?$", text, re.MULTILINE)
+    return found[1] if found else "not measured"
 
 
 def _recipe(name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from recbole.utils import ModelType
+
 from recbole_sr.config.options import Options
 from recbole_sr.errors import InputError
 from recbole_sr.init.initialization import parameters
@@ -17,7 +19,7 @@ DEFAULT = "default"
 _LINES = 6
 _OFF = (
     "the method is off, and {} trains as in RecBole; --config_files warm/stable_rank.yaml gives it "
-    "a warm phase, warm/spectral.yaml the spectral initialisation"
+    "a warm phase, warm/{}.yaml the spectral initialisation"
 )
 
 
@@ -27,7 +29,7 @@ def describe(
     """The recipe in at most six lines: model and data, phases, and who set which keys."""
     lines = [
         f"{settings['model']} on {settings['dataset']}; initialisation: {options.sr_init}",
-        _OFF.format(settings["model"]) if options.off else "; ".join(_phases(options)),
+        _off(settings) if options.off else "; ".join(_phases(options)),
     ]
     by_origin: dict[str, list[str]] = {}
     for key, origin in origins.items():
@@ -37,6 +39,11 @@ def describe(
         return lines
     more = len(lines) - _LINES + 1
     return [*lines[: _LINES - 1], f"and keys from {more} more; `recbole-sr config` shows all"]
+
+
+def _off(settings: Mapping[str, Any]) -> str:
+    sequential = settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    return _OFF.format(settings["model"], "transitions" if sequential else "spectral")
 
 
 def table(

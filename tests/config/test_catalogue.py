@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from recbole_sr.cli import main
 from recbole_sr.config.catalogue import page
 from recbole_sr.models.registry import MODELS, SUPPORTED
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "models.md"
 
 
 def test_the_command_lists_every_model_once(capsys):
@@ -25,10 +27,10 @@ def test_a_models_row_says_what_its_entry_does(name):
     (row,) = [line for line in page().splitlines() if line.startswith(f"| {name} ")]
     entry, cells = SUPPORTED[name], [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[2:4] == [entry.user.about, entry.item.about]
-    assert cells[6].startswith("supported")
-    assert entry.note in cells[6]
-    assert (f"extra `{entry.extra}`" in cells[6]) == (entry.extra is not None)
-    assert all(f"`{key}: {value}` only" in cells[6] for key, value in entry.needs.items())
+    assert cells[7].startswith("supported")
+    assert entry.note in cells[7]
+    assert (f"extra `{entry.extra}`" in cells[7]) == (entry.extra is not None)
+    assert all(f"`{key}: {value}` only" in cells[7] for key, value in entry.needs.items())
 
 
 def test_the_document_is_what_the_command_prints():
@@ -41,3 +43,13 @@ def test_a_stray_argument_is_refused(capsys):
         main(["models", "BPR"])
     assert ended.value.code == 2
     assert "unrecognized arguments: BPR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_a_recipe_says_what_was_measured_and_where(name):
+    (row,) = [line for line in page().splitlines() if line.startswith(f"| {name} ")]
+    recipe, gain = (cell.strip() for cell in row.strip("|").split("|")[5:7])
+    page_of_results = re.search(r"results/\w+\.md", gain)
+    assert (recipe == "off") == (page_of_results is None or "no gain" in gain)
+    if page_of_results:
+        assert name in (ROOT / page_of_results[0]).read_text("utf-8")
