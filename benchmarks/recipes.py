@@ -65,7 +65,7 @@ class Family(NamedTuple):
 FAMILIES = {
     ModelType.GENERAL: Family(
         {"ml-100k": {**PAIRS, **RANKED}, "lastfm-lightgcn": {**PAIRS, **RANKED}},
-        ("spectral", "spectral, margin 0.5"),
+        ("spectral",),
         "ndcg@20",
     ),
     ModelType.KNOWLEDGE: Family({"ml-100k": RANKED}, ("spectral",), "ndcg@20"),
@@ -114,11 +114,19 @@ def main() -> None:
     for model in given.models:
         family = FAMILIES[get_model(model).type]
         for data_set in given.data_sets or family.data_sets:
-            measure(model, data_set, given.candidates or family.candidates, given.seeds, output)
+            candidates = given.candidates or candidates_of(model)
+            measure(model, data_set, candidates, given.seeds, output)
+
+
+def candidates_of(model: str) -> tuple[str, ...]:
+    """Those of the family, or of auto-encoders."""
+    if SUPPORTED[model].autoencoder:
+        return ("spectral, margin 0.5", "spectral")
+    return FAMILIES[get_model(model).type].candidates
 
 
 def measure(
-    model: str, data_set: str, candidates: list[str], seeds: list[int], output: Path
+    model: str, data_set: str, candidates: tuple[str, ...], seeds: list[int], output: Path
 ) -> None:
     """Choose a candidate on the first seed, and train it and stock on all."""
     first, *others = seeds
