@@ -1,14 +1,15 @@
 """What the method does for a model, beside stock RecBole: ``python -m benchmarks.recipes``.
 
-A model trains on the data sets of its family, by stock RecBole and by each candidate on the first
-seed; the candidate that ranks best on the validation part then meets stock on the other seeds. Each
-run is appended to a file as a line of JSON as it ends, so that a second start goes on. The table is
-printed from that file.
+A model trains on the data sets of its family, by stock RecBole and by each candidate, with each
+learning rate on the first seed. The candidate and the rate that rank best on the validation part
+then meet stock with its best rate on the other seeds. Each run is appended to a file as a line of
+JSON as it ends, so that a second start goes on. The table is printed from that file.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import os
@@ -82,12 +83,20 @@ FAMILIES = {
 EPOCHS, STOPPING_STEP = 300, 10  # RecBole's own
 
 
+class Place(NamedTuple):
+    """What stock and the candidates are compared on."""
+
+    model: str
+    data_set: str
+
+
 class Run(NamedTuple):
     """One training."""
 
     model: str
     data_set: str
     candidate: str
+    learning_rate: float
     seed: int
 
 
@@ -100,6 +109,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", default=list(SUPPORTED))
     parser.add_argument("--data_sets", nargs="+", help="of the family's; all by default")
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, help="the family's else")
+    parser.add_argument("--learning_rates", nargs="+", type=float, default=[0.001, 0.003])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--table", action="store_true", help="print the table, and train nothing")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
@@ -115,7 +125,7 @@ def main() -> None:
         family = FAMILIES[get_model(model).type]
         for data_set in given.data_sets or family.data_sets:
             candidates = given.candidates or candidates_of(model)
-            measure(model, data_set, candidates, given.seeds, output)
+            measure(Place(model, data_set), candidates, given.learning_rates, given.seeds, output)
 
 
 def candidates_of(model: str) -> tuple[str, ...]:
@@ -126,17 +136,28 @@ def candidates_of(model: str) -> tuple[str, ...]:
 
 
 def measure(
-    model: str, data_set: str, candidates: tuple[str, ...], seeds: list[int], output: Path
+    place: Place, candidates: tuple[str, ...], rates: list[float], seeds: list[int], output: Path
 ) -> None:
-    """Choose a candidate on the first seed, and train it and stock on all."""
+    """Choose a candidate and the rates on the first seed, and train it and stock on all."""
     first, *others = seeds
-    for candidate in (STOCK, *candidates):
-        add(Run(model, data_set, candidate, first), output)
-    records = read(output)
-    best = max(candidates, key=lambda name: records[Run(model, data_set, name, first)]["valid"])
+    for candidate, rate in itertools.product((STOCK, *candidates), rates):
+        add(Run(*place, candidate, rate, first), output)
+    stock, best = chosen(read(output), place)
     for seed in others:
-        for candidate in (STOCK, best):
-            add(Run(model, data_set, candidate, seed), output)
+        for run in (stock, best):
+            add(run._replace(seed=seed), output)
+
+
+def chosen(records: Records, place: Place) -> tuple[Run, Run]:
+    """Stock and the candidate that rank best on the validation part of the first seed."""
+    here = [run for run in records if run[:2] == place]
+    first = min(run.seed for run in here)
+    stock, others = (
+        [run for run in here if run.seed == first and (run.candidate == STOCK) is wanted]
+        for wanted in (True, False)
+    )
+    best = (max(side, key=lambda run: records[run]["valid"]) for side in (stock, others))
+    return next(best), next(best)
 
 
 def add(run: Run, output: Path) -> None:
@@ -159,6 +180,7 @@ def train(run: Run) -> dict[str, Any]:
         **place,
         **family.data_sets[run.data_set],
         **keys,
+        "learning_rate": run.learning_rate,
         "seed": run.seed,
         "stopping_step": STOPPING_STEP,
         "metric_decimal_place": 6,
@@ -196,7 +218,7 @@ def table(records: Records) -> None:
         "The best candidate of the first seed beside stock RecBole",
         [
             "model, data set",
-            "candidate",
+            "candidate (learning rates: stock's, its own)",
             "stock's test score",
             "the candidate's (n)",
             "gain, p",
@@ -208,17 +230,13 @@ def table(records: Records) -> None:
 
 
 def rows(records: Records) -> Iterator[list[str]]:
-    """A row for each model and data set that has stock and a candidate."""
-    for model, data_set in dict.fromkeys(run[:2] for run in records):
-        of = {run[2:]: record for run, record in records.items() if run[:2] == (model, data_set)}
-        first = min(seed for _, seed in of)
-        tried = [name for name, seed in of if seed == first and name != STOCK]
-        if not tried or (STOCK, first) not in of:
-            continue
-        best = max(tried, key=lambda name: of[name, first]["valid"])
-        seeds = [seed for name, seed in of if name == best and (STOCK, seed) in of]
-        stock, ours = ([of[name, seed] for seed in seeds] for name in (STOCK, best))
-        yield [f"{model}, {data_set}", best, *_compared(stock, ours)]
+    """A row for each model and data set."""
+    for place in dict.fromkeys(Place(*run[:2]) for run in records):
+        runs = chosen(records, place)
+        seeds = [run.seed for run in records if run == runs[1]._replace(seed=run.seed)]
+        stock, ours = ([records[run._replace(seed=seed)] for seed in seeds] for run in runs)
+        rates = ", ".join(f"{run.learning_rate:g}" for run in runs)
+        yield [", ".join(place), f"{runs[1].candidate} ({rates})", *_compared(stock, ours)]
 
 
 def _compared(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbole_sr.init.svd import Factors, mean_margin
+from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Chain
 
 __all__ = ["LARGEST_RANK", "fill_chain"]
@@ -67,7 +67,7 @@ def fill_chain(
     small = chain.entering()[:, :units].square().mean().sqrt()
     columns *= (_RELU if chain.one_sided else _TANH) / small
     entering = chain.entering()[:, :units].cpu().numpy()
-    scale = margin / mean_margin(entering, decoder, graph.sign())
+    scale = scale_to_margin(entering, decoder, graph, margin)
     last[:, units:] = 0
     last[chain.items, :units] = torch.from_numpy(decoder * np.float32(scale)).to(last)
 

@@ -19,7 +19,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from recbole_sr.errors import InputError
 
-__all__ = ["Factors", "factorize", "mean_margin", "normalized_graph", "row_norm"]
+__all__ = ["Factors", "factorize", "normalized_graph", "row_norm", "scale_to_margin"]
 
 # Measured on Yelp2018 at rank 64: with these, 99.5 % of the energy that the exact solver finds.
 _POWER_ITERATIONS = 7
@@ -141,33 +141,40 @@ def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: flo
     user, item = (
         _at_norm_one(vectors[:, :width] * weights) for vectors in (factors.user, factors.item)
     )
-    found = mean_margin(user, item, graph.sign())
-    if not found > _NO_MARGIN:
-        raise InputError(
-            "sr_init: expected training data in which users have some items and not others, got "
-            "data from which no pair can be told from the others; set sr_init: model"
-        )
-    return math.sqrt(margin / found)
+    return math.sqrt(scale_to_margin(user, item, graph, margin))
 
 
-def mean_margin(user: NDArray[Any], item: NDArray[Any], pairs: Any) -> float:
-    r"""By how much a pair scores above its user with an item at random.
+def scale_to_margin(user: NDArray[Any], item: NDArray[Any], graph: Any, margin: float) -> float:
+    r"""The factor by which scores are multiplied to have a mean margin.
+
+    That is by how much a pair scores above its user with an item at random,
 
     .. math:: \frac{1}{|E|} \sum_{(u, i) \in E} x_u \cdot \Big(y_i - \frac{1}{M} \sum_j y_j\Big)
 
     Args:
         user: ``(N, D)``.
         item: ``(M, D)``.
-        pairs: sparse ``(N, M)`` of ones, the pairs ``E``.
+        graph: sparse ``(N, M)``; its positive entries are the pairs ``E``.
+        margin: to have, positive.
+
+    Raises:
+        InputError: no factor gives the margin, as where every user has every item.
 
     Example:
-        >>> pairs = scipy.sparse.csr_matrix(np.eye(2))
-        >>> mean_margin(2 * np.eye(2), np.eye(2), pairs)
-        1.0
+        >>> scale_to_margin(np.eye(2), np.eye(2), normalized_graph([0, 1], [0, 1], (2, 2)), 2.0)
+        4.0
 
     """
+    pairs = graph.sign()
     leads = pairs @ item - np.asarray(pairs.sum(1)) * item.mean(0)
-    return float((user * leads).sum() / pairs.nnz)
+    found = float((user * leads).sum() / pairs.nnz)
+    size = math.sqrt(np.square(user).sum(1).mean() * np.square(item).sum(1).mean())
+    if not found > _NO_MARGIN * size:
+        raise InputError(
+            "sr_init: expected training data in which users have some items and not others, got "
+            "data from which no pair can be told from the others; set sr_init: model"
+        )
+    return margin / found
 
 
 def _at_norm_one(rows: NDArray[Any]) -> NDArray[Any]:
