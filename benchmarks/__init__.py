@@ -19,6 +19,12 @@ peers           implicit's ALS and BPR, and LensKit's ALS, on the splits of the 
 spectral        seconds of the spectral initialisation
 uniformity      exact uniformity against ``torch.pdist``, time and memory
 startup         from the settings to the first batch
+recipes         what the method does for a model beside stock, by candidates; goes on where it was
+transitions     how well untrained item rows of sequential models predict the next item
+paper           the paper's grid in its own setting, and its tables
+paper_pictures  its pictures
+families        an epoch and a ranking of models of each family, ours and stock
+distributed     a training step of several processes
 models          every listed model for one epoch of ml-100k, a process each; one run
 growth          step time and peak memory from 10^4 to 10^7 rows
 quality         loss and metrics over 5 seeds, with a paired test

@@ -232,8 +232,11 @@ def table(records: Records) -> None:
 def rows(records: Records) -> Iterator[list[str]]:
     """A row for each model and data set."""
     for place in dict.fromkeys(Place(*run[:2]) for run in records):
+        if len({run.candidate for run in records if run[:2] == place}) < 2:
+            continue  # begun
         runs = chosen(records, place)
-        seeds = [run.seed for run in records if run == runs[1]._replace(seed=run.seed)]
+        every = sorted({run.seed for run in records if run[:2] == place})
+        seeds = [n for n in every if all(run._replace(seed=n) in records for run in runs)]
         stock, ours = ([records[run._replace(seed=seed)] for seed in seeds] for run in runs)
         rates = ", ".join(f"{run.learning_rate:g}" for run in runs)
         yield [", ".join(place), f"{runs[1].candidate} ({rates})", *_compared(stock, ours)]

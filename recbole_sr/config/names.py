@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from recbole_sr.config.shipped import properties_folder
 from recbole_sr.errors import InputError, nearest
 
-__all__ = [
-    "OF_QUICK_START",
-    "REMOVED",
-    "RENAMED",
-    "look_ups",
-    "method_keys",
-    "recboles_look_ups",
-    "refuse_unknown",
-    "refuse_unread",
-]
-
-# Said by the command line of RecBole's quick start, or derived by its Config.
-OF_QUICK_START = {"model", "dataset", "config_files", "nproc"}
+__all__ = ["REMOVED", "RENAMED", "method_keys", "refuse_unknown", "refuse_unread"]
 
 # Keys of earlier versions, with the value at which they changed nothing.
 REMOVED = {"sr_similarity": "dot", "sr_switch_rank": None, "sr_rank_tolerance": 0.01}
 # Keys by the names that they had in earlier versions.
 RENAMED = {"sr_init_sweeps": "sr_init_als_iterations"}
+# Of the command line, where RecBole has no such key.
+_OURS = {"config_files", "nproc"}
 
 
 def method_keys() -> list[str]:
@@ -63,7 +52,9 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:
 
 
 def refuse_unread(names: Iterable[str]) -> None:
-    """Refuse a name that no part of RecBole reads, whatever the model.
+    """Refuse a name that stands nowhere in RecBole: nothing can read it, whatever the model.
+
+    What stands somewhere may still be no key, or have no effect; the settings tell that later.
 
     Raises:
         InputError: names the key that may be meant.
@@ -75,49 +66,23 @@ def refuse_unread(names: Iterable[str]) -> None:
 models reads it; did you mean 'learning_rate'?
 
     """
-    defaults = _recboles_defaults()
-    read = recboles_look_ups() | recboles_look_ups(of_models=True) | OF_QUICK_START
-    for name in names:
-        if not name.startswith("sr_") and name not in defaults and name not in read:
-            raise InputError(
-                f"unknown key {name!r}: neither RecBole nor one of its models reads it; did you "
-                f"mean {nearest(name, defaults)!r}?"
-            )
-
-
-@cache
-def recboles_look_ups(of_models: bool = False) -> frozenset[str]:
-    """The keys that single models of RecBole read, or that everything else of it reads."""
-    files = [
-        file
-        for file in _recbole().rglob("*.py")
-        if file.parent.name.endswith("_recommender") is of_models
-    ]
-    return frozenset().union(*(look_ups(file.read_text("utf-8")) for file in files))
-
-
-def look_ups(source: str) -> frozenset[str]:
-    """The keys that a source looks up in a configuration.
-
-    Example:
-        >>> look_ups('self.width = config["embedding_size"]')
-        frozenset({'embedding_size'})
-
-    """
-    found = re.findall(r"""config(?:\[|\.get\()\s*["'](\w+)["']|\bconfig\.(\w+)""", source)
-    return frozenset(name for pair in found for name in pair if name)
-
-
-def _recboles_defaults() -> frozenset[str]:
-    """The keys that have a default in RecBole, or in one of its models."""
-    files = (_recbole() / "properties").rglob("*.yaml")
-    texts = (file.read_text("utf-8") for file in files)
-    return frozenset(name for text in texts for name in re.findall(r"^([\w-]+):", text, re.M))
-
-
-def _recbole() -> Path:
-    """The folder of RecBole, which is not imported."""
     found = find_spec("recbole")
     if not found or not found.origin:
         raise ModuleNotFoundError("No module named 'recbole'", name="recbole")
-    return Path(found.origin).parent
+    folder = Path(found.origin).parent
+    defaults = _named(r"^([\w-]+):", (folder / "properties").rglob("*.yaml"))
+    unread = set(names) - defaults - _OURS
+    unread = {name for name in unread if not name.startswith("sr_")}
+    unread -= _named(r"""["']([\w-]+)["']|\bconfig\.(\w+)""", folder.rglob("*.py"))
+    for name in sorted(unread):
+        raise InputError(
+            f"unknown key {name!r}: neither RecBole nor one of its models reads it; did you mean "
+            f"{nearest(name, defaults)!r}?"
+        )
+
+
+def _named(pattern: str, files: Iterable[Path]) -> set[str]:
+    """What stands in a pattern's groups, in some files."""
+    texts = (file.read_text("utf-8") for file in files)
+    found = (match.groups() for text in texts for match in re.finditer(pattern, text, re.M))
+    return {name for groups in found for name in groups if name}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from logging import getLogger
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import recbole
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,7 +22,6 @@ from pydantic import (
 from recbole.evaluator import metric_types, smaller_metrics
 from recbole.utils import EvaluatorType, ModelType
 
-from recbole_sr.config.names import OF_QUICK_START, look_ups, recboles_look_ups
 from recbole_sr.config.validation import (
     Count,
     Finite,
@@ -180,6 +181,8 @@ class _Buckets(SubKeys):
 _WHOLE = {"gauc", "auc", "mae", "rmse", "logloss"}
 _AT_K = {"recall", "mrr", "ndcg", "hit", "precision", "map", "itemcoverage", "averagepopularity"}
 _AT_K |= {"shannonentropy", "giniindex", "tailpercentage"}
+# Said by the command line of RecBole's quick start, or derived by its Config.
+_QUICK_START = {"model", "dataset", "config_files", "nproc"}
 # Of RecBole's distributed training, beside nproc.
 _LAUNCHER = ("local_rank", "world_size", "ip", "port", "offset", "group_offset")
 _TORCHRUN = (
@@ -197,6 +200,8 @@ _OVERWRITTEN = {
     **dict.fromkeys(("neg_sampling", "training_neg_sample_num"), "reads train_neg_sample_args"),
     "device": "takes it from gpu_id",
 }
+# What RecBole's modules and the class of the configuration are called, whose names look like keys.
+_NO_KEYS = {"configurator", "eval_setting", "final_config_dict", "parameters", "yaml_loader"}
 # The names of columns that must not be one.
 _COLUMNS = (
     "USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD", "ITEM_LIST_LENGTH_FIELD",
@@ -441,16 +446,16 @@ def check_unread(given: Iterable[str], known: Collection[str], model_class: type
     """
     for key in sorted(_OVERWRITTEN.keys() & set(given)):
         raise InputError(f"{key}: expected none, as RecBole {_OVERWRITTEN[key]}; drop it")
-    unread = set(given) - set(known) - OF_QUICK_START - set(_LAUNCHER)
+    unread = set(given) - set(known) - _QUICK_START - set(_LAUNCHER)
     if not unread:
         return
     try:
-        unread -= recboles_look_ups() | look_ups(_source(model_class))
+        unread -= _recbole_look_ups() | _look_ups(_source(model_class))
     except (OSError, TypeError):  # a class of a notebook
         return
-    for key in sorted(unread & recboles_look_ups(of_models=True)):
+    for key in sorted(unread & _recbole_look_ups(of_models=True)):
         getLogger().warning(f"{key}: has no effect, as {model_class.__name__} does not read it")
-    for key in sorted(unread - recboles_look_ups(of_models=True)):
+    for key in sorted(unread - _recbole_look_ups(of_models=True)):
         sentence = (
             f"unknown key {key!r}: neither RecBole nor {model_class.__name__} reads it; "
             f"did you mean {nearest(key, known)!r}?"
@@ -472,3 +477,19 @@ def _source(model_class: type) -> str:
     """The modules of a model and of the classes it is made from."""
     files = {inspect.getfile(part) for part in model_class.__mro__[:-1]}
     return "\n".join(Path(file).read_text("utf-8") for file in files)
+
+
+@cache
+def _recbole_look_ups(of_models: bool = False) -> frozenset[str]:
+    """The keys that single models of RecBole read, or that everything else of it reads."""
+    files = [
+        file
+        for file in Path(recbole.__file__).parent.rglob("*.py")
+        if file.parent.name.endswith("_recommender") is of_models
+    ]
+    return frozenset().union(*(_look_ups(file.read_text("utf-8")) for file in files))
+
+
+def _look_ups(source: str) -> frozenset[str]:
+    found = re.findall(r"""config(?:\[|\.get\()\s*["']([\w-]+)["']|\bconfig\.(\w+)""", source)
+    return frozenset(name for pair in found for name in pair if name) - _NO_KEYS

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recbole_sr.errors import InputError
 from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Chain
 
@@ -39,17 +40,25 @@ def fill_chain(
 
     Args:
         chain: to fill, in place.
-        factors: of the graph, at least :data:`LARGEST_RANK` of them where there are as many.
+        factors: of the graph.
         graph: sparse ``(N, M)``; its positive entries are the pairs.
         degree_power: ``a``, of the degrees by which the graph's pairs are divided.
         power: ``p``, of the singular values.
         margin: by how much a pair scores above its user with a random item, on average.
 
+    Raises:
+        InputError: no layer between the items, or one without a unit for a direction.
+
     """
-    first, *between, last = chain.layers
     signs = (1, -1) if chain.one_sided else (1,)
-    narrowest = min(len(layer) for layer in chain.layers[:-1])
+    narrowest = min((layer.shape[1] for layer in chain.layers[1:]), default=0)
     rank = min(LARGEST_RANK, narrowest // len(signs), len(factors.values))
+    if not rank:
+        raise InputError(
+            f"sr_init: expected hidden layers of {len(signs)} units or more, which hold a singular "
+            f"direction, got {narrowest or 'no hidden layer'}; widen them, or set sr_init: model"
+        )
+    first, *between, last = chain.layers
     weights = factors.values[:rank] ** (power - 0.5)
     rows = factors.item[:, :rank] * weights
     degrees = np.asarray(graph.sign().sum(0)).ravel().clip(1)

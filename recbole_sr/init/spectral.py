@@ -53,9 +53,9 @@ def spectral(
 
     """
     sides = {"user": tables.user, "item": tables.item}
-    widths = {table.shape[1] for found in sides.values() for table in found} or {LARGEST_RANK}
+    widths = {table.shape[1] for found in sides.values() for table in found}
     graph = normalized_graph(*interactions, degree_power)
-    factors = factorize(graph, max(widths), seed)
+    factors = factorize(graph, LARGEST_RANK if tables.chain else max(widths), seed)
     if als_iterations:
         factors = refine(factors, graph, als_iterations)
     if tables.chain:

@@ -95,6 +95,9 @@ def factorize(graph: Any, rank: int, seed: int) -> Factors:
     Returns:
         The factors; exact up to rounding where ``rank + 10 >= min(N, M)``.
 
+    Raises:
+        InputError: all singular values are zero.
+
     Source: Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53(2),
     2011, algorithms 4.4 and 5.1.
 
@@ -112,7 +115,15 @@ def factorize(graph: Any, rank: int, seed: int) -> Factors:
         power_iteration_normalizer="QR",
         random_state=seed,
     )
-    return Factors(user, values, item.T).above_rounding()
+    if not values[0] > 0:
+        raise InputError(
+            "sr_init: expected interactions with a positive singular value, got none; lower "
+            "sr_init_degree_power, or set sr_init: model"
+        )
+    item = item.T
+    for vectors, axis in ((user, 1), (item, 0)):
+        vectors[graph.getnnz(axis) == 0] = 0  # where the solver leaves rounding errors
+    return Factors(user, values, item).above_rounding()
 
 
 def row_norm(factors: Factors, graph: Any, width: int, power: float, margin: float) -> float:

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import eigsh
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.spectral import spectral_table
-from recbole_sr.init.svd import factorize
 from recbole_sr.init.tables import Histories, Tables
 
-__all__ = ["transition_graph", "transitions"]
+__all__ = ["leading", "transition_graph", "transitions"]
 
 _POWER = 0.5  # of the values: the inner product of two rows is then the graph's entry
+_TOLERANCE = 1e-4  # of an eigenvalue, and of the largest one for those that rounding could make
 
 
 @torch.no_grad()
@@ -45,8 +47,9 @@ def transitions(
             "sr_init: expected users with more than one training interaction, got none, so that "
             "no item follows another; set sr_init: model"
         )
-    factors = factorize(graph, max(table.shape[1] for table in tables.item), seed)
-    vectors, values = torch.from_numpy(factors.item), torch.from_numpy(factors.values)
+    values, vectors = map(
+        torch.from_numpy, leading(graph, max(table.shape[1] for table in tables.item), seed)
+    )
     for table in tables.item:
         table.copy_(spectral_table(table.cpu(), vectors, values, _POWER, norm))
 
@@ -88,3 +91,38 @@ def transition_graph(histories: Histories, window: int) -> Any:
     degrees = np.asarray(both.sum(1)).ravel()
     scale = scipy.sparse.diags(np.where(degrees > 0, degrees, 1) ** -0.5)
     return (scale @ both @ scale).tocsr().astype(np.float32)
+
+
+def leading(graph: Any, rank: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The largest eigenvalues of a symmetric graph that are positive, and their eigenvectors.
+
+    Negative ones, as of items that only alternate, have no place in inner products of a table's
+    own rows.
+
+    Args:
+        graph: sparse ``(M, M)``, symmetric.
+        rank: how many at most.
+        seed: of the solver's first vector; no global random state is read or written.
+
+    Returns:
+        Values ``(K,)``, descending, and orthonormal columns ``(M, K)``; rows of items without
+        edges are zero. Float32.
+
+    Source: Lanczos' method with restarts, as in ARPACK (Lehoucq, Sorensen and Yang, 1998).
+
+    Example:
+        >>> values, vectors = leading(scipy.sparse.csr_matrix([[0.0, 1.0], [1.0, 0.0]]), 2, seed=0)
+        >>> print(values, np.abs(vectors).round(2).T)
+        [1.] [[0.71 0.71]]
+
+    """
+    count = graph.shape[0]
+    if 2 * rank < count:
+        start = np.random.default_rng(seed).standard_normal(count)
+        values, vectors = eigsh(graph.astype(float), rank, which="LA", v0=start, tol=_TOLERANCE)
+    else:  # all of them, of which that solver is not made to find so many
+        values, vectors = np.linalg.eigh(graph.toarray().astype(float))
+    order = values.argsort()[::-1][:rank]
+    order = order[values[order] > _TOLERANCE * values.max()]
+    vectors[graph.getnnz(1) == 0] = 0
+    return values[order].astype(np.float32), vectors[:, order].astype(np.float32)

@@ -23,6 +23,7 @@ class AutoEncoder:
         activation: between them: ``tanh``, ``relu``, or the model's attribute that has its name,
             which is a key too.
         added: paths of the tables whose rows are added to what the first layer returns.
+        needs: settings under which that is the way, as name and value.
 
     Example:
         >>> AutoEncoder(("h_item", "out_layer"), "hid_activation").activation
@@ -33,6 +34,7 @@ class AutoEncoder:
     modules: tuple[str, ...]
     activation: str = "tanh"
     added: tuple[str, ...] = ()
+    needs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

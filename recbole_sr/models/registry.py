@@ -144,16 +144,24 @@ def _last_of_each_sequence(call: Call, step: Step) -> Any:
     return model.gather_indexes(call.output, step.batch[model.ITEM_SEQ_LEN] - 1)
 
 
-def _output_layer(path: str, each: bool = False, **more: Any) -> ModelEntry:
-    """Models that score by a linear layer: what enters it against its row for the item."""
+def _output_layer(
+    path: str, each: bool = False, read: str | None = None, **more: Any
+) -> ModelEntry:
+    """Models that score by a linear layer: what enters it against its row for the item.
+
+    Items are read from another table where ``read`` names one.
+    """
     user = Encoded(_input, f"what enters {path}", path, each)
-    return ModelEntry(user, Table(path), **more)
+    return ModelEntry(user, Table(path, read=read), **more)
 
 
-def _sequences(item: str) -> ModelEntry:
-    """Models whose ``forward`` returns one vector a sequence, scored against an item table."""
+def _sequences(item: str, read: str | None = None) -> ModelEntry:
+    """Models whose ``forward`` returns one vector a sequence, scored against an item table.
+
+    Items are read from another table where ``read`` names one.
+    """
     user = Encoded(_output, "output for each sequence", each=True)
-    return ModelEntry(user, Table(item))
+    return ModelEntry(user, Table(item, read=read))
 
 
 def _graph(items: str, **how: Any) -> ModelEntry:
@@ -224,7 +232,8 @@ MODELS: dict[str, ModelEntry | str] = {
     ),
     "DiffRec": _output_layer(
         "mlp.mlp_layers.mlp_layers.-1",
-        autoencoder=AutoEncoder(("mlp.mlp_layers",), "mlp_act_func"),
+        # With mean_type: eps the layers give noise, which is subtracted.
+        autoencoder=AutoEncoder(("mlp.mlp_layers",), "mlp_act_func", needs={"mean_type": "x0"}),
     ),
     "ENMF": replace(
         _TABLES, summed=True, layers=("H_i",), parallel=True, of_parameters=("reg_loss",)
@@ -309,7 +318,7 @@ MODELS: dict[str, ModelEntry | str] = {
     ),
     **dict.fromkeys(
         (
-            "CORE", "Caser", "FDSA", "GRU4Rec", "GRU4RecF", "HRM", "LightSANs", "NARM", "NPE",
+            "CORE", "Caser", "FDSA", "GRU4Rec", "GRU4RecF", "HRM", "LightSANs", "NARM",
             "NextItNet", "SASRec", "SASRecF", "STAMP",
         ),
         replace(_sequences("item_embedding"), parallel=True),
@@ -318,6 +327,7 @@ MODELS: dict[str, ModelEntry | str] = {
         ("FEARec", "FOSSIL", "GCSAN", "SHAN", "SINE", "SRGNN", "TransRec"),
         _sequences("item_embedding"),
     ),
+    "NPE": replace(_sequences("item_embedding", read="embedding_seq_item"), parallel=True),
     "GRU4RecKG": replace(
         _sequences("item_embedding"),
         note="needs pretrained vectors of the items' entities, a file `*.ent`; ml-100k has none",
@@ -325,10 +335,11 @@ MODELS: dict[str, ModelEntry | str] = {
     "FPMC": ModelEntry(
         Table("UI_emb"), Table("IU_emb", "IL_emb", "LI_emb"), parallel=True
     ),
-    "HGN": _sequences("item_embedding_for_prediction"),
+    "HGN": _sequences("item_embedding_for_prediction", read="item_embedding"),
     "RepeatNet": _output_layer(
         "explore_recommendation_decoder.matrix_for_explore",
         each=True,
+        read="item_matrix",
         mixed_precision="no",  # scatters numbers of two precisions into one another
     ),
     "S3Rec": ModelEntry(

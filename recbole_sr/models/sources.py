@@ -145,6 +145,8 @@ class Table(Source):
 
     Args:
         paths: attribute paths from the model; an integer part is an index, as in ``decoder.-1``.
+        read: path of a further table, from which the model reads the same ids as it scores by
+            these; only an initialisation fills it.
 
     Example:
         >>> Table("user_embedding").about
@@ -156,8 +158,9 @@ class Table(Source):
 
     _sign = ", "
 
-    def __init__(self, *paths: str):
-        self.paths = self.watched = self.initialized = paths
+    def __init__(self, *paths: str, read: str | None = None):
+        self.paths = self.watched = paths
+        self.initialized = (*paths, read) if read else paths
         self.about = f"rows of {self._sign.join(paths)}"
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:

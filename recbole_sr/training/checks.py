@@ -38,7 +38,7 @@ _OF_COLUMNS = (
 # Fewer for a process are not worth what the processes exchange.
 _LEAST_COLUMNS = 16
 # Activations that keep small numbers, or one sign of them.
-_PASSING = ("tanh", "relu", "leakyrelu", "none")
+_PASSING = ("tanh", "relu", "leakyrelu")
 _SOURCES = ("inter", "user", "item", "kg", "link", "net")
 
 
@@ -83,7 +83,7 @@ def _check_initialization(config: Config, entry: ModelEntry) -> None:
     name, published = config.options.sr_init, config.options.sr_published
     if initialization := config.options.initialization:
         if name == "spectral" and entry.autoencoder:
-            _check_activation(config, entry.autoencoder)
+            _check_layers(config, entry.autoencoder)
         else:
             _check_tables(config, entry, initialization)
     key, pretrained = entry.pretrained or ("", None)
@@ -98,21 +98,29 @@ def _check_initialization(config: Config, entry: ModelEntry) -> None:
 def _check_tables(config: Config, entry: ModelEntry, initialization: Initialization) -> None:
     """Refuse an initialisation that needs what the model or its data do not have."""
     name, model = config.options.sr_init, config["model"]
+    if initialization.reads == "histories" and config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        raise InputError(
+            f"sr_init: expected 'model' for {model}, which is no sequential model and reads no "
+            f"order of interactions, got {name!r}; drop the key"
+        )
     for side in initialization.sides:
         if not entry.side(side).initialized:
+            sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
             raise InputError(
                 f"sr_init: expected 'model' for {model}, which has no {side} table of its own to "
                 f"initialise ({entry.side(side).about}), got {name!r}; drop the key"
+                + (", or set sr_init: transitions" if sequential else "")
             )
-    if initialization.reads == "histories" and config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-        raise InputError(
-            f"sr_init: expected 'model' or 'spectral' for {model}, which is no sequential model "
-            f"and reads no order of interactions, got {name!r}; change the key"
-        )
 
 
-def _check_activation(config: Config, way: AutoEncoder) -> None:
-    """Refuse an activation through which layers pass nothing on."""
+def _check_layers(config: Config, way: AutoEncoder) -> None:
+    """Refuse settings under which a model's layers do not lead to scores, or pass nothing on."""
+    for key, needed in way.needs.items():
+        if config[key] != needed:
+            raise InputError(
+                f"{key}: expected {needed!r} with sr_init: spectral, got {config[key]!r}; drop one "
+                "of the two"
+            )
     if (used := config.final_config_dict.get(way.activation)) not in (None, *_PASSING):
         raise InputError(
             f"{way.activation}: expected one of {', '.join(_PASSING)} with sr_init: spectral, got "

@@ -446,7 +446,8 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
     if config.options.sr_published and not has_weights:
         reset_embeddings(model)  # the authors' tables are N(0, 1), where RecBole has Xavier's
     if (fill := config.options.initialization) and not has_weights:
-        initialize(model, entry, train_data._dataset, fill, config["seed"])
+        with config.model_refused():
+            initialize(model, entry, train_data._dataset, fill, config["seed"])
     if isinstance(group, Group) and by_columns(config, entry, group.size):
         model.sr_cut(Columns(group, config["embedding_size"]))
     logger.info(model)

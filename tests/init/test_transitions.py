@@ -12,7 +12,7 @@ from recbole.utils import ModelType, get_model
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.tables import Histories, Tables
-from recbole_sr.init.transitions import transition_graph, transitions
+from recbole_sr.init.transitions import leading, transition_graph, transitions
 from recbole_sr.models.registry import SUPPORTED, named
 
 TRANSITIONS = {"sr_init": "transitions"}
@@ -78,8 +78,8 @@ def test_inner_products_of_rows_are_the_size_of_the_graphs_leading_part(norm):
     _, table = filled(sequences, 20, 6, norm)
     assert table.square().sum(1).mean().sqrt().item() == pytest.approx(norm, rel=1e-4)
     values, vectors = np.linalg.eigh(graph_by_definition(sequences, 20, 5))
-    leading = np.argsort(-np.abs(values))[:6]
-    wanted = vectors[:, leading] * np.abs(values[leading]) @ vectors[:, leading].T
+    largest = np.argsort(-values)[:6]
+    wanted = vectors[:, largest] * values[largest].clip(0) @ vectors[:, largest].T
     found = (table @ table.T).numpy()
     np.testing.assert_allclose(
         found / np.linalg.norm(found), wanted / np.linalg.norm(wanted), atol=2e-3
@@ -90,6 +90,25 @@ def test_items_that_nobody_goes_on_to_or_from_keep_their_own_rows():
     own, table = filled([[0, 1, 2], [2, 1], [4]], 6, 2)
     assert torch.equal(table[3:], own[3:])
     assert not torch.isclose(table[:3], own[:3]).all(1).any()
+
+
+def test_followers_are_alike_where_even_and_odd_items_alternate():
+    """Items in a ring have eigenvalues -1 to 1; the negative ones tell followers apart."""
+    sequences = [[(first + step) % 20 for step in range(9)] for first in range(20)]
+    _, table = filled(sequences, 20, 9, window=1)
+    scores = (table @ table.T).numpy()
+    followers = graph_by_definition(sequences, 20, 1) > 0
+    assert scores[followers].min() > scores[~followers & ~np.eye(20, dtype=bool)].max() + 0.1
+
+
+@pytest.mark.parametrize("rank", [3, 20])
+def test_eigenvectors_are_numpys_and_no_others(rank):
+    graph = transition_graph(histories(random_sequences(3), 20), 2)
+    values, vectors = leading(graph, rank, seed=1)
+    wanted = np.sort(np.linalg.eigvalsh(graph.toarray()))[::-1][:rank]
+    np.testing.assert_allclose(values, wanted[wanted > 1e-4], atol=1e-4)
+    np.testing.assert_allclose(graph @ vectors, vectors * values, atol=1e-3)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(values)), atol=1e-4)
 
 
 def test_users_of_one_item_each_tell_nothing():
@@ -118,7 +137,9 @@ def test_every_sequential_models_item_tables_are_filled_and_nothing_else(name, t
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_no_other_model_has_sequences(name, tiny, experiment):
-    with pytest.raises(InputError, match=rf"sr_init: expected 'model'.* for {name}, which "):
+    with pytest.raises(
+        InputError, match=f"sr_init: expected 'model' for {name}, which is no sequential"
+    ):
         experiment(name, "tiny", **settings_of(name, tiny), **TRANSITIONS)
 
 
