@@ -278,7 +278,7 @@ def _show(amount: Any, train: Callable[[], dict[str, Any]]) -> None:
 
     with screen(amount):
         result = train()
-    if amount == "quiet":
+    if amount == "quiet" and launch.rank() == 0:
         print(f"test result: {describe_scores(result['test_result'])}")
 
 

@@ -12,6 +12,7 @@ from itertools import chain
 import pytest
 
 from recbole_sr.cli import main, parse
+from recbole_sr.config.names import refuse_unread
 from recbole_sr.config.options import Options
 
 SAMPLING = "{'distribution': 'uniform', 'sample_num': 4}"
@@ -76,6 +77,11 @@ def test_a_typo_fails_at_once_and_names_the_key(typo, sentence):
     assert ended.stderr.strip().endswith(sentence)
     assert "Traceback" not in ended.stderr
     assert time.perf_counter() - start < 60  # a hang, not a speed
+
+
+@pytest.mark.parametrize("key", ["ip", "port", "group_offset", "neg_sampling", "time-aware"])
+def test_a_key_that_some_part_of_recbole_reads_is_left_to_the_settings(key):
+    refuse_unread([key])
 
 
 def test_runs_as_recboles_users_know_it(tiny, tmp_path):

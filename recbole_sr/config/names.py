@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from recbole_sr.config.shipped import properties_folder
+from recbole_sr.distributed.launch import KEYS
 from recbole_sr.errors import InputError, nearest
 
 __all__ = ["REMOVED", "RENAMED", "method_keys", "refuse_unknown", "refuse_unread"]
@@ -17,7 +18,7 @@ REMOVED = {"sr_similarity": "dot", "sr_switch_rank": None, "sr_rank_tolerance": 
 # Keys by the names that they had in earlier versions.
 RENAMED = {"sr_init_sweeps": "sr_init_als_iterations"}
 # Of the command line, where RecBole has no such key.
-_OURS = {"config_files", "nproc"}
+_OURS = {"config_files", *KEYS}
 
 
 def method_keys() -> list[str]:

@@ -110,10 +110,18 @@ def test_every_auto_encoder_has_the_margin_and_ranks_before_any_training(name, t
 
 
 @pytest.mark.parametrize(
-    ("name", "key", "value"),
-    [("CDAE", "hid_activation", "sigmoid"), ("DiffRec", "mlp_act_func", "dice")],
+    ("name", "settings", "sentence"),
+    [
+        ("CDAE", {"hid_activation": "sigmoid"}, "hid_activation: expected one of tanh, relu.*got"),
+        ("DiffRec", {"mlp_act_func": "dice"}, "mlp_act_func: expected one of tanh, relu.*got"),
+        ("DiffRec", {"mlp_act_func": "none"}, "mlp_act_func: expected one of tanh, relu.*got"),
+        ("DiffRec", {"mean_type": "eps"}, "mean_type: expected 'x0' with sr_init: spectral, got"),
+        ("CDAE", {"embedding_size": 1}, "hidden layers of 2 units or more.*got 1;"),
+        ("DiffRec", {"dims_dnn": []}, "hidden layers of 1 units or more.*got no hidden layer;"),
+    ],
 )
-def test_an_activation_that_passes_nothing_on_is_refused(name, key, value, tiny, experiment):
-    settings = {**settings_of(name, tiny), key: value}
-    with pytest.raises(InputError, match=f"{key}: expected one of tanh, relu.*got '{value}'"):
-        experiment(name, "tiny", **settings, **SPECTRAL)
+def test_layers_that_cannot_hold_a_direction_are_refused(
+    name, settings, sentence, tiny, experiment
+):
+    with pytest.raises(InputError, match=sentence):
+        experiment(name, "tiny", **{**settings_of(name, tiny), **settings, **SPECTRAL})

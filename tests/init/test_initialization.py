@@ -90,6 +90,24 @@ def test_the_seed_decides_and_global_random_states_are_neither_read_nor_written(
     assert not np.array_equal(first.user, other.user)
 
 
+@pytest.mark.parametrize(
+    ("shape", "count", "rank"), [((500, 800), 1500, 64), ((100, 300), 200, 80)]
+)
+def test_rows_without_edges_are_exactly_zero(shape, count, rank):
+    graph = normalized_graph(*edges(*shape, count), shape, 0.25)
+    factors = factorize(graph, rank, seed=0)
+    for vectors, axis in ((factors.user, 1), (factors.item, 0)):
+        without = graph.getnnz(axis) == 0
+        assert without.any()
+        assert not vectors[without].any()
+        assert vectors[~without].any(1).all()
+
+
+def test_degrees_that_leave_no_singular_value_are_refused(tiny, experiment):
+    with pytest.raises(InputError, match="lower sr_init_degree_power"):
+        experiment("BPR", "tiny", **tiny, **SPECTRAL, sr_init_degree_power=1000.0)
+
+
 def test_a_pair_that_comes_twice_counts_once():
     once = normalized_graph([0, 1, 1], [0, 0, 1], (2, 2)).toarray()
     twice = normalized_graph([0, 1, 1, 1], [0, 0, 1, 1], (2, 2)).toarray()
