@@ -245,7 +245,6 @@ def rows(records: Records) -> Iterator[list[str]]:
 def _compared(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
     theirs, own = ([record["test"] for record in side] for side in (stock, ours))
     test = paired(own, theirs, stock[0]["ratio"])
-    p = f", p = {test.p_value:.3f}" if test.p_value is not None else ""
     reached = [
         next((n for n, score in enumerate(mine["valid_scores"], 1) if score >= its["valid"]), None)
         for its, mine in zip(stock, ours, strict=True)
@@ -258,10 +257,16 @@ def _compared(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[s
     return [
         f"{statistics.mean(theirs):.4f}",
         f"{statistics.mean(own):.4f} ({len(own)})",
-        f"{100 * test.difference / statistics.mean(theirs):+.1f} %{p}",
+        f"{100 * test.difference / statistics.mean(theirs):+.1f} %{_p_of(test.p_value)}",
         ", ".join(best),
         f"{statistics.median(there):g}{some}" if there else "never",
     ]
+
+
+def _p_of(value: float | None) -> str:
+    if value is None:  # of one seed
+        return ""
+    return ", p < 0.001" if value < 0.001 else f", p = {value:.3f}"
 
 
 if __name__ == "__main__":

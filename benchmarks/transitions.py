@@ -13,7 +13,7 @@ import scipy.sparse
 
 from benchmarks.harness import experiment, report
 from recbole_sr.init.svd import factorize, normalized_graph
-from recbole_sr.init.transitions import transition_graph
+from recbole_sr.init.transitions import leading, transition_graph
 from recbole_sr.models.initialize import histories
 
 WIDTH, TOP, LAST, SEED = 64, 10, 5, 0
@@ -55,7 +55,8 @@ def scores(data_set: str, settings: dict[str, Any]) -> Iterator[tuple[str, float
     yield "pointwise mutual information", ranked(rows(positive_information(counted), 0.5), asked)
     users, items = (training.inter_feat[field].numpy() - 1 for field in ("user_id", "item_id"))
     graph = normalized_graph(users, items, (training.user_num - 1, known.items), 0.25)
-    yield "users by items", ranked(rows(graph, 1.0), asked)
+    factors = factorize(graph, WIDTH, SEED)
+    yield "users by items", ranked(factors.item * factors.values, asked)
 
 
 def counts(known: Any, window: int) -> Any:
@@ -79,9 +80,9 @@ def positive_information(counted: Any) -> Any:
 
 
 def rows(graph: Any, power: float) -> Any:
-    """Item rows ``(M, D)``."""
-    factors = factorize(graph, WIDTH, SEED)
-    return factors.item * factors.values**power
+    """Item rows ``(M, D)`` of a graph of items."""
+    values, vectors = leading(graph, WIDTH, SEED)
+    return vectors * values**power
 
 
 def ranked(item: Any, asked: Any) -> float:
