@@ -28,7 +28,7 @@ The method is off where nothing was measured to rank better; a run names the fil
 
 def page() -> str:
     """``docs/models.md``: the models of RecBole, supported and refused, as tables in Markdown."""
-    head = ("Model", "Family", "User side", "Item side", "Trainer", "Recipe", "Gain", "Status")
+    head = ("Model", "Family", "User side", "Item side", "Recipe", "Gain", "Status")
     supported = [_row(name, entry) for name, entry in SUPPORTED.items()]
     refused = [(name, reason) for name, reason in MODELS.items() if isinstance(reason, str)]
     return (
@@ -42,6 +42,8 @@ def page() -> str:
 
 def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
     kind = get_model(name).type
+    trainer = get_trainer(kind, name).__name__
+    own = f"trained by {trainer}" if trainer != "Trainer" else ""
     extra = entry.extra and f"needs the extra `{entry.extra}`"
     needs = [f"`{key}: {value}` only" for key, value in entry.needs.items()]
     return (
@@ -49,10 +51,9 @@ def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
         kind.name.lower(),
         entry.user.about,
         entry.item.about,
-        get_trainer(kind, name).__name__,
         _recipe(name),
         _gain(name),
-        "; ".join(filter(None, ["supported", entry.note, extra, *needs])),
+        "; ".join(filter(None, ["supported", own, entry.note, extra, *needs])),
     )
 
 

@@ -27,10 +27,10 @@ def test_a_models_row_says_what_its_entry_does(name):
     (row,) = [line for line in page().splitlines() if line.startswith(f"| {name} ")]
     entry, cells = SUPPORTED[name], [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[2:4] == [entry.user.about, entry.item.about]
-    assert cells[7].startswith("supported")
-    assert entry.note in cells[7]
-    assert (f"extra `{entry.extra}`" in cells[7]) == (entry.extra is not None)
-    assert all(f"`{key}: {value}` only" in cells[7] for key, value in entry.needs.items())
+    assert cells[6].startswith("supported")
+    assert entry.note in cells[6]
+    assert (f"extra `{entry.extra}`" in cells[6]) == (entry.extra is not None)
+    assert all(f"`{key}: {value}` only" in cells[6] for key, value in entry.needs.items())
 
 
 def test_the_document_is_what_the_command_prints():
@@ -48,7 +48,7 @@ def test_a_stray_argument_is_refused(capsys):
 @pytest.mark.parametrize("name", SUPPORTED)
 def test_a_recipe_says_what_was_measured_and_where(name):
     (row,) = [line for line in page().splitlines() if line.startswith(f"| {name} ")]
-    recipe, gain = (cell.strip() for cell in row.strip("|").split("|")[5:7])
+    recipe, gain = (cell.strip() for cell in row.strip("|").split("|")[4:6])
     page_of_results = re.search(r"results/\w+\.md", gain)
     assert (recipe == "off") == (page_of_results is None or "no gain" in gain)
     if page_of_results:
@@ -71,7 +71,7 @@ def test_a_gain_is_that_of_its_page():
 
 def test_the_documents_count_the_recipes():
     rows = [line.split("|") for line in page().splitlines() if line.startswith("| ")]
-    recipes = [cells[6].strip() for cells in rows if cells[1].strip() in SUPPORTED]
+    recipes = [cells[5].strip() for cells in rows if cells[1].strip() in SUPPORTED]
     assert len(recipes) - recipes.count("off") == 23  # and else the documents have to change
     for document in ("README.md", "docs/guides/settings.md", "docs/start/from_recbole.md"):
         assert "wenty-three" in (ROOT / document).read_text("utf-8")
