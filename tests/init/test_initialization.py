@@ -254,7 +254,8 @@ def test_every_model_is_initialised_or_refused_by_name(name, tiny, experiment):
     pairs = list(zip(users, items, strict=True))
     for user, item in zip(scored["user"], scored["item"], strict=False):
         found = margin(pairs, user.detach(), item.detach())
-        assert found == pytest.approx(2, rel=0.1 if name in LINEAR else 1e-3)
+        wanted = made.config.options.sr_init_margin  # that of its recipe, or the default
+        assert found == pytest.approx(wanted, rel=0.1 if name in LINEAR else 1e-3)
         if name not in LINEAR:  # of which a test below has every row
             lengths = (length(x[np.unique(ids)]) for x, ids in ((user, users), (item, items)))
             assert next(lengths) == pytest.approx(next(lengths), rel=1e-4)
