@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import platform
 import shutil
@@ -9,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +28,14 @@ from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
     "Run",
+    "append_record",
     "data_sets",
+    "epochs_to",
     "experiment",
     "interleaved",
+    "median_epochs",
+    "quiet",
+    "read_records",
     "report",
     "scratch_folder",
     "study_settings",
@@ -58,6 +65,39 @@ def scratch_folder() -> Iterator[None]:
     finally:
         os.chdir("/")
         shutil.rmtree(folder)
+
+
+def quiet() -> None:
+    """No warnings, no log, and none of our own arguments, which RecBole would read."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    sys.argv = sys.argv[:1]
+
+
+def append_record(output: Path, record: Mapping[str, Any]) -> None:
+    """Add a finished run to a file, as a line of JSON."""
+    with output.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_records(output: Path) -> list[dict[str, Any]]:
+    """The runs of such a file; none where there is no file."""
+    return list(map(json.loads, output.read_text("utf-8").splitlines() if output.is_file() else ()))
+
+
+def epochs_to(record: Mapping[str, Any], score: float) -> int | None:
+    """Epochs until a validation score is reached; None where it never is."""
+    reached = [epoch for epoch, found in enumerate(record["valid_scores"], 1) if found >= score]
+    return reached[0] if reached else None
+
+
+def median_epochs(found: Sequence[int | None]) -> str:
+    """The median over the seeds that came there."""
+    there = [each for each in found if each is not None]
+    if not there:
+        return "never"
+    some = f" ({len(there)} of {len(found)})" if len(there) < len(found) else ""
+    return f"{statistics.median(there):g}{some}"
 
 
 @dataclass

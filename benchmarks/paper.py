@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import logging
 import os
 import statistics
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +20,15 @@ from typing import Any, NamedTuple
 import torch
 from scipy import stats
 
-from benchmarks.harness import report, scratch_folder
+from benchmarks.harness import (
+    append_record,
+    epochs_to,
+    median_epochs,
+    quiet,
+    read_records,
+    report,
+    scratch_folder,
+)
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.runs.folder import RunFolder
@@ -75,9 +80,7 @@ def main() -> None:
     if given.tables:
         tables(read(given.output))
         return
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    sys.argv = sys.argv[:1]  # RecBole reads it
+    quiet()
     for cell in cells():
         asked = (given.data_sets, given.models, given.losses, given.negatives, given.warm)
         if all(part in parts for part, parts in zip(cell, asked, strict=True)):
@@ -106,8 +109,7 @@ def add(cell: Cell, setting: Setting, output: Path) -> None:
     if (cell, setting) in read(output):
         return
     record = {**cell._asdict(), **setting._asdict(), **run(cell, setting)}
-    with output.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    append_record(output, record)
     print(*cell, *setting, record["valid"], record["test"], file=sys.stderr, flush=True)
 
 
@@ -166,15 +168,12 @@ def settings(cell: Cell, setting: Setting) -> dict[str, Any]:
 
 def read(output: Path) -> Records:
     """The runs that are there."""
-    if not output.is_file():
-        return {}
-    lines = map(json.loads, output.read_text("utf-8").splitlines())
     return {
         (
             Cell(*(line.pop(name) for name in Cell._fields)),
             Setting(*(line.pop(name) for name in Setting._fields)),
         ): line
-        for line in lines
+        for line in read_records(output)
     }
 
 
@@ -207,12 +206,6 @@ def outcome(records: Records, cell: Cell) -> Outcome | None:
     best = chosen(records, cell)
     of_seeds = {seed: records.get((cell, best._replace(seed=seed))) for seed in SEEDS}
     return Outcome(best, {seed: found for seed, found in of_seeds.items() if found})
-
-
-def epochs_to(record: dict[str, Any], score: float) -> int | None:
-    """Epochs until a validation score is reached; None where it never is."""
-    reached = [epoch for epoch, found in enumerate(record["valid_scores"], 1) if found >= score]
-    return reached[0] if reached else None
 
 
 def tables(records: Records) -> None:
@@ -255,7 +248,7 @@ def _row(cell: Cell, own: Outcome, without: Outcome | None) -> list[str]:
         f"{own.setting.rate:g}, {own.setting.decay:g}",
         f"{statistics.mean(scores):.4f}{spread} ({len(scores)})",
         "",
-        _median(best),
+        median_epochs(best),
         "",
     ]
     if cell.warm != "none" and without:
@@ -264,19 +257,10 @@ def _row(cell: Cell, own: Outcome, without: Outcome | None) -> list[str]:
         gain = test.difference / statistics.mean(without.scores(seeds))
         p = f", p = {test.p_value:.3f}" if test.p_value is not None else ""
         row[4] = f"{100 * gain:+.1f} %{p}"
-        row[6] = _median(
+        row[6] = median_epochs(
             [epochs_to(own.records[seed], without.records[seed]["valid"]) for seed in seeds]
         )
     return row
-
-
-def _median(found: list[int | None]) -> str:
-    """The median over the seeds that came there."""
-    there = [each for each in found if each is not None]
-    if not there:
-        return "never"
-    some = f" ({len(there)} of {len(found)})" if len(there) < len(found) else ""
-    return f"{statistics.median(there):g}{some}"
 
 
 def _correlations(records: Records) -> Iterator[list[str]]:

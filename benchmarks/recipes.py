@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import logging
 import os
 import statistics
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +20,15 @@ from typing import Any, NamedTuple
 import torch
 from recbole.utils import ModelType, get_model
 
-from benchmarks.harness import report, scratch_folder
+from benchmarks.harness import (
+    append_record,
+    epochs_to,
+    median_epochs,
+    quiet,
+    read_records,
+    report,
+    scratch_folder,
+)
 from recbole_sr.config.config import Config
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.study.statistics import paired
@@ -31,12 +36,12 @@ from recbole_sr.training.experiment import prepare
 
 RESULTS = Path(__file__).parents[1] / "results" / "recipes.jsonl"
 STOCK = "stock"
-# What each candidate is set by: a property file, and keys.
+# What each candidate is set by: a property file, and keys, which a model's recipe may have set too.
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     STOCK: ("off.yaml", {}),
     "warm phase": ("warm/stable_rank.yaml", {"sr_warm_regularizers": {"stable_rank": 0.03}}),
     "stable rank": ("off.yaml", {"sr_main_regularizers": {"stable_rank": 0.03}}),
-    "spectral": ("warm/spectral.yaml", {}),
+    "spectral": ("warm/spectral.yaml", {"sr_init_margin": 2.0}),
     "spectral, margin 1": ("warm/spectral.yaml", {"sr_init_margin": 1.0}),
     "spectral, margin 0.5": ("warm/spectral.yaml", {"sr_init_margin": 0.5}),
     "transitions": ("warm/transitions.yaml", {}),
@@ -117,9 +122,7 @@ def main() -> None:
     if given.table:
         table(read(given.output))
         return
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    sys.argv = sys.argv[:1]  # RecBole reads it
+    quiet()
     output = given.output.absolute()
     for model in given.models:
         family = FAMILIES[get_model(model).type]
@@ -165,8 +168,7 @@ def add(run: Run, output: Path) -> None:
     if run in read(output):
         return
     record = {**run._asdict(), **train(run)}
-    with output.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    append_record(output, record)
     print(*run, record["valid"], record["test"], file=sys.stderr, flush=True)
 
 
@@ -206,9 +208,7 @@ def train(run: Run) -> dict[str, Any]:
 
 def read(output: Path) -> Records:
     """The runs that are there."""
-    if not output.is_file():
-        return {}
-    lines = map(json.loads, output.read_text("utf-8").splitlines())
+    lines = read_records(output)
     return {Run(*(line.pop(name) for name in Run._fields)): line for line in lines}
 
 
@@ -223,7 +223,7 @@ def table(records: Records) -> None:
             "the candidate's (n)",
             "gain, p",
             "epochs to the best: stock, candidate",
-            "epochs to stock's best",
+            "epochs to the baseline's best score",
         ],
         list(rows(records)),
     )
@@ -245,12 +245,7 @@ def rows(records: Records) -> Iterator[list[str]]:
 def _compared(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
     theirs, own = ([record["test"] for record in side] for side in (stock, ours))
     test = paired(own, theirs, stock[0]["ratio"])
-    reached = [
-        next((n for n, score in enumerate(mine["valid_scores"], 1) if score >= its["valid"]), None)
-        for its, mine in zip(stock, ours, strict=True)
-    ]
-    there = [epochs for epochs in reached if epochs]
-    some = f" ({len(there)} of {len(reached)})" if len(there) < len(reached) else ""
+    reached = [epochs_to(mine, its["valid"]) for its, mine in zip(stock, ours, strict=True)]
     best = [
         f"{statistics.median(run['best_epoch'] + 1 for run in side):g}" for side in (stock, ours)
     ]
@@ -259,7 +254,7 @@ def _compared(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[s
         f"{statistics.mean(own):.4f} ({len(own)})",
         f"{100 * test.difference / statistics.mean(theirs):+.1f} %{_p_of(test.p_value)}",
         ", ".join(best),
-        f"{statistics.median(there):g}{some}" if there else "never",
+        median_epochs(reached),
     ]
 
 

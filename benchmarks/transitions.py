@@ -13,7 +13,7 @@ import scipy.sparse
 
 from benchmarks.harness import experiment, report
 from recbole_sr.init.svd import factorize, normalized_graph
-from recbole_sr.init.transitions import leading, transition_graph
+from recbole_sr.init.transitions import count_transitions, leading, transition_graph
 from recbole_sr.models.initialize import histories
 
 WIDTH, TOP, LAST, SEED = 64, 10, 5, 0
@@ -48,7 +48,7 @@ def scores(data_set: str, settings: dict[str, Any]) -> Iterator[tuple[str, float
     for window in (5, 1, 3, 10):
         yield f"window {window}", ranked(rows(transition_graph(known, window), 0.5), asked)
     yield "the values themselves", ranked(rows(transition_graph(known, 5), 1.0), asked)
-    counted = counts(known, 5)
+    counted = count_transitions(known, 5)
     degrees = np.asarray(counted.sum(1)).ravel().clip(1e-9)
     scale = scipy.sparse.diags(degrees**-0.25)
     yield "degrees to the power 1/4", ranked(rows(scale @ counted @ scale, 0.5), asked)
@@ -57,18 +57,6 @@ def scores(data_set: str, settings: dict[str, Any]) -> Iterator[tuple[str, float
     graph = normalized_graph(users, items, (training.user_num - 1, known.items), 0.25)
     factors = factorize(graph, WIDTH, SEED)
     yield "users by items", ranked(factors.item * factors.values, asked)
-
-
-def counts(known: Any, window: int) -> Any:
-    """The graph before its normalisation."""
-    found = scipy.sparse.csr_matrix((known.items, known.items))
-    for step, earlier in enumerate(known.before.T[:window], 1):
-        there = earlier >= 0
-        weights = np.full(there.sum(), 1 / step)
-        found += scipy.sparse.csr_matrix(
-            (weights, (earlier[there], known.next[there])), found.shape
-        )
-    return found + found.T
 
 
 def positive_information(counted: Any) -> Any:

@@ -61,6 +61,16 @@ FAMILIES: dict[ModelType, dict[str, Any]] = {
 PAIRS = {"distribution": "uniform", "sample_num": 1}
 
 
+def without_and_with(start, name, tiny, experiment):
+    """A model as it is by itself, and by an initialisation, which draws no random numbers."""
+    settings = settings_of(name, tiny)
+    plain = experiment(name, "tiny", **settings, sr_init="model")
+    state = torch.get_rng_state()
+    made = experiment(name, "tiny", **settings, **start)
+    assert torch.equal(torch.get_rng_state(), state)
+    return plain, made
+
+
 def first_batch(made: Any) -> Any:
     """Of an experiment's training data, where its model computes."""
     return next(iter(made.train_data)).to(made.config["device"])

@@ -60,10 +60,11 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("typo", "sentence"),
     [
-        ("sr_warm_epoch", "did you mean 'sr_warm_epochs'?"),
+        ("sr_warm_epoch", "unknown key 'sr_warm_epoch'; did you mean 'sr_warm_epochs'?"),
         (
             "learning_rat",
-            "neither RecBole nor one of its models reads it; did you mean 'learning_rate'?",
+            "unknown key 'learning_rat': neither RecBole nor one of its models reads it; did you "
+            "mean 'learning_rate'?",
         ),
     ],
 )
@@ -71,10 +72,7 @@ def test_a_typo_fails_at_once_and_names_the_key(typo, sentence):
     start = time.perf_counter()
     ended = run(f"--{typo}=1")
     assert ended.returncode == 2
-    assert (
-        ended.stderr.strip().splitlines()[-1].startswith(f"recbole-sr: error: unknown key '{typo}'")
-    )
-    assert ended.stderr.strip().endswith(sentence)
+    assert ended.stderr.strip().splitlines()[-1] == f"recbole-sr: error: {sentence}"
     assert "Traceback" not in ended.stderr
     assert time.perf_counter() - start < 60  # a hang, not a speed
 

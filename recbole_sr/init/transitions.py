@@ -14,7 +14,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.init.spectral import spectral_table
 from recbole_sr.init.tables import Histories, Tables
 
-__all__ = ["leading", "transition_graph", "transitions"]
+__all__ = ["count_transitions", "leading", "transition_graph", "transitions"]
 
 _POWER = 0.5  # of the values: the inner product of two rows is then the graph's entry
 _TOLERANCE = 1e-4  # of an eigenvalue, and of the largest one for those that rounding could make
@@ -54,6 +54,36 @@ def transitions(
         table.copy_(spectral_table(table.cpu(), vectors, values, _POWER, norm))
 
 
+def count_transitions(histories: Histories, window: int) -> Any:
+    r"""How often items follow one another, either way, weighted by 1 / their distance.
+
+    That is :math:`T + T^\top`; see :func:`transition_graph`.
+
+    Args:
+        histories: ``(E, L)`` items before and ``(E,)`` next ones.
+        window: the largest distance, at least 1.
+
+    Returns:
+        ``scipy.sparse`` CSR matrix ``(M, M)``, float64, symmetric.
+
+    Example:
+        >>> histories = Histories(np.array([[0, -1], [1, 0]]), np.array([1, 2]), 3)
+        >>> print(count_transitions(histories, window=2).toarray())
+        [[0.  1.  0.5]
+         [1.  0.  1. ]
+         [0.5 1.  0. ]]
+
+    """
+    count = histories.items
+    counted = scipy.sparse.csr_matrix((count, count))
+    for step, earlier in enumerate(histories.before.T[:window], 1):
+        there = earlier >= 0
+        weights = np.full(there.sum(), 1 / step)
+        pairs = (earlier[there], histories.next[there])
+        counted += scipy.sparse.csr_matrix((weights, pairs), (count, count))
+    return counted + counted.T
+
+
 def transition_graph(histories: Histories, window: int) -> Any:
     r"""The normalised graph of items that follow one another.
 
@@ -80,14 +110,7 @@ def transition_graph(histories: Histories, window: int) -> Any:
          [0.   0.71 0.  ]]
 
     """
-    count = histories.items
-    counted = scipy.sparse.csr_matrix((count, count))
-    for step, earlier in enumerate(histories.before.T[:window], 1):
-        there = earlier >= 0
-        weights = np.full(there.sum(), 1 / step)
-        pairs = (earlier[there], histories.next[there])
-        counted += scipy.sparse.csr_matrix((weights, pairs), (count, count))
-    both = counted + counted.T
+    both = count_transitions(histories, window)
     degrees = np.asarray(both.sum(1)).ravel()
     scale = scipy.sparse.diags(np.where(degrees > 0, degrees, 1) ** -0.5)
     return (scale @ both @ scale).tocsr().astype(np.float32)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from contract import settings_of
+from contract import settings_of, without_and_with
 from recbole.data.interaction import Interaction
 
 from recbole_sr.errors import InputError
@@ -87,11 +87,7 @@ def test_tanh_changes_the_scores_little(widths):
 
 @pytest.mark.parametrize("name", AUTO_ENCODERS)
 def test_every_auto_encoder_has_the_margin_and_ranks_before_any_training(name, tiny, experiment):
-    settings = settings_of(name, tiny)
-    plain = experiment(name, "tiny", **settings, sr_init="model")
-    state = torch.get_rng_state()
-    made = experiment(name, "tiny", **settings, **SPECTRAL)
-    assert torch.equal(torch.get_rng_state(), state)
+    plain, made = without_and_with(SPECTRAL, name, tiny, experiment)
     assert made.model.training == plain.model.training
     made.model.eval()
     users = Interaction({"user_id": torch.arange(1, made.dataset.user_num)})

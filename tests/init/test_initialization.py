@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from contract import settings_of
+from contract import settings_of, without_and_with
 from recbole.data.interaction import Interaction
 
 from recbole_sr.errors import InputError
@@ -230,10 +230,7 @@ def test_every_model_is_initialised_or_refused_by_name(name, tiny, experiment):
         with pytest.raises(InputError, match=f"sr_init: expected 'model' for {name}, which has no"):
             experiment(name, "tiny", **settings, **SPECTRAL)
         return
-    plain = experiment(name, "tiny", **settings, sr_init="model")
-    state = torch.get_rng_state()
-    made = experiment(name, "tiny", **settings, **SPECTRAL)
-    assert torch.equal(torch.get_rng_state(), state)
+    plain, made = without_and_with(SPECTRAL, name, tiny, experiment)
     training = made.train_data._dataset.inter_feat
     if "label" in training:
         training = training[training["label"] > 0]

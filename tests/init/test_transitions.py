@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contract import settings_of
+from contract import settings_of, without_and_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recbole.utils import ModelType, get_model
@@ -118,11 +118,7 @@ def test_users_of_one_item_each_tell_nothing():
 
 @pytest.mark.parametrize("name", SEQUENTIAL)
 def test_every_sequential_models_item_tables_are_filled_and_nothing_else(name, tiny, experiment):
-    settings = settings_of(name, tiny)
-    plain = experiment(name, "tiny", **settings, sr_init="model")
-    state = torch.get_rng_state()
-    made = experiment(name, "tiny", **settings, **TRANSITIONS)
-    assert torch.equal(torch.get_rng_state(), state)
+    plain, made = without_and_with(TRANSITIONS, name, tiny, experiment)
     source, column = named(name).item, made.model.sr_columns["item"]
     rows = [source.to_fill(run.model, column) for run in (plain, made)]
     assert rows[0]
