@@ -1,16 +1,20 @@
-"""Outside references on the same splits, by the same metrics: implicit and LensKit.
+"""Closed forms and other packages beside BPR's default, on the same splits, by the same metrics.
 
-``pip install implicit lenskit 'pyarrow<26'`` (26 wants NumPy 2). Each is tuned over a grid on the
-first seed, by validation, then run on every seed; the factors are ranked by RecBole's evaluation.
-``SEEDS`` says how many. ``python -m benchmarks.peers "LensKit ALS"`` runs that one alone.
+``pip install implicit lenskit 'pyarrow<26'`` (26 wants NumPy 2); RecBole's own models need nothing.
+Each contestant is tuned over a grid on the first seed, by validation, and run with the others; all
+are ranked by RecBole's evaluation. Each run is appended to a file as a line of JSON as it ends, so
+that a second start goes on. ``python -m benchmarks.peers "LensKit ALS"`` runs that one alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import product
+from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,35 +22,53 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from recbole.utils import get_model
 
-from benchmarks.harness import Run, data_sets, experiment, report, study_settings
+from benchmarks.harness import (
+    Run,
+    append_record,
+    experiment,
+    quiet,
+    read_records,
+    report,
+    scratch_folder,
+    study_settings,
+)
+from recbole_sr.config.config import Config
 from recbole_sr.init.svd import normalized_graph
+from recbole_sr.study.statistics import paired
+from recbole_sr.training.experiment import prepare
 
-WIDTH, FIRST_SEED, SWEEPS = 64, 2020, 15
+RESULTS = Path(__file__).parents[1] / "results" / "peers.jsonl"
+ALS_ITERATIONS, BPR_EPOCHS = 15, 100
+OURS = "BPR's default"
 
 Settings = Mapping[str, Any]
 Factors = tuple[Any, Any]  # of users and items, a row for each of RecBole's ids
+Scores = dict[str, Any]
 
 
-def implicit_als(pairs: Any, seed: int, settings: Settings) -> Factors:
+def implicit_als(pairs: Any, seed: int, width: int, settings: Settings) -> Factors:
     """Weighted alternating least squares by conjugate gradients: Hu et al., ICDM 2008."""
     from implicit.als import AlternatingLeastSquares
 
-    made = AlternatingLeastSquares(WIDTH, random_state=seed, iterations=SWEEPS, **settings)
+    made = AlternatingLeastSquares(width, random_state=seed, iterations=ALS_ITERATIONS, **settings)
     made.fit(pairs, show_progress=False)
     return made.user_factors, made.item_factors
 
 
-def implicit_bpr(pairs: Any, seed: int, settings: Settings) -> Factors:
-    """Bayesian personalised ranking, with implicit's item bias: Rendle et al., UAI 2009."""
+def implicit_bpr(pairs: Any, seed: int, width: int, settings: Settings) -> Factors:
+    """Bayesian personalised ranking: Rendle et al., UAI 2009; the last factor is an item's bias."""
     from implicit.bpr import BayesianPersonalizedRanking
 
-    made = BayesianPersonalizedRanking(WIDTH, random_state=seed, iterations=100, **settings)
+    made = BayesianPersonalizedRanking(
+        width - 1, random_state=seed, iterations=BPR_EPOCHS, **settings
+    )
     made.fit(pairs, show_progress=False)
     return made.user_factors, made.item_factors
 
 
-def lenskit_als(pairs: Any, seed: int, settings: Settings) -> Factors:
+def lenskit_als(pairs: Any, seed: int, width: int, settings: Settings) -> Factors:
     """Weighted alternating least squares by Cholesky factorisation: Hu et al., ICDM 2008."""
     from lenskit.als import ImplicitMFScorer
     from lenskit.data import from_interactions_df
@@ -54,40 +76,75 @@ def lenskit_als(pairs: Any, seed: int, settings: Settings) -> Factors:
 
     users, items = pairs.nonzero()
     data = from_interactions_df(pd.DataFrame({"user_id": users, "item_id": items}))
-    made = ImplicitMFScorer(embedding_size=WIDTH, epochs=SWEEPS, **settings)
+    made = ImplicitMFScorer(embedding_size=width, epochs=ALS_ITERATIONS, **settings)
     made.train(data, TrainingOptions(rng=seed))
+
+    def placed(total: int, ids: Any, rows: Any) -> Any:
+        """Rows at their ids, zeros where an id has no training data."""
+        table = np.zeros((total, width), np.float32)
+        table[ids] = rows
+        return table
+
     count_users, count_items = pairs.shape
     return (
-        _placed(count_users, data.users.ids(), made.user_embeddings),
-        _placed(count_items, data.items.ids(), made.item_embeddings),
+        placed(count_users, data.users.ids(), made.user_embeddings),
+        placed(count_items, data.items.ids(), made.item_embeddings),
     )
 
 
-def _placed(total: int, ids: Any, rows: Any) -> Any:
-    """Rows at their ids, zeros where an id has no training data."""
-    table = np.zeros((total, WIDTH), np.float32)
-    table[ids] = rows
-    return table
+def by_factors(
+    fit: Callable[..., Factors], width: int, data_set: str, seed: int, settings: Settings
+) -> Scores:
+    """Fit factors to the split, and rank by them."""
+    run = split(data_set, seed, embedding_size=width)
+    start = perf_counter()
+    found = fit(training_matrix(run), seed, width, settings)
+    seconds = perf_counter() - start
+    tables = run.model.user_embedding.weight, run.model.item_embedding.weight
+    with torch.no_grad():
+        for table, factors in zip(tables, found, strict=True):
+            table.copy_(torch.from_numpy(np.asarray(factors)))
+    return ranked(run, seconds)
 
 
-class Peer(NamedTuple):
-    """How a peer is fitted, what is tuned, and the width of the tables that it fills."""
+def by_recbole(name: str, data_set: str, seed: int, settings: Settings) -> Scores:
+    """Make a model of RecBole that learns without gradients from the split, and rank by it."""
+    run = split(data_set, seed)
+    for key, value in settings.items():
+        run.config[key] = value
+    start = perf_counter()
+    run.trainer.model = get_model(name)(run.config, run.train_data._dataset)
+    return ranked(run, perf_counter() - start)
 
-    fit: Callable[[Any, int, Settings], Factors]
-    grid: Mapping[str, list[float]]
-    width: int = WIDTH
+
+def by_training(data_set: str, seed: int, settings: Settings) -> Scores:
+    """Train BPR with its default recipe."""
+    given = {
+        **({} if data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}),
+        **{key: value for key, value in study_settings().items() if not key.startswith("sr_")},
+        **settings,
+        "seed": seed,
+        "metric_decimal_place": 6,
+        "state": "ERROR",
+        "show_progress": False,
+        "sr_monitor": False,
+        "sr_save_step": 0,
+    }
+    with scratch_folder():
+        made = prepare(Config("BPR", data_set, config_dict=given))
+        result = made.train(saved=True, verbose=True)
+    return {
+        "valid": result["best_valid_result"],
+        "test": result["test_result"],
+        "seconds": sum(epoch["train_seconds"] for epoch in result["sr"]["epochs"]),
+        "ratio": ratio(made),
+    }
 
 
-WEIGHTS, PENALTIES = [1.0, 10.0, 40.0, 100.0], [0.01, 0.1, 1.0, 10.0, 100.0]
-PEERS = {
-    "implicit ALS": Peer(implicit_als, {"alpha": WEIGHTS, "regularization": PENALTIES}),
-    "LensKit ALS": Peer(lenskit_als, {"weight": WEIGHTS, "regularization": PENALTIES}),
-    "implicit BPR": Peer(
-        implicit_bpr,
-        {"learning_rate": [0.001, 0.003, 0.01, 0.03], "regularization": [0.001, 0.01, 0.1]},
-        WIDTH + 1,  # its last factor is the item's bias
-    ),
-}
+def split(data_set: str, seed: int, **settings: Any) -> Run:
+    """The data of a seed, with the model whose tables hold factors."""
+    settings = {**study_settings(), **settings, "metric_decimal_place": 6}
+    return experiment("BPR", data_set, True, **settings, seed=seed)
 
 
 def training_matrix(run: Run) -> Any:
@@ -97,66 +154,172 @@ def training_matrix(run: Run) -> Any:
     return normalized_graph(users, items, (data.user_num, data.item_num), power=0)
 
 
-def scores(run: Run, peer: Peer, seed: int, settings: Settings) -> dict[str, Any]:
-    """Train the peer on the run's split, and rank by its factors."""
-    pairs = training_matrix(run)
-    start = perf_counter()
-    found = peer.fit(pairs, seed, settings)
-    seconds = perf_counter() - start
-    tables = run.model.user_embedding.weight, run.model.item_embedding.weight
-    with torch.no_grad():
-        for table, factors in zip(tables, found, strict=True):
-            table.copy_(torch.from_numpy(np.asarray(factors)))
-    evaluate = run.trainer.evaluate
+def ranked(run: Run, seconds: float) -> Scores:
+    """The scores of what a run's trainer has as its model."""
+    evaluate = partial(run.trainer.evaluate, load_best_model=False)
     return {
-        "settings": settings,
+        "valid": dict(evaluate(run.valid_data)),
+        "test": dict(evaluate(run.test_data)),
         "seconds": seconds,
-        "valid": dict(evaluate(run.valid_data, load_best_model=False)),
-        "test": dict(evaluate(run.test_data, load_best_model=False)),
+        "ratio": ratio(run),
     }
 
 
-def runs_of(name: str, peer: Peer) -> list[dict[str, Any]]:
-    """The tuned peer on every seed."""
-    shared = study_settings()
-    seeds = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("SEEDS", "5")))
-    prepared = {
-        seed: experiment("BPR", name, True, **shared, embedding_size=peer.width, seed=seed)
-        for seed in seeds
-    }
-    points = [dict(zip(peer.grid, point, strict=True)) for point in product(*peer.grid.values())]
-    tried = [scores(prepared[FIRST_SEED], peer, FIRST_SEED, point) for point in points]
-    best = max(tried, key=lambda one: one["valid"]["ndcg@20"])
-    return [best, *(scores(prepared[seed], peer, seed, best["settings"]) for seed in seeds[1:])]
+def ratio(made: Any) -> float:
+    """Test interactions for each one of training, by which the test is corrected."""
+    return len(made.test_data._dataset) / len(made.train_data._dataset)
+
+
+class Contestant(NamedTuple):
+    """How a contestant is scored, and what is tuned."""
+
+    scores: Callable[[str, int, Settings], Scores]
+    grid: Mapping[str, list[Any]]
+
+
+WEIGHTS, PENALTIES = [1.0, 10.0, 40.0, 100.0], [0.01, 0.1, 1.0, 10.0, 100.0]
+IMPLICIT = {"alpha": WEIGHTS, "regularization": PENALTIES}
+SLIM = {"positive_only": [True], "hide_item": [True]}
+CONTESTANTS = {
+    OURS: Contestant(
+        by_training,
+        {
+            "embedding_size": [64, 256],
+            "learning_rate": [0.003, 0.001, 0.0003],
+            "weight_decay": [0.0, 1e-5],
+        },
+    ),
+    "EASE": Contestant(
+        partial(by_recbole, "EASE"), {"reg_weight": [50.0, 100.0, 250.0, 500.0, 1000.0]}
+    ),
+    "ItemKNN": Contestant(
+        partial(by_recbole, "ItemKNN"),
+        {"k": [20, 50, 100, 200, 400], "shrink": [0.0, 10.0, 100.0], "knn_method": ["item"]},
+    ),
+    "SLIMElastic": Contestant(
+        partial(by_recbole, "SLIMElastic"),
+        {"alpha": [0.05, 0.1, 0.2], "l1_ratio": [0.005, 0.02, 0.1], **SLIM},
+    ),
+    "implicit ALS": Contestant(partial(by_factors, implicit_als, 64), IMPLICIT),
+    "implicit ALS, 256 wide": Contestant(partial(by_factors, implicit_als, 256), IMPLICIT),
+    "LensKit ALS": Contestant(
+        partial(by_factors, lenskit_als, 64), {"weight": WEIGHTS, "regularization": PENALTIES}
+    ),
+    "implicit BPR": Contestant(
+        partial(by_factors, implicit_bpr, 65),
+        {"learning_rate": [0.001, 0.003, 0.01, 0.03], "regularization": [0.001, 0.01, 0.1]},
+    ),
+}
+DATA_SETS = (
+    "ml-100k",
+    "lastfm-lightgcn",
+    "amazon-beauty-5core",
+    "amazon-sports-5core",
+    "citeulike-t",
+    "gowalla",
+    "yelp2018",
+)
 
 
 def main() -> None:
-    """Print the table."""
-    chosen = sys.argv[1:] or list(PEERS)
-    rows = []
-    for name in data_sets("ml-100k"):
-        for peer in chosen:
-            found = runs_of(name, PEERS[peer])
-            spread = [
-                _spread([run[part][metric] for run in found])
-                for part, metric in product(("valid", "test"), ("ndcg@20", "recall@20"))
-            ]
-            seconds = fmean(run["seconds"] for run in found)
-            rows.append([name, peer, found[0]["settings"], *spread, f"{seconds:.1f}"])
+    """Run what is missing of what is asked for, or print the table."""
+    parser = argparse.ArgumentParser(prog="benchmarks.peers", description=__doc__)
+    parser.add_argument("contestants", nargs="*", metavar="NAME", default=list(CONTESTANTS))
+    parser.add_argument("--data_sets", nargs="+", default=DATA_SETS, choices=DATA_SETS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(2020, 2025)))
+    parser.add_argument("--table", action="store_true", help="print the table, and run nothing")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    if given.table:
+        table(read_records(given.output))
+        return
+    quiet()
+    output = given.output.absolute()
+    for data_set, name in product(given.data_sets, given.contestants):
+        first, *others = given.seeds
+        grid = CONTESTANTS[name].grid
+        for point in product(*grid.values()):
+            add(output, data_set, name, first, dict(zip(grid, point, strict=True)))
+        best = chosen(read_records(output), data_set, name)["settings"]
+        for seed in others:
+            add(output, data_set, name, seed, best)
+
+
+def add(output: Path, data_set: str, name: str, seed: int, settings: Settings) -> None:
+    """Run, and append the record, unless it is there."""
+    run = {"data_set": data_set, "contestant": name, "seed": seed, "settings": settings}
+    if any(run.items() <= record.items() for record in read_records(output)):
+        return
+    found = CONTESTANTS[name].scores(data_set, seed, settings)
+    append_record(output, {**run, **found})
+    print(*run.values(), found["valid"], found["test"], file=sys.stderr, flush=True)
+
+
+def chosen(records: list[Scores], data_set: str, name: str) -> Scores:
+    """The run of the first seed that ranks best on its validation part."""
+    here = [one for one in records if (one["data_set"], one["contestant"]) == (data_set, name)]
+    first = min(one["seed"] for one in here)
+    return max(
+        (one for one in here if one["seed"] == first), key=lambda one: one["valid"]["ndcg@20"]
+    )
+
+
+def table(records: list[Scores]) -> None:
+    """Print what each contestant came to on each data set."""
     report(
-        f"Peers, d = {WIDTH}, mean and standard deviation over seeds",
+        "Closed forms, other packages and BPR's default, each tuned",
         [
             "data set",
-            "peer",
+            "contestant",
             "settings",
             "valid NDCG@20",
-            "valid Recall@20",
-            "test NDCG@20",
-            "test Recall@20",
+            "test NDCG@20 (n)",
+            f"{OURS} beside it, p",
             "training s",
         ],
-        rows,
+        list(rows(records)),
     )
+
+
+def rows(records: list[Scores]) -> Iterator[list[str]]:
+    """A row for each contestant, with how far ours is above it."""
+    for data_set, name in product(DATA_SETS, CONTESTANTS):
+        tried = {(one["data_set"], one["contestant"]) for one in records}
+        if (data_set, name) not in tried:
+            continue
+        found = of_seeds(records, data_set, name)
+        ours = of_seeds(records, data_set, OURS) if (data_set, OURS) in tried else {}
+        valid, test = (
+            [one[part]["ndcg@20"] for one in found.values()] for part in ("valid", "test")
+        )
+        settings = next(iter(found.values()))["settings"]
+        tuned = {key for key, values in CONTESTANTS[name].grid.items() if len(values) > 1}
+        yield [
+            data_set,
+            name,
+            ", ".join(f"{key} {value:g}" for key, value in settings.items() if key in tuned),
+            _spread(valid),
+            f"{_spread(test)} ({len(test)})",
+            _beside(ours, found) if name != OURS else "",
+            f"{fmean(one['seconds'] for one in found.values()):.1f}",
+        ]
+
+
+def of_seeds(records: list[Scores], data_set: str, name: str) -> dict[int, Scores]:
+    """The runs of a contestant with the settings that were chosen, by seed."""
+    best = chosen(records, data_set, name)["settings"]
+    run = {"data_set": data_set, "contestant": name, "settings": best}
+    return {one["seed"]: one for one in records if run.items() <= one.items()}
+
+
+def _beside(ours: dict[int, Scores], theirs: dict[int, Scores]) -> str:
+    seeds = [seed for seed in theirs if seed in ours]
+    if not seeds:
+        return ""
+    mine, its = ([side[seed]["test"]["ndcg@20"] for seed in seeds] for side in (ours, theirs))
+    test = paired(mine, its, theirs[seeds[0]]["ratio"])
+    p = "" if test.p_value is None else f", p = {test.p_value:.3f}"
+    return f"{100 * test.difference / fmean(its):+.1f} %{p}"
 
 
 def _spread(values: list[float]) -> str:
@@ -164,4 +327,5 @@ def _spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     main()

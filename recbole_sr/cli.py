@@ -15,7 +15,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -170,12 +170,18 @@ def parse(
     if stray:
         parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
     from recbole_sr.config.files import once
-    from recbole_sr.config.names import method_keys, refuse_unknown, refuse_unread
 
     found = once(properties)
-    refuse_unknown(found, method_keys())  # before what takes seconds to import
-    refuse_unread(found)
+    _refuse_names(found)
     return given, found
+
+
+def _refuse_names(keys: Iterable[str]) -> None:
+    """Refuse what is no key, before what takes seconds to import."""
+    from recbole_sr.config.names import method_keys, refuse_unknown, refuse_unread
+
+    refuse_unknown(keys, method_keys())
+    refuse_unread(keys)
 
 
 def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
@@ -533,6 +539,7 @@ def _of_a_run(
 
     files = given.config_files.split()
     said = {"model": _MODEL, "dataset": _DATA_SET, **read_properties(files)}
+    _refuse_names(said)
     model = said["model"] if given.model is None else given.model
     dataset = said["dataset"] if given.dataset is None else given.dataset
     return given, (model, dataset, files, CommandLine(properties))

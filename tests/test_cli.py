@@ -77,6 +77,17 @@ def test_a_typo_fails_at_once_and_names_the_key(typo, sentence):
     assert time.perf_counter() - start < 60  # a hang, not a speed
 
 
+def test_a_typo_in_a_property_file_fails_before_torch_is_imported(tmp_path):
+    (tmp_path / "mine.yaml").write_text("learning_rat: 1e-3\n")
+    code = (
+        "import sys; from recbole_sr.cli import main; "
+        "main(['--config_files', 'mine.yaml']); print('torch' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "unknown key 'learning_rat'" in ended.stderr
+    assert ended.stdout == "False\n"
+
+
 @pytest.mark.parametrize("key", ["ip", "port", "group_offset", "neg_sampling", "time-aware"])
 def test_a_key_that_some_part_of_recbole_reads_is_left_to_the_settings(key):
     refuse_unread([key])

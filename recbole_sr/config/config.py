@@ -19,7 +19,7 @@ from recbole.data.utils import get_dataloader
 from recbole.utils import InputType, ModelType, get_model
 
 from recbole_sr.config import recipe
-from recbole_sr.config.files import CommandLine, literals, loader, once, read_files, read_shipped
+from recbole_sr.config.files import CommandLine, Loader, literals, once, read_files, read_shipped
 from recbole_sr.config.model_keys import check_model_keys, model_keys
 from recbole_sr.config.names import REMOVED, RENAMED
 from recbole_sr.config.options import Options, published
@@ -346,7 +346,7 @@ class Config(recbole.config.Config):
             self._recipe_origins.update(dict.fromkeys(fixed, "sr_published: True"))
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
-        return loader()
+        return Loader
 
     def _load_cmd_line(self) -> dict[str, Any]:
         """The ``--key=value`` arguments; the launcher and the host program own the others."""

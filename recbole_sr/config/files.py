@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from os.path import isfile  # pathlib's raises on names that are too long
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from recbole_sr.errors import InputError, check_file
 
 __all__ = [
     "CommandLine",
+    "Loader",
     "find_file",
     "literals",
-    "loader",
     "once",
     "read_files",
     "read_properties",
@@ -37,13 +37,15 @@ class CommandLine(dict[str, str]):
     """Properties that were given to a command of this package, as texts by key."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice in one mapping, where YAML takes the last.
+class Loader(yaml.SafeLoader):
+    """Reads numbers as RecBole does, and refuses a key that is given twice in one mapping.
 
-    It has a name of its own, so that a data set, which holds its configuration, pickles.
+    YAML would take the last one. A data set holds it with its configuration, and pickles it by
+    this name.
     """
 
     def compose_mapping_node(self, anchor: Any) -> Any:
+        """YAML's mapping, of which each key is there once."""
         node = super().compose_mapping_node(anchor)
         # Merge keys are joined later, and may be overridden.
         keys = [key for key, _ in node.value if key.value != "<<"]
@@ -57,15 +59,12 @@ class _RepeatedKey(yaml.YAMLError):
     """A mapping with one key twice."""
 
 
-@cache
-def loader() -> type[yaml.SafeLoader]:
-    """RecBole's reading of numbers such as 1e-3, on a loader that builds plain data only."""
-    import recbole.config  # takes seconds, which a refusal need not wait for
-
-    bare = recbole.config.Config.__new__(recbole.config.Config)
-    theirs = recbole.config.Config._build_yaml_loader(bare)
-    _Loader.yaml_implicit_resolvers = dict(theirs.yaml_implicit_resolvers)
-    return _Loader
+# RecBole reads 1e-3 as a number, where YAML wants 1.0e-3.
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
 
 
 def read_properties(
@@ -194,7 +193,7 @@ def _read_mapping(file: Path) -> dict[str, Any]:
 
 
 def _read_yaml(text: str) -> Any:
-    value = yaml.load(text, Loader=loader())  # noqa: S506 - a subclass of SafeLoader
+    value = yaml.load(text, Loader=Loader)  # noqa: S506 - a subclass of SafeLoader
     if _size(value, {}) > _MOST_VALUES:
         raise ValueError(f"aliases that stand for more than {_MOST_VALUES} values")
     return value

@@ -4,8 +4,13 @@ import os
 import pickle
 
 import pytest
+import recbole.config
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from recbole_sr.config.config import Config
+from recbole_sr.config.files import Loader
 from recbole_sr.errors import InputError
 
 
@@ -16,6 +21,20 @@ def test_precedence_is_recboles(tmp_path, monkeypatch):
     config = Config("BPR", "ml-100k", [str(tmp_path / "a.yaml")], given)
     assert (config["epochs"], config["learning_rate"], config["sr_warm_epochs"]) == (13, 0.2, 1)
     assert config["train_batch_size"] == 2048
+
+
+@example("1e-3")
+@example("-2E5")
+@example("1.e+3")
+@given(st.text("0123456789eE+-_.:", max_size=8))
+def test_a_file_has_numbers_as_recbole_reads_them(text):
+    theirs = recbole.config.Config._build_yaml_loader(None)
+    try:
+        expected = yaml.load(text, Loader=theirs)  # noqa: S506 - of digits
+    except (yaml.YAMLError, ValueError):
+        return
+    found = yaml.load(text, Loader=Loader)  # noqa: S506 - a subclass of SafeLoader
+    assert (type(found), repr(found)) == (type(expected), repr(expected))
 
 
 def test_the_dictionary_given_is_left_as_it_was():
