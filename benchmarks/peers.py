@@ -183,11 +183,7 @@ SLIM = {"positive_only": [True], "hide_item": [True]}
 CONTESTANTS = {
     OURS: Contestant(
         by_training,
-        {
-            "embedding_size": [64, 256],
-            "learning_rate": [0.003, 0.001, 0.0003],
-            "weight_decay": [0.0, 1e-5],
-        },
+        {"embedding_size": [64, 128, 256], "learning_rate": [0.003, 0.001, 0.0003]},
     ),
     "EASE": Contestant(
         partial(by_recbole, "EASE"), {"reg_weight": [50.0, 100.0, 250.0, 500.0, 1000.0]}

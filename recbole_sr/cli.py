@@ -6,6 +6,7 @@ Each command imports what it needs itself: ``--help`` and a mistyped flag need n
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import io
 import json
@@ -29,6 +30,7 @@ from recbole_sr.errors import InputError, LostProcessError
 __all__ = ["COMMANDS", "PROGRAM", "main", "parse"]
 
 PROGRAM = "recbole-sr"
+_EXPECTED = "expected --key=value for every property"
 _MODEL, _DATA_SET = "BPR", "ml-100k"  # where nobody says another
 
 
@@ -168,7 +170,7 @@ def parse(
     properties = [text for text in arguments if _is_property(text, parser)]
     given, stray = parser.parse_known_args([text for text in arguments if text not in properties])
     if stray:
-        parser.error(f"expected --key=value for every property, got {' '.join(stray)!r}")
+        parser.error(f"{_EXPECTED}, got {' '.join(stray)!r}{_meant(stray)}")
     from recbole_sr.config.files import once
 
     found = once(properties)
@@ -182,6 +184,15 @@ def _refuse_names(keys: Iterable[str]) -> None:
 
     refuse_unknown(keys, method_keys())
     refuse_unread(keys)
+
+
+def _meant(stray: Sequence[str]) -> str:
+    """What may have been meant by what is neither an option nor a property."""
+    first, *others = stray
+    if first.startswith("--"):
+        return f"; write {first}={others[0]}" if others else "; give its value"
+    alike = difflib.get_close_matches(first, COMMANDS, n=1)
+    return f"; did you mean the command {alike[0]!r}?" if alike else ""
 
 
 def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
@@ -311,12 +322,12 @@ def _recommend(arguments: list[str]) -> None:
     add("--with_known", action="store_true", help="list what users are known to have, too")
     _add_data_path(parser)
     given = parser.parse_args(arguments)
-    from recbole_sr.serve.recommend import recommend
+    from recbole_sr.serve.recommend import COLUMNS, recommend
     from recbole_sr.serve.tables import check_table, read_lines, write_table
     from recbole_sr.training.console import warnings_alone
 
     if given.output:
-        check_table(given.output)
+        check_table(given.output, COLUMNS)
     users = given.user if given.users is None else read_lines(given.users)
     with warnings_alone():
         lists = recommend(
@@ -346,7 +357,9 @@ def _embeddings(arguments: list[str]) -> None:
         "embeddings",
     )
     parser.add_argument("checkpoint", help="a model's checkpoint of recbole-sr")
-    parser.add_argument("-o", "--output", required=True, help="a new folder, or an empty one")
+    parser.add_argument(
+        "-o", "--output", required=True, help="folder: new, empty or of former vectors"
+    )
     _add_data_path(parser)
     given = parser.parse_args(arguments)
     from recbole_sr.serve.embeddings import check_folder, embeddings

@@ -124,12 +124,20 @@ def test_version_is_that_of_the_installed_package(capsys):
     assert capsys.readouterr().out == f"recbole-sr {version('recbole_sr')}\n"
 
 
-@pytest.mark.parametrize("stray", ["--epochs", "3", "epochs=3"])
-def test_a_stray_argument_is_refused(stray, capsys):
+@pytest.mark.parametrize(
+    ("stray", "says"),
+    [
+        (["--epochs"], "got '--epochs'; give its value"),
+        (["--epochs", "3"], "got '--epochs 3'; write --epochs=3"),
+        (["epochs=3"], "got 'epochs=3'"),
+        (["resum", "file"], "got 'resum file'; did you mean the command 'resume'?"),
+    ],
+)
+def test_a_stray_argument_is_refused(stray, says, capsys):
     with pytest.raises(SystemExit) as ended:
-        main([stray])
+        main(stray)
     assert ended.value.code == 2
-    assert "expected --key=value" in capsys.readouterr().err
+    assert f"expected --key=value for every property, {says}\n" in capsys.readouterr().err
 
 
 def test_a_run_is_resumed(tiny, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -20,6 +21,8 @@ from recbole_sr.serve.scores import Scorer
 
 __all__ = ["Embeddings", "embeddings"]
 
+_ALL = "embeddings.safetensors"
+_WRITTEN = rf"(user|item)(\.\d+)?\.npy|(user|item)_ids\.txt|{re.escape(_ALL)}"
 _CHECKED = 64  # users whose scores are compared with dot products
 _ROUNDING = 1e-5  # of the largest score
 
@@ -45,13 +48,13 @@ class Embeddings:
         """Write ``NAME.npy`` for each matrix, ``user_ids.txt``, and all in one safetensors file.
 
         Args:
-            folder: a new or an empty one.
+            folder: a new or an empty one, or one of former vectors, which are replaced.
 
         Returns:
             The files.
 
         Raises:
-            InputError: there is something in the folder, or it cannot be made.
+            InputError: there is something else in the folder, or it cannot be made.
 
         """
         folder = check_folder(folder)
@@ -64,24 +67,29 @@ class Embeddings:
         for side, own in self.ids.items():
             paths.append(folder / f"{side}_ids.txt")
             write_whole(paths[-1], "".join(f"{one}\n" for one in own))
-        paths.append(folder / "embeddings.safetensors")
+        paths.append(folder / _ALL)
         with replacing(paths[-1]) as file:
             file.write(save(dict(self.vectors), {"dot_products": str(self.dot_products)}))
+        for former in {*folder.iterdir()} - {*paths}:
+            former.unlink()
         return paths
 
 
 def check_folder(folder: str | os.PathLike[str]) -> Path:
-    """Refuse a folder that is there and not empty.
+    """Refuse a folder that holds anything but what :meth:`Embeddings.save` wrote.
 
     Raises:
-        InputError: there is something in it, or a file of that name.
+        InputError: there is something else in it, or a file of that name.
 
     """
     folder = Path(folder)
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+    if not os.path.lexists(folder):
+        return folder
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
+    if names and not (_ALL in names and all(re.fullmatch(_WRITTEN, name) for name in names)):
         raise InputError(
-            f"{folder}: expected a new or an empty folder, got one that holds something; give "
-            "another name"
+            f"{folder}: expected a new or an empty folder, or one of former vectors, got one that "
+            "holds something else; give another name"
         )
     return folder
 

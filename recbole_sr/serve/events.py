@@ -91,7 +91,8 @@ class Prepared:
             f"{self.items:,} items, {self.interactions:,} interactions, density "
             f"{100 * self.density:.3g} %",
             f"train a first model by:\n  {self.command}",
-            "and, for one that is to serve, on all interactions in the end by --sr_final=True",
+            f"train one to serve, in the end on all interactions, by:\n  {self.command} "
+            "--sr_final=True",
         ]
         if self.ratings:
             low, high = (f"{rating:g}" for rating in self.ratings)

@@ -16,7 +16,9 @@ from recbole_sr.errors import InputError
 from recbole_sr.fast.ranking import best
 from recbole_sr.serve.scores import Scorer
 
-__all__ = ["recommend"]
+__all__ = ["COLUMNS", "recommend"]
+
+COLUMNS = ("rank", "score")  # the last two of a table of lists
 
 _NAMED = 5  # ids that a message names
 
@@ -88,8 +90,8 @@ def _ids(scorer: Scorer, users: Sequence[str] | None) -> Tensor:
     ids = ids[served]
     if not len(ids):
         raise InputError(
-            f"users: expected some of {scorer.config['dataset']}, got none; give ids as they stand "
-            "in the data"
+            f"users: expected some that are in {scorer.config['dataset']}, got none of them; give "
+            "ids as they stand in the data"
         )
     untrained = dataset.id2token(field, ids[~scorer.trained(ids)].numpy())
     _warn(untrained, "have no interaction in training; their lists are not learnt")
@@ -115,11 +117,5 @@ def _best(users: Tensor, scores: Tensor, k: int) -> tuple[np.ndarray[Any, Any], 
 def _frame(dataset: Any, blocks: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> pd.DataFrame:
     users, items, ranks, scores = (np.concatenate(column) for column in zip(*blocks, strict=True))
     user, item = dataset.uid_field, dataset.iid_field
-    return pd.DataFrame(
-        {
-            user: dataset.id2token(user, users),
-            item: dataset.id2token(item, items),
-            "rank": ranks,
-            "score": scores,
-        }
-    )
+    ids = {user: dataset.id2token(user, users), item: dataset.id2token(item, items)}
+    return pd.DataFrame({**ids, **dict(zip(COLUMNS, (ranks, scores), strict=True))})

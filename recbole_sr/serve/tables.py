@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,8 +24,12 @@ _TEXTS: dict[str, Callable[[pd.DataFrame], str]] = {
 _PARQUET = ".parquet"
 
 
-def check_table(file: Path) -> None:
+def check_table(file: Path, last: Sequence[str]) -> None:
     """Refuse a name that says no kind of table, or a file that cannot be written.
+
+    Args:
+        file: the name.
+        last: the last columns of the table to come; a file whose last ones are these is replaced.
 
     Raises:
         InputError: names the file.
@@ -40,7 +46,8 @@ def check_table(file: Path) -> None:
             f"{file}: expected pyarrow for parquet, got none; pip install 'recbole_sr[parquet]', "
             "or write .csv"
         )
-    check_output(file)
+    if _columns(file)[-len(last) :] != list(last):
+        check_output(file)
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
@@ -66,6 +73,21 @@ def read_lines(file: str) -> list[str]:
     except UnicodeError:
         raise InputError(f"{file}: expected text in UTF-8, got other bytes; convert it") from None
     return [line for line in text.split("\n") if line]  # of all ways to end one, as Python reads
+
+
+def _columns(file: Path) -> list[str]:
+    """The names of a table's columns; none where there is no such table."""
+    if not file.is_file():  # a pipe would wait for its writer
+        return []
+    with suppress(ValueError, OSError, EOFError, zlib.error):
+        if _kind(file) == _PARQUET:
+            from pyarrow import parquet
+
+            return list(parquet.read_schema(file).names)
+        if _kind(file) == ".jsonl":
+            return list(pd.read_json(file, lines=True, nrows=1).columns)
+        return list(pd.read_csv(file, nrows=0, sep="\t" if _kind(file) == ".tsv" else ",").columns)
+    return []
 
 
 def _kind(file: Path) -> str:

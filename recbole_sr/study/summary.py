@@ -412,8 +412,8 @@ def _line(row: Mapping[str, Any]) -> dict[str, str]:
         "test": _pm(row["test_result"][row["metric"]]) if ran else "",
         "gain %": f"{row['gain']:+.1f}" if "gain" in row else "",
         "seconds": f"{row['seconds']['total']['mean']:.0f}" if ran else "",
-        "MB": f"{memory['mean'] / 2**20:.0f}" if memory else "",
-        "best epoch": _pm(row.get("best_epoch"), 0).split(" ")[0],
+        "memory, MB": f"{memory['mean'] / 2**20:.0f}" if memory else "",
+        "epochs to best": _pm(row.get("best_epoch"), 0).split(" ")[0],
         "verdict": _head(row["verdict"]).replace("no significant difference", "not significant"),
     }
 

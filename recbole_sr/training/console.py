@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ __all__ = [
 
 Amount = Literal["quiet", "normal", "verbose"]
 _amount: ContextVar[Amount] = ContextVar("amount", default="normal")
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 # RecBole's warnings about how a model works, by module and first words: nothing can be done.
 _WITHOUT_ADVICE = (("dataset", "Max value of "),)
 
@@ -64,14 +66,23 @@ class _Shown(logging.Filter):
 
 
 class _Lines(logging.Formatter):
-    """Text alone; a warning or an error says that it is one."""
+    """Text alone; a warning or an error says that it is one. Colours are for a terminal.
+
+    Args:
+        stream: where the lines go.
+
+    """
+
+    def __init__(self, stream: Any):
+        super().__init__()
+        self._colored = stream.isatty()
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        if record.levelno < logging.WARNING:
-            return text
-        color = "yellow" if record.levelno == logging.WARNING else "red"
-        return f"{set_color(record.levelname.lower(), color)}: {text}"
+        if record.levelno >= logging.WARNING:
+            color = "yellow" if record.levelno == logging.WARNING else "red"
+            text = f"{set_color(record.levelname.lower(), color)}: {text}"
+        return text if self._colored else _COLORS.sub("", text)
 
 
 def open_log(config: Any) -> str | None:
@@ -91,9 +102,9 @@ def open_log(config: Any) -> str | None:
             continue
         if isinstance(handler, logging.FileHandler):
             file = os.path.relpath(handler.baseFilename)
-        elif _amount.get() != "verbose":
+        elif isinstance(handler, logging.StreamHandler) and _amount.get() != "verbose":
             handler.addFilter(_Shown("recbole_sr"))
-            handler.setFormatter(_Lines())
+            handler.setFormatter(_Lines(handler.stream))
     return file
 
 
@@ -107,7 +118,7 @@ def warnings_alone() -> Iterator[None]:
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.addFilter(_Shown("recbole_sr"))
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_Lines(handler.stream))
     root.addHandler(handler)
     try:
         yield

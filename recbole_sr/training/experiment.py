@@ -398,6 +398,11 @@ def load_data_and_model(
         config = Config.from_plain(saved.config, model_class)
         if data_path is not None:
             config["data_path"] = os.path.join(data_path, config.dataset)
+        if not os.path.isdir(folder := config["data_path"]):  # which RecBole may download anew
+            raise InputError(
+                f"{model_file}: expected its data set in the folder {folder}, got no such folder; "
+                f"give as data_path the folder that holds {config.dataset}"
+            )
         experiment = prepare(config, has_weights=True, logged=False)
     if saved.data is None:
         getLogger().warning(f"{model_file}: of an earlier version, which did not note its data")

@@ -80,10 +80,14 @@ def test_the_command_writes_the_files(tiny, capsys, serve):
     *files, last = capsys.readouterr().out.splitlines()
     assert all(Path(file).is_file() for file in files)
     assert last == "The model ranks by the dot product of a user's and an item's vector."
-    assert main(["embeddings", "any", "-o", "vectors"]) == 2
-    assert "vectors: expected a new or an empty folder, got one that" in capsys.readouterr().err
+    Path("vectors/user.1.npy").write_bytes(b"of another model, which had two tables")
+    assert main(["embeddings", "any", "-o", "vectors"]) == 0
+    assert {str(path) for path in Path("vectors").iterdir()} == set(files)
+    Path("vectors/notes.txt").write_text("mine")
     Path("file").write_text("mine")
-    assert main(["embeddings", "any", "-o", "file"]) == 2
+    for taken in ("vectors", "file"):
+        assert main(["embeddings", "any", "-o", taken]) == 2
+        assert f"{taken}: expected a new or an empty folder, or one" in capsys.readouterr().err
 
 
 def test_nothing_to_write_is_refused(serve, monkeypatch):

@@ -444,8 +444,9 @@ def test_the_command_that_is_printed_trains(folder, more, items, capsys):
     file = write(table(rows, header="who,what,when,again"))
     assert main(["prepare", file, "--user=who", "--item=what", *more, "-o", folder]) == 0
     printed = capsys.readouterr().out.splitlines()
-    command = shlex.split(printed[-2])
+    command = shlex.split(printed[-3])
     assert command[:3] == ["recbole-sr", "-m", "BPR"]
+    assert shlex.split(printed[-1]) == [*command, "--sr_final=True"]
     assert main([*command[1:], *QUICK]) == 0
 
 
@@ -482,7 +483,8 @@ def test_the_report_says_what_was_read_and_written(capsys):
         "wrote shop/shop.inter: 12 users, 30 items, 96 interactions, density 26.7 %\n"
         "train a first model by:\n"
         "  recbole-sr -m BPR --config_files=shop/shop.yaml\n"
-        "and, for one that is to serve, on all interactions in the end by --sr_final=True\n"
+        "train one to serve, in the end on all interactions, by:\n"
+        "  recbole-sr -m BPR --config_files=shop/shop.yaml --sr_final=True\n"
     )
 
 

@@ -120,8 +120,8 @@ def test_users_that_the_model_has_not_learnt_are_named(tiny, serve, caplog):
 
 
 REFUSED = {
-    "no user that is known": ({"users": ["x", "y"]}, "users: expected some of tiny, got none"),
-    "no users": ({"users": []}, "users: expected some of tiny, got none"),
+    "no user that is known": ({"users": ["x", "y"]}, "users: expected some that are in tiny, got none of them"),
+    "no users": ({"users": []}, "users: expected some that are in tiny, got none of them"),
     "k of 0": ({"k": 0}, "k: expected a number of items, at least 1, got 0"),
     "k of True": ({"k": True}, "k: expected a number of items, at least 1, got True"),
     "another part": ({"known": "test"}, "known: expected one of training, validation, all, got"),
@@ -158,8 +158,11 @@ def test_the_command_writes_the_same_lists(name, tiny, capsys):
     assert f"{name}: 8 items for 2 users" in capsys.readouterr().out
     read = {".tsv": partial(pd.read_csv, sep="\t"), ".parquet": pd.read_parquet}
     read |= {".jsonl": partial(pd.read_json, lines=True)}
-    found = read.get(Path(name).suffix, pd.read_csv)(name)
-    pd.testing.assert_frame_equal(found, recommend(file, ["u3", "u5"], 4), check_dtype=False)
+    read_table = read.get(Path(name).suffix, pd.read_csv)
+    expected = recommend(file, ["u3", "u5"], 4)
+    pd.testing.assert_frame_equal(read_table(name), expected, check_dtype=False)
+    assert main(["recommend", file, "--user", "u3", "-k", "4", "-o", name]) == 0  # in its place
+    assert len(read_table(name)) == 4
     assert main(["recommend", file, "--user", "u3", "u5", "-k", "4"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "user_id,item_id,rank,score"
 
@@ -170,7 +173,7 @@ def test_data_that_were_moved_are_found_where_they_are_said_to_be(tiny, tmp_path
     usual = recommend(file, k=3)
     (tmp_path / "elsewhere").mkdir()
     Path(tiny["data_path"], "tiny").rename(tmp_path / "elsewhere" / "tiny")
-    with pytest.raises(InputError, match="expected"):
+    with pytest.raises(InputError, match="got no such folder; give as data_path the folder that"):
         recommend(file, k=3)
     pd.testing.assert_frame_equal(recommend(file, k=3, data_path="elsewhere"), usual)
     words = [file, "--data_path", "elsewhere", "-o"]
@@ -195,16 +198,20 @@ OUTPUTS = {
     "another": ("top.xlsx", "got 'top.xlsx'; give such a name"),
     "parquet, packed": ("top.parquet.gz", "got 'top.parquet.gz'"),
     "there": ("there.csv", "there.csv: expected a new file, got a file that is there"),
+    "no table": ("no.csv.gz", "no.csv.gz: expected a new file, got a file that is there"),
+    "not ours": ("not.parquet", "not.parquet: expected a new file, got a file that is there"),
     "no folder": ("none/top.csv", "none/top.csv: expected a file in a folder, got no folder none"),
 }
 
 
 @pytest.mark.parametrize(("name", "says"), OUTPUTS.values(), ids=OUTPUTS.keys())
 def test_an_output_that_cannot_be_written_is_refused_first(name, says, capsys):
-    Path("there.csv").write_text("mine")
+    files = {"there.csv": b"user_id,score,rank", "no.csv.gz": b"mine", "not.parquet": b""}
+    for file, content in files.items():
+        Path(file).write_bytes(content)
     assert main(["recommend", "no.pth", "-o", name]) == 2
     assert says in capsys.readouterr().err
-    assert Path("there.csv").read_text() == "mine"
+    assert {file: Path(file).read_bytes() for file in files} == files
 
 
 def test_parquet_without_its_package_is_refused(monkeypatch, capsys):

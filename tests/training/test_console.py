@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shlex
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from contract import settings_of
+from recbole.utils import set_color
 from resuming import without_seconds
 
 from recbole_sr import run_recbole_sr
 from recbole_sr.cli import COMMANDS, main
 from recbole_sr.config.config import Config
+from recbole_sr.training import console
 from recbole_sr.training.console import screen, shows_bars
 from recbole_sr.training.experiment import prepare
 
@@ -191,3 +194,14 @@ def test_scoring_the_initialisation_changes_no_number(model, tiny):
     assert scored["sr"].pop("initial_valid_score") is not None
     assert plain["sr"].pop("initial_valid_score") is None
     assert without_seconds(scored) == without_seconds(plain)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_colours_are_for_a_terminal(terminal, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    text = f"{set_color('checkpoint', 'yellow')}: a.pth"
+    record = logging.LogRecord("recbole_sr", logging.WARNING, "", 0, text, None, None)
+    said = console._Lines(stream).format(record)
+    assert ("\x1b[" in said) == terminal
+    assert terminal or said == "warning: checkpoint: a.pth"
