@@ -163,6 +163,7 @@ def test_the_command_writes_the_same_lists(name, tiny, capsys):
     pd.testing.assert_frame_equal(read_table(name), expected, check_dtype=False)
     assert main(["recommend", file, "--user", "u3", "-k", "4", "-o", name]) == 0  # in its place
     assert len(read_table(name)) == 4
+    capsys.readouterr()
     assert main(["recommend", file, "--user", "u3", "u5", "-k", "4"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "user_id,item_id,rank,score"
 
