@@ -117,8 +117,8 @@ def by_recbole(name: str, data_set: str, seed: int, settings: Settings) -> Score
     return ranked(run, perf_counter() - start)
 
 
-def by_training(data_set: str, seed: int, settings: Settings) -> Scores:
-    """Train BPR with its default recipe."""
+def by_training(files: list[str], data_set: str, seed: int, settings: Settings) -> Scores:
+    """Train BPR with its default recipe, or with property files."""
     given = {
         **({} if data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}),
         **{key: value for key, value in study_settings().items() if not key.startswith("sr_")},
@@ -131,7 +131,7 @@ def by_training(data_set: str, seed: int, settings: Settings) -> Scores:
         "sr_save_step": 0,
     }
     with scratch_folder():
-        made = prepare(Config("BPR", data_set, config_dict=given))
+        made = prepare(Config("BPR", data_set, files, given))
         result = made.train(saved=True, verbose=True)
     return {
         "valid": result["best_valid_result"],
@@ -182,11 +182,20 @@ IMPLICIT = {"alpha": WEIGHTS, "regularization": PENALTIES}
 SLIM = {"positive_only": [True], "hide_item": [True]}
 CONTESTANTS = {
     OURS: Contestant(
-        by_training,
+        partial(by_training, []),
         {"embedding_size": [64, 128, 256], "learning_rate": [0.003, 0.001, 0.0003]},
     ),
+    "DirectAU": Contestant(
+        partial(by_training, ["loss/directau.yaml"]),
+        {
+            "embedding_size": [64, 256],
+            "learning_rate": [0.003, 0.001],
+            "sr_init_margin": [0.1],
+            "sr_uniformity_rows": [1024],
+        },
+    ),
     "EASE": Contestant(
-        partial(by_recbole, "EASE"), {"reg_weight": [50.0, 100.0, 250.0, 500.0, 1000.0]}
+        partial(by_recbole, "EASE"), {"reg_weight": [10.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1000.0]}
     ),
     "ItemKNN": Contestant(
         partial(by_recbole, "ItemKNN"),

@@ -163,10 +163,12 @@ def prepare(
     users, items = len(counts["user"]), len(counts["item"])
     fewest, most = counts["user"].min(), counts["user"].max()
     if not ((counts["user"] >= _SPLIT) & (counts["user"] < items)).any():
+        expected = f"a user with {_SPLIT} items, one for training, validation and test each"
+        if most >= _SPLIT:
+            expected = f"a user with {_SPLIT} items or more, but not with every item of the data"
         raise InputError(
-            f"user: expected some users with {_SPLIT} items or more, for training, validation and "
-            f"test, but not all of them, got {fewest} to {most} of {items} items in {users} users; "
-            f"check that {user!r} names users and {item!r} items"
+            f"user: expected {expected}, got {fewest} to {most} of {items} items for each of "
+            f"{users} users; check that {user!r} names users and {item!r} items"
         )
     settings = _settings(inter, [*columns], items)
     # For one who has every item, no negative can be drawn.

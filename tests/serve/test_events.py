@@ -347,9 +347,9 @@ REFUSED = {
                             "got 'hex'"),
     "no text": (os.urandom(5000), [], "events.csv: expected utf-8 text, got other bytes"),
     "users with two items": (table([("u", "a", 1), ("u", "b", 1), ("v", "a", 1)]), [], "user: "
-                             "expected some users with 3 items or more, for training, validation "
-                             "and test, but not all of them, got 1 to 2 of 2 items in 2 users; "
-                             "check that 'who' names users and 'what' items"),
+                             "expected a user with 3 items, one for training, validation and test "
+                             "each, got 1 to 2 of 2 items for each of 2 users; check that 'who' "
+                             "names users and 'what' items"),
 }  # fmt: skip
 
 
@@ -465,7 +465,7 @@ def test_the_property_file_serves_from_any_folder(monkeypatch):
 
 def test_users_who_have_every_item_are_said_and_left_out_of_the_command(caplog):
     rows = [(user, item) for user in "abc" for item in "123"]
-    with pytest.raises(InputError, match="but not all of them, got 3 to 3 of 3 items in 3 users;"):
+    with pytest.raises(InputError, match="but not with every item of the data, got 3 to 3 of 3 "):
         prepare(pd.DataFrame(rows), "shop", user=0, item=1)
     rows += [("d", "1"), ("d", "4"), ("d", "3"), *(("e", item) for item in "1234")]
     done = prepare(pd.DataFrame(rows), "shop", user=0, item=1)
