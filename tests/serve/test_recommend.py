@@ -120,7 +120,10 @@ def test_users_that_the_model_has_not_learnt_are_named(tiny, serve, caplog):
 
 
 REFUSED = {
-    "no user that is known": ({"users": ["x", "y"]}, "users: expected some that are in tiny, got none of them"),
+    "no user that is known": (
+        {"users": ["x", "y"]},
+        "users: expected some that are in tiny, got none of them",
+    ),
     "no users": ({"users": []}, "users: expected some that are in tiny, got none of them"),
     "k of 0": ({"k": 0}, "k: expected a number of items, at least 1, got 0"),
     "k of True": ({"k": True}, "k: expected a number of items, at least 1, got True"),
