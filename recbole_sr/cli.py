@@ -419,7 +419,7 @@ def _compare(arguments: list[str]) -> int:
         raise InputError("--minutes: expected it with --quick alone; add --quick or drop it")
     from recbole_sr.config.files import read_properties
     from recbole_sr.study.compare import compare
-    from recbole_sr.study.summary import to_text
+    from recbole_sr.study.text import to_text
     from recbole_sr.study.trial import run_name
 
     comparison = compare(

@@ -15,7 +15,8 @@ import pytest
 
 from recbole_sr import cli
 from recbole_sr.config.config import Config
-from recbole_sr.study import compare, summary
+from recbole_sr.study import compare
+from recbole_sr.study import text as study_text
 from recbole_sr.study.tuning import grid_points
 from recbole_sr.training import experiment
 
@@ -183,7 +184,7 @@ def accepted(monkeypatch, tmp_path):
     monkeypatch.setattr(compare._Study, "results", results)
     monkeypatch.setattr(compare._Study, "write", lambda *_: None)
     monkeypatch.setattr(compare, "summarize", lambda *_: {"failed": []})
-    monkeypatch.setattr(summary, "to_text", lambda _: "")
+    monkeypatch.setattr(study_text, "to_text", lambda _: "")
     monkeypatch.chdir(tmp_path)
     return made
 

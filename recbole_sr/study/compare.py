@@ -30,7 +30,8 @@ from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.cluster import Cluster, joined
 from recbole_sr.study.quick import MOST_SEEDS, REFERENCES, SETTINGS, within
 from recbole_sr.study.report.page import PAGE, report
-from recbole_sr.study.summary import summarize, to_csv, to_markdown
+from recbole_sr.study.summary import summarize
+from recbole_sr.study.text import to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial, run_name
 from recbole_sr.study.tuning import grid_points, tune
 from recbole_sr.training.checks import check_judged

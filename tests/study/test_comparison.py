@@ -8,7 +8,8 @@ import pytest
 
 from recbole_sr.errors import InputError
 from recbole_sr.study.statistics import holm, paired
-from recbole_sr.study.summary import best_at, summarize, to_csv, to_markdown, to_text
+from recbole_sr.study.summary import best_at, summarize
+from recbole_sr.study.text import to_csv, to_markdown, to_text
 from recbole_sr.study.trial import STOCK, UNFINISHED
 
 STOCK_SCORES = [0.30, 0.31, 0.29, 0.33, 0.30]

@@ -17,7 +17,8 @@ from recbole_sr.models.registry import NON_GRADIENT
 from recbole_sr.runs.files import write_whole
 from recbole_sr.runs.folder import MORE, Count, RunFolder, Settings, Spectra
 from recbole_sr.study.report.figures import Run, draw
-from recbole_sr.study.summary import FAILED, brief, cells, grouped, headline, sentences, tables
+from recbole_sr.study.summary import FAILED, grouped
+from recbole_sr.study.text import brief, cells, headline, sentences, tables
 from recbole_sr.study.trial import STOCK
 
 __all__ = ["PAGE", "read_runs", "report"]
