@@ -201,7 +201,7 @@ def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
 
 
 def _train(arguments: list[str]) -> None:
-    parser = _parser("Train a RecBole model with stable-rank regularisation and warm start.")
+    parser = _parser("Train a model of RecBole by its recipe, or by the properties given.")
     keys = (properties_folder() / "stable_rank.yaml").read_text(encoding="utf-8")
     parser.epilog = (
         f"Further commands, each with its own --help: {', '.join(COMMANDS)}.\n\n"
