@@ -147,11 +147,11 @@ def compare(
                 f"{key}: {model} keeps its default, as another model has a key of that name; "
                 f"compare {model} alone to set it"
             )
-    study.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        held.enter_context(locked(study.folder))
         if ray is not None:
             study = replace(study, cluster=held.enter_context(joined(ray)))
+        study.folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(locked(study.folder))
         results = study.results(groups)
         comparison = summarize(results, study.epochs(results), next(iter(named)))
         comparison["left_out"] = study.left_out

@@ -145,6 +145,7 @@ def test_a_cluster_that_is_not_there_is_named(tiny, capsys, monkeypatch):
     arguments = ["compare", "-d", "tiny", *(f"--{key}={value}" for key, value in tiny.items())]
     assert main([*arguments, "--ray", "local"]) == 2
     assert "--ray: expected the package ray, got none; pip install" in capsys.readouterr().err
+    assert not Path("comparison").exists()
 
     class Refusing:
         def init(self, *_, **__):
