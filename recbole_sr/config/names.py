@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from recbole_sr.config.shipped import properties_folder
 from recbole_sr.distributed.launch import KEYS
@@ -67,11 +68,11 @@ def refuse_unread(names: Iterable[str]) -> None:
 models reads it; did you mean 'learning_rate'?
 
     """
-    found = find_spec("recbole")
-    if not found or not found.origin:
-        raise ModuleNotFoundError("No module named 'recbole'", name="recbole")
-    folder = Path(found.origin).parent
-    defaults = _named(r"^([\w-]+):", (folder / "properties").rglob("*.yaml"))
+    recbole: Any = find_spec("recbole")  # is there, or this package refuses to be imported
+    folder = Path(recbole.origin).parent
+    files = (folder / "properties").rglob("*.yaml")
+    keys = (file for file in files if not file.stem.endswith("url"))  # those name data sets
+    defaults = _named(r"^([\w-]+):", keys)
     unread = set(names) - defaults - _OURS
     unread = {name for name in unread if not name.startswith("sr_")}
     unread -= _named(r"""["']([\w-]+)["']|\bconfig\.(\w+)""", folder.rglob("*.py"))
