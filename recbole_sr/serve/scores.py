@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,7 @@ class Scorer:
         if known not in KNOWN:
             raise InputError(f"known: expected one of {', '.join(KNOWN)}, got {known!r}; give one")
         loaded = load_data_and_model(model_file, model_class, data_path)
+        _warn_of_a_run_that_goes_on(Path(model_file))
         config, model, self.dataset, *loaders = loaded
         self.file, self.model, self.config = model_file, model.eval(), config
         parts = [loader._dataset for loader in loaders if loader is not None]
@@ -146,6 +149,16 @@ class Scorer:
                         f"alone, got {self.config['model']}, which also reads {error} of each "
                         "interaction; lists need a model trained without that column"
                     ) from None
+
+
+def _warn_of_a_run_that_goes_on(file: Path) -> None:
+    """A better model may come, or in a run on all interactions one that was trained to its end."""
+    folder = file.with_suffix("")
+    if folder.is_dir() and not (folder / "result.json").is_file():
+        getLogger().warning(
+            f"{file}: of a run that has not ended; where it was killed, recbole-sr resume "
+            f"{folder}.run.pth goes on with it"
+        )
 
 
 def _latest(parts: Sequence[Any], dataset: Any) -> Interaction:

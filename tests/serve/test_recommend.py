@@ -233,3 +233,14 @@ def test_a_file_of_users_that_cannot_be_read_is_refused(capsys):
     }.items():
         assert main(["recommend", "no.pth", "--users", file]) == 2
         assert f"{file}: {says}" in capsys.readouterr().err
+
+
+def test_a_run_that_has_not_ended_is_warned_of(tiny, caplog):
+    file = checkpoint(tiny)
+    recommend(file, k=3)
+    assert not caplog.text
+    Path(file).with_suffix("").joinpath("result.json").unlink()
+    recommend(file, k=3)
+    assert f"{file}: of a run that has not ended; where it was killed, recbole-sr resume" in (
+        caplog.text
+    )
