@@ -12,13 +12,15 @@ import io
 import json
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,6 @@ from recbole_sr.errors import InputError, LostProcessError
 __all__ = ["COMMANDS", "PROGRAM", "main", "parse"]
 
 PROGRAM = "recbole-sr"
-_EXPECTED = "expected --key=value for every property"
 _MODEL, _DATA_SET = "BPR", "ml-100k"  # where nobody says another
 
 
@@ -170,7 +171,8 @@ def parse(
     properties = [text for text in arguments if _is_property(text, parser)]
     given, stray = parser.parse_known_args([text for text in arguments if text not in properties])
     if stray:
-        parser.error(f"{_EXPECTED}, got {' '.join(stray)!r}{_meant(stray)}")
+        expected = f"expected --key=value for every property, got {' '.join(stray)!r}"
+        parser.error("; ".join(filter(None, [expected, _meant(stray, parser)])))
     from recbole_sr.config.files import once
 
     found = once(properties)
@@ -178,7 +180,7 @@ def parse(
     return given, found
 
 
-def _refuse_names(keys: Iterable[str]) -> None:
+def _refuse_names(keys: Collection[str]) -> None:
     """Refuse what is no key, before what takes seconds to import."""
     from recbole_sr.config.names import method_keys, refuse_unknown, refuse_unread
 
@@ -186,13 +188,21 @@ def _refuse_names(keys: Iterable[str]) -> None:
     refuse_unread(keys)
 
 
-def _meant(stray: Sequence[str]) -> str:
+def _meant(stray: Sequence[str], parser: argparse.ArgumentParser) -> str:
     """What may have been meant by what is neither an option nor a property."""
     first, *others = stray
+    options = re.findall(r"--\w+", parser.format_usage())
+    if alike := difflib.get_close_matches(first, options, n=1, cutoff=0.7):
+        return f"did you mean {alike[0]}?"
     if first.startswith("--"):
-        return f"; write {first}={others[0]}" if others else "; give its value"
+        value = others[0] if others and not others[0].startswith("-") else "VALUE"
+        return f"write {first}={value}"
+    if first in COMMANDS:
+        return f"put the command {first} first"
+    if first.endswith((".yaml", ".yml")):
+        return 'put several files in quotes, as in --config_files "a.yaml b.yaml"'
     alike = difflib.get_close_matches(first, COMMANDS, n=1)
-    return f"; did you mean the command {alike[0]!r}?" if alike else ""
+    return f"did you mean the command {alike[0]}?" if alike else ""
 
 
 def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
@@ -322,12 +332,14 @@ def _recommend(arguments: list[str]) -> None:
     add("--with_known", action="store_true", help="list what users are known to have, too")
     _add_data_path(parser)
     given = parser.parse_args(arguments)
-    from recbole_sr.serve.recommend import COLUMNS, recommend
+    from recbole_sr.serve.recommend import are_lists, recommend
     from recbole_sr.serve.tables import check_table, read_lines, write_table
     from recbole_sr.training.console import warnings_alone
 
     if given.output:
-        check_table(given.output, COLUMNS)
+        check_table(given.output, partial(are_lists, model_file=given.checkpoint))
+        if given.users and os.path.realpath(given.output) == os.path.realpath(given.users):
+            raise InputError(f"{given.output}: expected another file than --users; give one")
     users = given.user if given.users is None else read_lines(given.users)
     with warnings_alone():
         lists = recommend(
@@ -418,6 +430,9 @@ def _compare(arguments: list[str]) -> int:
     if given.minutes is not None and not given.quick:
         raise InputError("--minutes: expected it with --quick alone; add --quick or drop it")
     from recbole_sr.config.files import read_properties
+
+    named = [*given.config_files.split(), *given.variants, given.baseline]
+    _refuse_names(read_properties([name for name in named if name.endswith((".yaml", ".yml"))]))
     from recbole_sr.study.compare import compare
     from recbole_sr.study.text import to_text
     from recbole_sr.study.trial import run_name

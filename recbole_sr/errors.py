@@ -15,6 +15,7 @@ __all__ = [
     "LostProcessError",
     "check_file",
     "check_output",
+    "check_place",
     "first_line",
     "nearest",
     "refused_by_recbole",
@@ -76,6 +77,20 @@ def check_file(path: str | os.PathLike[str], what: str = "a file") -> None:
     raise InputError(f"{path}: expected {what}, got {found}; check the path")
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse an output in a folder that is not there, or cannot be written to.
+
+    Raises:
+        InputError: names the file.
+
+    """
+    folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: expected a file in a folder, got no folder {folder}; make it")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: expected a folder to write to, got one that is read-only")
+
+
 def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> None:
     """Refuse an output that cannot be written, before work is done for it.
 
@@ -90,11 +105,7 @@ def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> None:
         InputError: names the file.
 
     """
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise InputError(f"{path}: expected a file in a folder, got no folder {folder}; make it")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{path}: expected a folder to write to, got one that is read-only")
+    check_place(path)
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)
     except FileNotFoundError:

@@ -127,10 +127,17 @@ def test_version_is_that_of_the_installed_package(capsys):
 @pytest.mark.parametrize(
     ("stray", "says"),
     [
-        (["--epochs"], "got '--epochs'; give its value"),
+        (["--epochs"], "got '--epochs'; write --epochs=VALUE"),
+        (["--epochs", "--topk", "[5]"], "got '--epochs --topk [5]'; write --epochs=VALUE"),
+        (["--verbos"], "got '--verbos'; did you mean --verbose?"),
+        (["-m", "BPR", "compare"], "got 'compare'; put the command compare first"),
+        (
+            ["--config_files", "a.yaml", "b.yaml"],
+            "got 'b.yaml'; put several files in quotes, as in --config_files \"a.yaml b.yaml\"",
+        ),
         (["--epochs", "3"], "got '--epochs 3'; write --epochs=3"),
         (["epochs=3"], "got 'epochs=3'"),
-        (["resum", "file"], "got 'resum file'; did you mean the command 'resume'?"),
+        (["resum", "file"], "got 'resum file'; did you mean the command resume?"),
     ],
 )
 def test_a_stray_argument_is_refused(stray, says, capsys):

@@ -59,11 +59,13 @@ class _RepeatedKey(yaml.YAMLError):
     """A mapping with one key twice."""
 
 
-# RecBole reads 1e-3 as a number, where YAML wants 1.0e-3.
+# RecBole reads 1e-3 and ._5 as numbers, where YAML wants 1.0e-3 and .5.
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
+    re.compile(
+        r"([-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+|\.[0-9_]+([eE][-+][0-9]+)?)$",
+    ),
+    list("-+0123456789."),
 )
 
 

@@ -15,14 +15,15 @@ import torch
 from safetensors.numpy import save
 from torch import Tensor
 
-from recbole_sr.errors import InputError
+from recbole_sr.errors import InputError, check_place
 from recbole_sr.runs.files import replacing, write_whole
 from recbole_sr.serve.scores import Scorer
 
 __all__ = ["Embeddings", "embeddings"]
 
 _ALL = "embeddings.safetensors"
-_WRITTEN = rf"(user|item)(\.\d+)?\.npy|(user|item)_ids\.txt|{re.escape(_ALL)}"
+# What `save` writes, also a part of it that a kill has left.
+_WRITTEN = rf"((user|item)(\.\d+)?\.npy|(user|item)_ids\.txt|{re.escape(_ALL)})(\.\w+\.tmp)?"
 _CHECKED = 64  # users whose scores are compared with dot products
 _ROUNDING = 1e-5  # of the largest score
 
@@ -59,7 +60,9 @@ class Embeddings:
         """
         folder = check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = []
+        paths = [folder / _ALL]  # first, as the folder is known by it should this be interrupted
+        with replacing(paths[0]) as file:
+            file.write(save(dict(self.vectors), {"dot_products": str(self.dot_products)}))
         for name, own in self.vectors.items():
             paths.append(folder / f"{name}.npy")
             with replacing(paths[-1]) as file:
@@ -67,12 +70,9 @@ class Embeddings:
         for side, own in self.ids.items():
             paths.append(folder / f"{side}_ids.txt")
             write_whole(paths[-1], "".join(f"{one}\n" for one in own))
-        paths.append(folder / _ALL)
-        with replacing(paths[-1]) as file:
-            file.write(save(dict(self.vectors), {"dot_products": str(self.dot_products)}))
         for former in {*folder.iterdir()} - {*paths}:
             former.unlink()
-        return paths
+        return [*paths[1:], paths[0]]
 
 
 def check_folder(folder: str | os.PathLike[str]) -> Path:
@@ -85,12 +85,16 @@ def check_folder(folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     if not os.path.lexists(folder):
         return folder
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
-    if names and not (_ALL in names and all(re.fullmatch(_WRITTEN, name) for name in names)):
+    paths = [*folder.iterdir()] if folder.is_dir() else [folder]
+    if paths and not (
+        folder / _ALL in paths
+        and all(path.is_file() and re.fullmatch(_WRITTEN, path.name) for path in paths)
+    ):
         raise InputError(
             f"{folder}: expected a new or an empty folder, or one of former vectors, got one that "
             "holds something else; give another name"
         )
+    check_place(folder / _ALL)
     return folder
 
 

@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from recbole_sr.errors import InputError
 from recbole_sr.fast.ranking import best
+from recbole_sr.runs.checkpoint import read_model
 from recbole_sr.serve.scores import Scorer
 
-__all__ = ["COLUMNS", "recommend"]
+__all__ = ["are_lists", "recommend"]
 
-COLUMNS = ("rank", "score")  # the last two of a table of lists
+_COLUMNS = ("rank", "score")  # after those of users and items
 
 _NAMED = 5  # ids that a message names
 
@@ -74,6 +75,14 @@ def recommend(
     return _frame(scorer.dataset, blocks)
 
 
+def are_lists(columns: Sequence[str], model_file: str) -> bool:
+    """Whether these are the columns of lists by a checkpoint."""
+    if tuple(columns[2:]) != _COLUMNS:
+        return False
+    config = read_model(model_file).config
+    return list(columns[:2]) == [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
+
+
 def _ids(scorer: Scorer, users: Sequence[str] | None) -> Tensor:
     """The numbers of the users that can be served; the others are named in a warning."""
     dataset = scorer.dataset
@@ -118,4 +127,4 @@ def _frame(dataset: Any, blocks: Sequence[tuple[np.ndarray[Any, Any], ...]]) -> 
     users, items, ranks, scores = (np.concatenate(column) for column in zip(*blocks, strict=True))
     user, item = dataset.uid_field, dataset.iid_field
     ids = {user: dataset.id2token(user, users), item: dataset.id2token(item, items)}
-    return pd.DataFrame({**ids, **dict(zip(COLUMNS, (ranks, scores), strict=True))})
+    return pd.DataFrame({**ids, **dict(zip(_COLUMNS, (ranks, scores), strict=True))})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
-from recbole_sr.errors import InputError, check_file, check_output
+from recbole_sr.errors import InputError, check_file, check_output, check_place
 from recbole_sr.runs.files import replacing
 
 __all__ = ["check_table", "read_lines", "write_table"]
@@ -24,12 +25,12 @@ _TEXTS: dict[str, Callable[[pd.DataFrame], str]] = {
 _PARQUET = ".parquet"
 
 
-def check_table(file: Path, last: Sequence[str]) -> None:
+def check_table(file: Path, is_former: Callable[[list[str]], bool]) -> None:
     """Refuse a name that says no kind of table, or a file that cannot be written.
 
     Args:
         file: the name.
-        last: the last columns of the table to come; a file whose last ones are these is replaced.
+        is_former: whether a table of these columns may be replaced.
 
     Raises:
         InputError: names the file.
@@ -46,13 +47,15 @@ def check_table(file: Path, last: Sequence[str]) -> None:
             f"{file}: expected pyarrow for parquet, got none; pip install 'recbole_sr[parquet]', "
             "or write .csv"
         )
-    if _columns(file)[-len(last) :] != list(last):
+    if is_former(_columns(file)):
+        check_place(file)
+    else:
         check_output(file)
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
-    """Write a table whole, in the form that the file's name says."""
-    with replacing(file) as target:
+    """Write a table whole, in the form that the file's name says; a link stays one."""
+    with replacing(os.path.realpath(file)) as target:
         if _kind(file) == _PARQUET:
             table.to_parquet(target, index=False)
             return

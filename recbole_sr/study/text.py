@@ -101,6 +101,8 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _fewer(percent: float, kind: str) -> str:
+    if abs(percent) < 0.5:
+        return f"as many {kind}"
     return f"{abs(percent):.0f} % {'fewer' if percent >= 0 else 'more'} {kind}"
 
 

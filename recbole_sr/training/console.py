@@ -65,6 +65,11 @@ class _Shown(logging.Filter):
         return not any(record.module == at and text.startswith(x) for at, x in _WITHOUT_ADVICE)
 
 
+def _is_terminal(stream: Any) -> bool:
+    """Not where there is none, as without a console."""
+    return bool(stream) and stream.isatty()
+
+
 class _Lines(logging.Formatter):
     """Text alone; a warning or an error says that it is one. Colours are for a terminal.
 
@@ -75,7 +80,7 @@ class _Lines(logging.Formatter):
 
     def __init__(self, stream: Any):
         super().__init__()
-        self._colored = stream.isatty()
+        self._colored = _is_terminal(stream)
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -139,7 +144,7 @@ def shows_bars(config: Any) -> bool:
     if not config["show_progress"] or _amount.get() == "quiet":
         return False
     in_a_notebook = "ipykernel" in sys.modules
-    return "show_progress" in config.origins or in_a_notebook or sys.stderr.isatty()
+    return "show_progress" in config.origins or in_a_notebook or _is_terminal(sys.stderr)
 
 
 def describe_data(dataset: Any) -> str:

@@ -294,6 +294,7 @@ def _reopened(
             config = Config.from_plain(state.config, model_class)
             if Path(config["checkpoint_dir"]).resolve() != Path(path).parent.resolve():
                 config["checkpoint_dir"] = str(Path(path).parent)  # it was moved
+            _refuse_moved_data(config, run_file)
             experiment = prepare(config, has_weights=True)
         ended = "tested again" if experiment.judged else "has ended"
         where = ended if state.finished else f"goes on with epoch {state.epoch}"
@@ -398,11 +399,8 @@ def load_data_and_model(
         config = Config.from_plain(saved.config, model_class)
         if data_path is not None:
             config["data_path"] = os.path.join(data_path, config.dataset)
-        if not os.path.isdir(folder := config["data_path"]):  # which RecBole may download anew
-            raise InputError(
-                f"{model_file}: expected its data set in the folder {folder}, got no such folder; "
-                f"give as data_path the folder that holds {config.dataset}"
-            )
+        advice = f"give as data_path the folder that holds {config.dataset}"
+        _refuse_moved_data(config, model_file, advice)
         experiment = prepare(config, has_weights=True, logged=False)
     if saved.data is None:
         getLogger().warning(f"{model_file}: of an earlier version, which did not note its data")
@@ -412,6 +410,14 @@ def load_data_and_model(
         checkpoint.load_weights(experiment.model, saved.state_dict, model_file)
         experiment.model.load_other_parameter(saved.other_parameter)
     return (*experiment,)
+
+
+def _refuse_moved_data(config: Config, file: str, advice: str = "move it back there") -> None:
+    """Refuse a checkpoint whose data set is not where it was: RecBole may download it anew."""
+    if not os.path.isdir(folder := config["data_path"]):
+        raise InputError(
+            f"{file}: expected its data set in the folder {folder}, got no such folder; {advice}"
+        )
 
 
 def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> Experiment:

@@ -23,14 +23,17 @@ def test_precedence_is_recboles(tmp_path, monkeypatch):
     assert config["train_batch_size"] == 2048
 
 
+RECBOLES_LOADER = recbole.config.Config._build_yaml_loader(None)
+
+
 @example("1e-3")
+@example("._5e+3")
 @example("-2E5")
 @example("1.e+3")
 @given(st.text("0123456789eE+-_.:", max_size=8))
 def test_a_file_has_numbers_as_recbole_reads_them(text):
-    theirs = recbole.config.Config._build_yaml_loader(None)
     try:
-        expected = yaml.load(text, Loader=theirs)  # noqa: S506 - of digits
+        expected = yaml.load(text, Loader=RECBOLES_LOADER)  # noqa: S506 - of digits
     except (yaml.YAMLError, ValueError):
         return
     found = yaml.load(text, Loader=Loader)  # noqa: S506 - a subclass of SafeLoader

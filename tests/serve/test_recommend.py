@@ -177,7 +177,7 @@ def test_data_that_were_moved_are_found_where_they_are_said_to_be(tiny, tmp_path
     usual = recommend(file, k=3)
     (tmp_path / "elsewhere").mkdir()
     Path(tiny["data_path"], "tiny").rename(tmp_path / "elsewhere" / "tiny")
-    with pytest.raises(InputError, match="got no such folder; give as data_path the folder that"):
+    with pytest.raises(InputError, match="got no such folder; give as"):
         recommend(file, k=3)
     pd.testing.assert_frame_equal(recommend(file, k=3, data_path="elsewhere"), usual)
     words = [file, "--data_path", "elsewhere", "-o"]
@@ -210,7 +210,7 @@ OUTPUTS = {
 
 @pytest.mark.parametrize(("name", "says"), OUTPUTS.values(), ids=OUTPUTS.keys())
 def test_an_output_that_cannot_be_written_is_refused_first(name, says, capsys):
-    files = {"there.csv": b"user_id,score,rank", "no.csv.gz": b"mine", "not.parquet": b""}
+    files = {"there.csv": b"qid,docno,judge,rank,score", "no.csv.gz": b"mine", "not.parquet": b""}
     for file, content in files.items():
         Path(file).write_bytes(content)
     assert main(["recommend", "no.pth", "-o", name]) == 2
@@ -244,3 +244,23 @@ def test_a_run_that_has_not_ended_is_warned_of(tiny, caplog):
     assert f"{file}: of a run that has not ended; where it was killed, recbole-sr resume" in (
         caplog.text
     )
+
+
+def test_a_table_that_looks_like_lists_is_kept(tiny, capsys):
+    file = checkpoint(tiny)
+    Path("mine.csv").write_text("qid,docno,rank,score\n1,2,3,4\n")
+    assert main(["recommend", file, "-o", "mine.csv"]) == 2
+    assert "mine.csv: expected a new file, got a file that is there" in capsys.readouterr().err
+    Path("users.csv").write_text("user_id,item_id,rank,score\nu3\n")
+    assert main(["recommend", file, "--users", "users.csv", "-o", "users.csv"]) == 2
+    assert "users.csv: expected another file than --users" in capsys.readouterr().err
+    assert Path("users.csv").read_text().endswith("u3\n")
+
+
+def test_lists_go_where_a_link_leads(tiny):
+    file = checkpoint(tiny)
+    Path("real.csv").write_text("user_id,item_id,rank,score\n")
+    Path("link.csv").symlink_to("real.csv")
+    assert main(["recommend", file, "--user", "u3", "-k", "4", "-o", "link.csv"]) == 0
+    assert Path("link.csv").is_symlink()
+    assert len(pd.read_csv("real.csv")) == 4

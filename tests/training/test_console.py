@@ -196,6 +196,12 @@ def test_scoring_the_initialisation_changes_no_number(model, tiny):
     assert without_seconds(scored) == without_seconds(plain)
 
 
+def test_a_program_without_a_console_trains(tiny, monkeypatch, alone):
+    alone()
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})["test_result"]
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_colours_are_for_a_terminal(terminal, monkeypatch):
     stream = io.StringIO()
