@@ -20,7 +20,6 @@ from recbole_sr.serve.scores import Scorer
 __all__ = ["are_lists", "recommend"]
 
 _COLUMNS = ("rank", "score")  # after those of users and items
-
 _NAMED = 5  # ids that a message names
 
 

@@ -66,7 +66,7 @@ class _Shown(logging.Filter):
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Not where there is none, as without a console."""
+    """Whether a stream is a terminal; a program without a console has no stream."""
     return bool(stream) and stream.isatty()
 
 
