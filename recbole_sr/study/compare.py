@@ -100,8 +100,8 @@ def compare(
             :func:`~recbole_sr.study.cluster.joined` takes it; None: this machine, without Ray.
 
     Returns:
-        As :func:`~recbole_sr.study.summary.summarize`, and ``left_out``: sentences on what did not
-        fit into ``minutes``.
+        As :func:`~recbole_sr.study.summary.summarize`, and sentences: ``tuned`` on the settings
+        that were chosen, ``left_out`` on what did not fit into ``minutes``.
 
     Raises:
         InputError: something given cannot work; one sentence says what, before anything runs.
@@ -154,6 +154,7 @@ def compare(
         held.enter_context(locked(study.folder))
         results = study.results(groups)
         comparison = summarize(results, study.epochs(results), next(iter(named)))
+        comparison["tuned"] = sorted(study.tuned)
         comparison["left_out"] = study.left_out
         study.write(comparison)
     return comparison
@@ -170,6 +171,7 @@ class _Study:
     minutes: float | None = None
     keys_of_others: Mapping[str, Collection[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    tuned: list[str] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
     cluster: Cluster | None = None
 
@@ -266,6 +268,9 @@ class _Study:
             return trial
         tuned, run = tune(trial, self.points, self.folder / _TUNING / trial.name, bar, self._result)
         tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
+        chosen = ", ".join(f"{key} {tuned.settings[key]}" for key in self.points[0])
+        name = f"{trial.model} {trial.variant} on {trial.dataset}"
+        self.tuned.append(f"{name}: {chosen}, by validation the best of {len(self.points)}")
         return tuned
 
     def _run(self, trial: Trial, bar: Any, seconds: float = math.inf) -> dict[str, Any]:

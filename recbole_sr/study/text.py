@@ -64,7 +64,8 @@ def sentences(comparison: Mapping[str, Any]) -> Iterator[str]:
             f"{dataset}: its parts are not the same for {groups}: compare scores within each group "
             "alone"
         )
-    yield from comparison.get("left_out", ())
+    for kind in ("tuned", "left_out"):  # earlier comparisons lack them
+        yield from comparison.get(kind, ())
 
 
 def _said(row: Mapping[str, Any]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.runs.files import locked
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.compare import VARIANTS, _Study, compare
+from recbole_sr.study.text import to_text
 from recbole_sr.study.trial import OFF, STOCK, UNFINISHED, Trial, _experiment, _same_candidates
 from recbole_sr.study.tuning import grid_points, tune
 
@@ -183,6 +184,10 @@ def test_the_best_of_a_search_serves_all_seeds_and_is_the_first_seeds_run(
         for run in runs:
             tuned = run.read("request.json")["settings"]
             assert tuned["embedding_size"] == trials[best]["settings"]["embedding_size"]
+        size = trials[best]["settings"]["embedding_size"]
+        said = f"BPR {variant} on tiny: embedding_size {size}, by validation the best of 3"
+        assert said in comparison["tuned"]
+        assert said in to_text(comparison).replace("\n  ", " ")
 
 
 def test_models_without_gradients_are_run_as_they_are(instead_of_runs, brief, tmp_path):
