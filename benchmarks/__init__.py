@@ -14,8 +14,8 @@ propagation     a LightGCN training step, ours and stock
 product         ways to multiply with a graph's adjacency
 rank            the stable rank of both tables while one objective alone trains
 initialization  scores of the spectral initialisation before training, by its powers
-gains           the picture of results/README.md, from its table
-peers           implicit's ALS and BPR, and LensKit's ALS, on the splits of the studies
+gains           the pictures of results/README.md and results/recipes.md, from their tables
+peers           closed forms, implicit and LensKit beside BPR's default, each tuned; goes on, too
 spectral        seconds of the spectral initialisation
 uniformity      exact uniformity against ``torch.pdist``, time and memory
 startup         from the settings to the first batch

@@ -57,8 +57,8 @@ def draw_recipes() -> None:
     figure, axes = _axes("recipes", 4.6)
     axes.hlines(names, 0, gains, color="#bbbbbb", zorder=1)
     for significant, color, label in (
-        (True, "#d55e00", "p < 0.05"),
-        (False, "#999999", "p of 0.05 or more"),
+        (True, "#d55e00", f"p < {LEVEL}"),
+        (False, "#999999", f"p of {LEVEL} or more"),
     ):
         shown = [n for n, p in enumerate(values) if (p < LEVEL) == significant]
         places = [gains[n] for n in shown], [names[n] for n in shown]
@@ -81,6 +81,11 @@ def _save(figure: Any, name: str) -> None:
     figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write both pictures."""
     draw_gains()
     draw_recipes()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from recbole.utils import get_trainer
 
 from recbole_sr.config.config import Config
 from recbole_sr.config.files import read_properties
+from recbole_sr.study.statistics import paired
 from recbole_sr.training.experiment import prepare
 from recbole_sr.training.trainer import inject_trainer
 
@@ -32,13 +34,18 @@ __all__ = [
     "data_sets",
     "epochs_to",
     "experiment",
+    "gain",
     "interleaved",
     "median_epochs",
     "quiet",
     "read_records",
+    "record_parser",
+    "recorded_run",
     "report",
     "scratch_folder",
+    "spread",
     "study_settings",
+    "test_ratio",
     "train",
 ]
 
@@ -74,6 +81,35 @@ def quiet() -> None:
     sys.argv = sys.argv[:1]
 
 
+def record_parser(name: str, description: str | None, records: Path) -> argparse.ArgumentParser:
+    """The arguments of a benchmark that keeps its runs in a file and can go on.
+
+    Args:
+        name: of the benchmark.
+        description: what it does.
+        records: the file, where nobody says another.
+
+    """
+    parser = argparse.ArgumentParser(prog=f"benchmarks.{name}", description=description)
+    help = "print what the file has, and run nothing"
+    parser.add_argument("--table", "--tables", action="store_true", help=help)
+    path = {"type": lambda text: Path(text).absolute(), "metavar": "FILE"}  # runs change the folder
+    parser.add_argument("-o", "--output", default=records, **path)
+    return parser
+
+
+def recorded_run(data_set: str) -> dict[str, Any]:
+    """The settings of a run of which scores are all that is kept."""
+    place = {} if data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}
+    return {
+        **place,
+        "metric_decimal_place": 6,
+        "state": "ERROR",
+        "show_progress": False,
+        "sr_save_step": 0,
+    }
+
+
 def append_record(output: Path, record: Mapping[str, Any]) -> None:
     """Add a finished run to a file, as a line of JSON."""
     with output.open("a", encoding="utf-8") as file:
@@ -98,6 +134,26 @@ def median_epochs(found: Sequence[int | None]) -> str:
         return "never"
     some = f" ({len(there)} of {len(found)})" if len(there) < len(found) else ""
     return f"{statistics.median(there):g}{some}"
+
+
+def test_ratio(tested: Any, trained: Any) -> float:
+    """Interactions of one loader for each one of another, by which the t-test is corrected."""
+    return len(tested._dataset) / len(trained._dataset)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean, and the standard deviation of several."""
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{deviation}"
+
+
+def gain(own: Sequence[float], theirs: Sequence[float], ratio: float) -> str:
+    """How far paired scores are above others, in percent, and p of the corrected t-test."""
+    test = paired(own, theirs, ratio)
+    percent = f"{100 * test.difference / statistics.mean(theirs):+.1f} %"
+    if test.p_value is None:  # of one seed
+        return percent
+    return f"{percent}, p {'< 0.001' if test.p_value < 0.001 else f'= {test.p_value:.3f}'}"
 
 
 @dataclass

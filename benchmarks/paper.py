@@ -8,7 +8,6 @@ a second start goes on. The tables are printed from that file.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import statistics
@@ -23,16 +22,19 @@ from scipy import stats
 from benchmarks.harness import (
     append_record,
     epochs_to,
+    gain,
     median_epochs,
     quiet,
     read_records,
+    record_parser,
+    recorded_run,
     report,
     scratch_folder,
+    spread,
 )
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.runs.folder import RunFolder
-from recbole_sr.study.statistics import paired
 from recbole_sr.training.experiment import prepare
 
 RESULTS = Path(__file__).parents[1] / "results" / "paper.jsonl"
@@ -69,23 +71,21 @@ Records = dict[tuple[Cell, Setting], dict[str, Any]]
 
 def main() -> None:
     """Train what is missing of the cells that are asked for, or print the tables."""
-    parser = argparse.ArgumentParser(prog="benchmarks.paper", description=__doc__)
+    parser = record_parser("paper", __doc__, RESULTS)
     parser.add_argument("--data_sets", nargs="+", default=DATA_SETS, choices=DATA_SETS)
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=LOSSES)
     parser.add_argument("--negatives", nargs="+", type=int, default=(0, 1, 4, 16))
     parser.add_argument("--warm", nargs="+", default=WARM, choices=WARM)
-    parser.add_argument("--tables", action="store_true", help="print the tables, and train nothing")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     given = parser.parse_args()
-    if given.tables:
+    if given.table:
         tables(read(given.output))
         return
     quiet()
     for cell in cells():
         asked = (given.data_sets, given.models, given.losses, given.negatives, given.warm)
         if all(part in parts for part, parts in zip(cell, asked, strict=True)):
-            fill(cell, given.output.absolute())
+            fill(cell, given.output)
 
 
 def cells() -> Iterator[Cell]:
@@ -152,18 +152,13 @@ def train(cell: Cell, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
 def settings(cell: Cell, setting: Setting) -> dict[str, Any]:
     """What is set beside the two property files of a cell."""
     drawn = {"sr_batch_negatives": cell.negatives} if cell.negatives else {}
-    place = {} if cell.data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}
     return {
-        **place,
+        **recorded_run(cell.data_set),
         **drawn,
         "load_col": {"inter": ["user_id", "item_id"]},
         "learning_rate": setting.rate,
         "weight_decay": setting.decay,
         "seed": setting.seed,
-        "metric_decimal_place": 6,
-        "state": "ERROR",
-        "show_progress": False,
-        "sr_save_step": 0,
     }
 
 
@@ -241,23 +236,19 @@ def tables(records: Records) -> None:
 
 def _row(cell: Cell, own: Outcome, without: Outcome | None) -> list[str]:
     scores = own.scores(list(own.records))
-    spread = f" ± {statistics.stdev(scores):.4f}" if len(scores) > 1 else ""
     best = [epochs_to(record, record["valid"]) for record in own.records.values()]
     row = [
         f"{cell.model}, {cell.loss}, {cell.negatives}",
         cell.warm,
         f"{own.setting.rate:g}, {own.setting.decay:g}",
-        f"{statistics.mean(scores):.4f}{spread} ({len(scores)})",
+        f"{spread(scores)} ({len(scores)})",
         "",
         median_epochs(best),
         "",
     ]
     if cell.warm != "none" and without:
         seeds = [seed for seed in own.records if seed in without.records]
-        test = paired(own.scores(seeds), without.scores(seeds), RATIO)
-        gain = test.difference / statistics.mean(without.scores(seeds))
-        p = f", p = {test.p_value:.3f}" if test.p_value is not None else ""
-        row[4] = f"{100 * gain:+.1f} %{p}"
+        row[4] = gain(own.scores(seeds), without.scores(seeds), RATIO)
         row[6] = median_epochs(
             [epochs_to(own.records[seed], without.records[seed]["valid"]) for seed in seeds]
         )

@@ -8,14 +8,13 @@ that a second start goes on. ``python -m benchmarks.peers "LensKit ALS"`` runs t
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -28,15 +27,19 @@ from benchmarks.harness import (
     Run,
     append_record,
     experiment,
+    gain,
     quiet,
     read_records,
+    record_parser,
+    recorded_run,
     report,
     scratch_folder,
+    spread,
     study_settings,
+    test_ratio,
 )
 from recbole_sr.config.config import Config
 from recbole_sr.init.svd import normalized_graph
-from recbole_sr.study.statistics import paired
 from recbole_sr.training.experiment import prepare
 
 RESULTS = Path(__file__).parents[1] / "results" / "peers.jsonl"
@@ -120,15 +123,11 @@ def by_recbole(name: str, data_set: str, seed: int, settings: Settings) -> Score
 def by_training(files: list[str], data_set: str, seed: int, settings: Settings) -> Scores:
     """Train BPR with its default recipe, or with property files."""
     given = {
-        **({} if data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}),
+        **recorded_run(data_set),
         **{key: value for key, value in study_settings().items() if not key.startswith("sr_")},
         **settings,
         "seed": seed,
-        "metric_decimal_place": 6,
-        "state": "ERROR",
-        "show_progress": False,
         "sr_monitor": False,
-        "sr_save_step": 0,
     }
     with scratch_folder():
         made = prepare(Config("BPR", data_set, files, given))
@@ -137,7 +136,7 @@ def by_training(files: list[str], data_set: str, seed: int, settings: Settings) 
         "valid": result["best_valid_result"],
         "test": result["test_result"],
         "seconds": sum(epoch["train_seconds"] for epoch in result["sr"]["epochs"]),
-        "ratio": ratio(made),
+        "ratio": test_ratio(made.test_data, made.train_data),
     }
 
 
@@ -161,13 +160,8 @@ def ranked(run: Run, seconds: float) -> Scores:
         "valid": dict(evaluate(run.valid_data)),
         "test": dict(evaluate(run.test_data)),
         "seconds": seconds,
-        "ratio": ratio(run),
+        "ratio": test_ratio(run.test_data, run.train_data),
     }
-
-
-def ratio(made: Any) -> float:
-    """Test interactions for each one of training, by which the test is corrected."""
-    return len(made.test_data._dataset) / len(made.train_data._dataset)
 
 
 class Contestant(NamedTuple):
@@ -220,26 +214,23 @@ DATA_SETS = ("ml-100k", "lastfm-lightgcn", "amazon-beauty-5core", "gowalla", "ye
 
 def main() -> None:
     """Run what is missing of what is asked for, or print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.peers", description=__doc__)
+    parser = record_parser("peers", __doc__, RESULTS)
     parser.add_argument("contestants", nargs="*", metavar="NAME", default=list(CONTESTANTS))
     parser.add_argument("--data_sets", nargs="+", default=DATA_SETS, choices=DATA_SETS)
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(2020, 2025)))
-    parser.add_argument("--table", action="store_true", help="print the table, and run nothing")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     given = parser.parse_args()
     if given.table:
         table(read_records(given.output))
         return
     quiet()
-    output = given.output.absolute()
     for data_set, name in product(given.data_sets, given.contestants):
         first, *others = sorted(given.seeds)
         grid = CONTESTANTS[name].grid
         for point in product(*grid.values()):
-            add(output, data_set, name, first, dict(zip(grid, point, strict=True)))
-        best = chosen(read_records(output), data_set, name)["settings"]
+            add(given.output, data_set, name, first, dict(zip(grid, point, strict=True)))
+        best = chosen(read_records(given.output), data_set, name)["settings"]
         for seed in others:
-            add(output, data_set, name, seed, best)
+            add(given.output, data_set, name, seed, best)
 
 
 def add(output: Path, data_set: str, name: str, seed: int, settings: Settings) -> None:
@@ -295,8 +286,8 @@ def rows(records: list[Scores]) -> Iterator[list[str]]:
             data_set,
             name,
             ", ".join(f"{key} {value:g}" for key, value in settings.items() if key in tuned),
-            _spread(valid),
-            f"{_spread(test)} ({len(test)})",
+            spread(valid),
+            f"{spread(test)} ({len(test)})",
             _beside(ours, found) if name != OURS else "",
             f"{fmean(one['seconds'] for one in found.values()):.1f}",
         ]
@@ -314,13 +305,7 @@ def _beside(ours: dict[int, Scores], theirs: dict[int, Scores]) -> str:
     if not seeds:
         return ""
     mine, its = ([side[seed]["test"]["ndcg@20"] for seed in seeds] for side in (ours, theirs))
-    test = paired(mine, its, theirs[seeds[0]]["ratio"])
-    p = "" if test.p_value is None else f", p = {test.p_value:.3f}"
-    return f"{100 * test.difference / fmean(its):+.1f} %{p}"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+    return gain(mine, its, theirs[seeds[0]]["ratio"])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.harness import experiment, report, train
+from benchmarks.harness import experiment, report, test_ratio, train
 from recbole_sr.study.statistics import paired
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -20,7 +20,7 @@ def run(fast: bool, seed: int) -> tuple[list[float], dict[str, float], float]:
     made = experiment("BPR", "ml-100k", fast, seed=seed, epochs=EPOCHS)
     losses = [train(made) / len(made.train_data) for _ in range(EPOCHS)]
     metrics = made.trainer.evaluate(made.valid_data, load_best_model=False)
-    return losses, metrics, len(made.valid_data._dataset) / len(made.train_data._dataset)
+    return losses, metrics, test_ratio(made.valid_data, made.train_data)
 
 
 def main() -> None:

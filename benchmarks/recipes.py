@@ -8,7 +8,6 @@ JSON as it ends, so that a second start goes on. The table is printed from that 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import statistics
@@ -23,15 +22,18 @@ from recbole.utils import ModelType, get_model
 from benchmarks.harness import (
     append_record,
     epochs_to,
+    gain,
     median_epochs,
     quiet,
     read_records,
+    record_parser,
+    recorded_run,
     report,
     scratch_folder,
+    test_ratio,
 )
 from recbole_sr.config.config import Config
 from recbole_sr.models.registry import SUPPORTED
-from recbole_sr.study.statistics import paired
 from recbole_sr.training.experiment import prepare
 
 RESULTS = Path(__file__).parents[1] / "results" / "recipes.jsonl"
@@ -110,25 +112,23 @@ Records = dict[Run, dict[str, Any]]
 
 def main() -> None:
     """Train what is missing of what is asked for, or print the table."""
-    parser = argparse.ArgumentParser(prog="benchmarks.recipes", description=__doc__)
+    parser = record_parser("recipes", __doc__, RESULTS)
     parser.add_argument("models", nargs="*", metavar="MODEL", default=list(SUPPORTED))
     parser.add_argument("--data_sets", nargs="+", help="of the family's; all by default")
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, help="the family's else")
     parser.add_argument("--learning_rates", nargs="+", type=float, default=[0.001, 0.003])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--table", action="store_true", help="print the table, and train nothing")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     given = parser.parse_args()
     if given.table:
         table(read(given.output))
         return
     quiet()
-    output = given.output.absolute()
     for model in given.models:
         family = FAMILIES[get_model(model).type]
         for data_set in given.data_sets or family.data_sets:
             candidates = given.candidates or candidates_of(model)
-            measure(Place(model, data_set), candidates, given.learning_rates, given.seeds, output)
+            grid = candidates, given.learning_rates, given.seeds
+            measure(Place(model, data_set), *grid, given.output)
 
 
 def candidates_of(model: str) -> tuple[str, ...]:
@@ -176,20 +176,15 @@ def train(run: Run) -> dict[str, Any]:
     """Train once, and keep the scores, the epochs and the seconds."""
     family = FAMILIES[get_model(run.model).type]
     file, keys = CANDIDATES[run.candidate]
-    place = {} if run.data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}
     given = {
+        **recorded_run(run.data_set),
         "epochs": EPOCHS,
-        **place,
         **family.data_sets[run.data_set],
         **keys,
         "learning_rate": run.learning_rate,
         "seed": run.seed,
         "stopping_step": STOPPING_STEP,
-        "metric_decimal_place": 6,
-        "state": "ERROR",
-        "show_progress": False,
         "sr_monitor": False,
-        "sr_save_step": 0,
     }
     with scratch_folder():
         made = prepare(Config(run.model, run.data_set, [file], given))
@@ -202,7 +197,7 @@ def train(run: Run) -> dict[str, Any]:
         "best_epoch": result["sr"]["best_epoch"],
         "valid_scores": [epoch["valid_score"] for epoch in epochs],
         "train_seconds": round(sum(epoch["train_seconds"] for epoch in epochs), 2),
-        "ratio": len(made.test_data._dataset) / len(made.train_data._dataset),
+        "ratio": test_ratio(made.test_data, made.train_data),
     }
 
 
@@ -244,7 +239,6 @@ def rows(records: Records) -> Iterator[list[str]]:
 
 def _compared(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
     theirs, own = ([record["test"] for record in side] for side in (stock, ours))
-    test = paired(own, theirs, stock[0]["ratio"])
     reached = [epochs_to(mine, its["valid"]) for its, mine in zip(stock, ours, strict=True)]
     best = [
         f"{statistics.median(run['best_epoch'] + 1 for run in side):g}" for side in (stock, ours)
@@ -252,16 +246,10 @@ def _compared(stock: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[s
     return [
         f"{statistics.mean(theirs):.4f}",
         f"{statistics.mean(own):.4f} ({len(own)})",
-        f"{100 * test.difference / statistics.mean(theirs):+.1f} %{_p_of(test.p_value)}",
+        gain(own, theirs, stock[0]["ratio"]),
         ", ".join(best),
         median_epochs(reached),
     ]
-
-
-def _p_of(value: float | None) -> str:
-    if value is None:  # of one seed
-        return ""
-    return ", p < 0.001" if value < 0.001 else f", p = {value:.3f}"
 
 
 if __name__ == "__main__":

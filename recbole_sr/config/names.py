@@ -75,7 +75,8 @@ models reads it; did you mean 'learning_rate'?
     defaults = _named(r"^([\w-]+):", keys)
     unread = set(names) - defaults - _OURS
     unread = {name for name in unread if not name.startswith("sr_")}
-    unread -= _named(r"""["']([\w-]+)["']|\bconfig\.(\w+)""", folder.rglob("*.py"))
+    if unread:  # which hardly ever is
+        unread -= _named(r"""["']([\w-]+)["']|\bconfig\.(\w+)""", folder.rglob("*.py"))
     for name in sorted(unread):
         raise InputError(
             f"unknown key {name!r}: neither RecBole nor one of its models reads it; did you mean "
