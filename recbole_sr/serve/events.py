@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from recbole_sr.errors import InputError, check_output
 from recbole_sr.recbole_compat.atomic_file import cell
 from recbole_sr.runs.files import replacing, write_whole
-from recbole_sr.serve.reading import CHUNK, Columns, read_columns
+from recbole_sr.serve.reading import CHUNK, Columns, Events
 
 __all__ = ["Prepared", "prepare"]
 
@@ -51,6 +51,7 @@ class Prepared:
         read: lines of events.
         dropped: lines that were left out, by the argument whose column has no usable value there.
         merged: interactions that were left out as a later one has the same user and item.
+        ignored: names of the columns that were not read.
         users: how many are left.
         items: how many are left.
         interactions: how many are left.
@@ -66,6 +67,7 @@ class Prepared:
     read: int
     dropped: dict[str, int]
     merged: int
+    ignored: list[str]
     users: int
     items: int
     interactions: int
@@ -103,6 +105,8 @@ class Prepared:
             )
         if self.times:
             lines.insert(1, f"times are {self.times}")
+        if self.ignored:
+            lines.insert(1, f"ignored columns: {', '.join(self.ignored)[:500]}")
         return "\n".join(lines)
 
 
@@ -157,7 +161,8 @@ def prepare(
     source = "the frame" if isinstance(events, pd.DataFrame) else str(events)
     inter, properties = _targets(output, events)
     reading = _Reading()
-    frame = reading.usable(source, read_columns(events, columns, encoding))
+    table = Events(events, columns, encoding)
+    frame = reading.usable(source, table)
     left = _merged(frame)
     counts = {key: np.unique(left[key], return_counts=True)[1] for key in _IDS}
     users, items = len(counts["user"]), len(counts["item"])
@@ -178,6 +183,7 @@ def prepare(
         read=reading.read,
         dropped=reading.dropped,
         merged=len(frame) - len(left),
+        ignored=table.ignored,
         users=users,
         items=items,
         interactions=len(left),

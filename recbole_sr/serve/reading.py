@@ -9,7 +9,7 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ import pandas as pd
 
 from recbole_sr.errors import InputError, check_file, first_line, nearest
 
-__all__ = ["CHUNK", "Columns", "read_columns"]
+__all__ = ["CHUNK", "Columns", "Events"]
 
 _SEPARATORS = ",\t;|"
 _OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -34,97 +34,112 @@ _LONGEST_HEADER = 2**20
 Columns = dict[str, Any]  # the user's names of columns, by ours
 
 
-def read_columns(events: Any, columns: Columns, encoding: str | None) -> Iterable[pd.DataFrame]:
+class Events:
     """The columns that are asked for, under our names, some lines at a time.
 
     Args:
-        events: a frame, or the path of a file.
+        source: a frame, or the path of a file.
         columns: the user's names of columns, by ours.
         encoding: of a text file; None is UTF-8.
 
-    Raises:
-        InputError: there is no such column, or the file is no table.
+    Attributes:
+        ignored: names of the other columns, from the first lines on.
 
     """
-    if isinstance(events, pd.DataFrame):
-        _check_columns("the frame", columns, [*events.columns])
-        frame = events[[*columns.values()]].set_axis([*columns], axis=1)
-        return [frame.reset_index(drop=True)]
-    path = Path(events)
-    check_file(path, "a CSV, TSV or parquet file")
-    is_parquet = path.suffix.lower() in (".parquet", ".pq")
-    return _of_parquet(path, columns) if is_parquet else _of_text(path, columns, encoding)
 
+    def __init__(self, source: Any, columns: Columns, encoding: str | None):
+        self.columns = columns
+        self.ignored: list[str] = []
+        self._source = source
+        self._encoding = encoding or "utf-8"
 
-def _check_columns(source: str, columns: Columns, there: Sequence[Any]) -> None:
-    """Refuse a column that is not there, is there twice, or is meant to be two things."""
-    used: dict[Any, str] = {}
-    for key, name in columns.items():
-        if name not in there:
-            names = [str(one) for one in there]
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Frames whose columns are in the order of ``columns``.
+
+        Raises:
+            InputError: there is no such column, or the file is no table.
+
+        """
+        if isinstance(self._source, pd.DataFrame):
+            self._check("the frame", [*self._source.columns])
+            yield self._named(self._source).reset_index(drop=True)
+            return
+        path = Path(self._source)
+        check_file(path, "a CSV, TSV or parquet file")
+        is_parquet = path.suffix.lower() in (".parquet", ".pq")
+        yield from self._of_parquet(path) if is_parquet else self._of_text(path)
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[[*self.columns.values()]].set_axis([*self.columns], axis=1)
+
+    def _check(self, source: str, there: Sequence[Any]) -> None:
+        """Refuse a column that is not there, is there twice, or is meant to be two things."""
+        used: dict[Any, str] = {}
+        for key, name in self.columns.items():
+            if name not in there:
+                names = [str(one) for one in there]
+                raise InputError(
+                    f"{key}: expected a column of {source}, {', '.join(names)[:500] or 'none'}, "
+                    f"got {name!r}; did you mean {nearest(str(name), names or [''])!r}?"
+                )
+            if there.count(name) > 1:
+                raise InputError(
+                    f"{key}: expected one column {name!r} in {source}, got {there.count(name)}; "
+                    "rename the others"
+                )
+            if name in used:
+                raise InputError(
+                    f"{key}: expected another column than that of {used[name]}, got {name!r} for "
+                    "both; correct one"
+                )
+            used[name] = key
+        self.ignored = [str(name) for name in there if name not in used]
+
+    def _of_parquet(self, path: Path) -> Iterator[pd.DataFrame]:
+        try:
+            from pyarrow import parquet
+        except ImportError:
             raise InputError(
-                f"{key}: expected a column of {source}, {', '.join(names)[:500] or 'none'}, got "
-                f"{name!r}; did you mean {nearest(str(name), names or [''])!r}?"
-            )
-        if there.count(name) > 1:
+                f"{path}: expected the package pyarrow, which reads parquet, got none; run: pip "
+                "install 'recbole_sr[parquet]'"
+            ) from None
+        with _readable(path), parquet.ParquetFile(path) as file:
+            self._check(str(path), file.schema_arrow.names)
+            for batch in file.iter_batches(columns=[*self.columns.values()]):
+                # Otherwise missing values make floats of whole numbers, which merge long ids.
+                yield self._named(batch.to_pandas(integer_object_nulls=True, ignore_metadata=True))
+
+    def _of_text(self, path: Path) -> Iterator[pd.DataFrame]:
+        """The columns of a text file.
+
+        By ``csv``, as pandas takes NA for missing, and cuts or shifts long lines: in some of its
+        versions without a word.
+        """
+        try:
+            "".encode(self._encoding)
+        except LookupError:
             raise InputError(
-                f"{key}: expected one column {name!r} in {source}, got {there.count(name)}; rename "
-                "the others"
-            )
-        if name in used:
-            raise InputError(
-                f"{key}: expected another column than that of {used[name]}, got {name!r} for both; "
-                "correct one"
-            )
-        used[name] = key
-
-
-def _of_parquet(path: Path, columns: Columns) -> Iterator[pd.DataFrame]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise InputError(
-            f"{path}: expected the package pyarrow, which reads parquet, got none; run: pip install"
-            " 'recbole_sr[parquet]'"
-        ) from None
-    with _readable(path), parquet.ParquetFile(path) as file:
-        _check_columns(str(path), columns, file.schema_arrow.names)
-        for batch in file.iter_batches(columns=[*columns.values()]):
-            # Otherwise missing values make floats of whole numbers, which merge long ids.
-            frame = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)
-            yield frame[[*columns.values()]].set_axis([*columns], axis=1)
-
-
-def _of_text(path: Path, columns: Columns, encoding: str | None) -> Iterator[pd.DataFrame]:
-    """The columns of a text file.
-
-    By ``csv``, as pandas takes NA for missing, and cuts or shifts long lines: in some of its
-    versions without a word.
-    """
-    encoding = encoding or "utf-8"
-    try:
-        "".encode(encoding)
-    except LookupError:
-        raise InputError(f"encoding: expected one such as utf-8, got {encoding!r}") from None
-    with _readable(path, encoding), _opened(path, encoding) as text:
-        header = text.readline(_LONGEST_HEADER).rstrip("\r\n").removeprefix("\ufeff")
-        split = {by: next(csv.reader([header], delimiter=by), []) for by in _SEPARATORS}
-        if max(map(len, split.values())) < 2:
-            raise InputError(
-                f"{path}: expected a first line of names of columns, separated by comma, tab, "
-                f"semicolon or bar, got {header[:80]!r}; convert the file"
-            )
-        asked = set(columns.values())
-        by = max(split, key=lambda by: (asked <= set(split[by]), len(split[by])))
-        _check_columns(str(path), columns, split[by])
-        places = {key: split[by].index(name) for key, name in columns.items()}
-        reader = csv.reader(text, delimiter=by, strict=True)
-        line = 2
-        while rows := list(islice(reader, CHUNK)):
-            _check_lengths(path, rows, len(split[by]), line)
-            line = reader.line_num + 2
-            table = {key: [row[place] for row in rows if row] for key, place in places.items()}
-            yield pd.DataFrame(table, dtype=object)
+                f"encoding: expected one such as utf-8, got {self._encoding!r}"
+            ) from None
+        with _readable(path, self._encoding), _opened(path, self._encoding) as text:
+            header = text.readline(_LONGEST_HEADER).rstrip("\r\n").removeprefix("\ufeff")
+            split = {by: next(csv.reader([header], delimiter=by), []) for by in _SEPARATORS}
+            if max(map(len, split.values())) < 2:
+                raise InputError(
+                    f"{path}: expected a first line of names of columns, separated by comma, tab, "
+                    f"semicolon or bar, got {header[:80]!r}; convert the file"
+                )
+            asked = {*self.columns.values()}
+            by = max(split, key=lambda by: (asked <= set(split[by]), len(split[by])))
+            self._check(str(path), split[by])
+            places = {key: split[by].index(name) for key, name in self.columns.items()}
+            reader = csv.reader(text, delimiter=by, strict=True)
+            line = 2
+            while rows := list(islice(reader, CHUNK)):
+                _check_lengths(path, rows, len(split[by]), line)
+                line = reader.line_num + 2
+                table = {key: [row[place] for row in rows if row] for key, place in places.items()}
+                yield pd.DataFrame(table, dtype=object)
 
 
 def _check_lengths(path: Path, rows: Sequence[Sequence[str]], fields: int, line: int) -> None:

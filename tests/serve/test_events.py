@@ -488,6 +488,21 @@ def test_the_report_says_what_was_read_and_written(capsys):
     )
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "frame"])
+def test_the_report_names_the_columns_that_were_not_read(kind, capsys):
+    frame = pd.DataFrame(ROWS, columns=["who", "what", "when"]).assign(stars=5, shop="x")
+    source = {"csv": "events.csv", "parquet": "events.parquet", "frame": frame}[kind]
+    if kind == "csv":
+        frame.to_csv(source, index=False)
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(source)
+    done = prepare(source, "shop", time="when", **COLUMNS)
+    assert done.ignored == ["stars", "shop"]
+    assert str(done).splitlines()[1] == "ignored columns: stars, shop"
+    assert "ignored" not in str(prepare(frame[["who", "what"]], "less", **COLUMNS))
+
+
 def test_the_report_says_how_to_learn_from_good_ratings_alone(capsys):
     rows = [(user, item, n) for user, item, n in ROWS for n in (n // 2 + 1.5,)]
     options = ["--user=who", "--item=what", "--rating=when", "-o", "shop"]
