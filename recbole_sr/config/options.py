@@ -196,7 +196,8 @@ class Options(BaseModel):
     """Norm of the item embeddings: the root mean square over the items."""
 
     sr_monitor: bool = _key(True)
-    """Whether to measure and log the stable rank of both tables each epoch."""
+    """Whether to measure the stable rank of both tables each epoch, for the report and, where the
+    method is on, for the screen and the log."""
 
     sr_spectra_step: Natural = _key(0)
     """Epochs between two recorded spectra of both tables; 0 records those at the start, the switch

@@ -156,8 +156,13 @@ def describe_data(dataset: Any) -> str:
     )
 
 
-def describe_epoch(record: EpochRecord, metric: str) -> str:
+def describe_epoch(record: EpochRecord, metric: str, ranks: bool = True) -> str:
     """One line about a finished epoch.
+
+    Args:
+        record: of the epoch.
+        metric: by which the best epoch is chosen.
+        ranks: whether to name the tables' stable ranks.
 
     Example:
         >>> describe_epoch(EpochRecord(3, "main", 0.5, 1.25, 0.4081), "mrr@10")
@@ -168,9 +173,9 @@ def describe_epoch(record: EpochRecord, metric: str) -> str:
     if record.valid_score is not None:
         said.append(f"valid {metric} {record.valid_score:.4f}")
     said.append(f"{record.train_seconds + (record.valid_seconds or 0):.2f} s")
-    seen = {"stable_rank": record.stable_rank, "rank_weight": record.rank_weight}
-    ranks = [describe_ranks(values, name) for name, values in seen.items() if values]
-    numbers = "; ".join([", ".join(said), *ranks])
+    seen = {"stable_rank": record.stable_rank, "rank_weight": record.rank_weight} if ranks else {}
+    named = [describe_ranks(values, name) for name, values in seen.items() if values]
+    numbers = "; ".join([", ".join(said), *named])
     return f"epoch {record.epoch}, {record.phase} phase: {numbers}"
 
 

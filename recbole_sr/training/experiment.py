@@ -448,7 +448,8 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
     config.log_recipe()
     logger.info(sys.argv)
     logger.info(config)
-    dataset, train_data, valid_data, test_data = _read_data(config)
+    with _as_in_training() if has_weights else nullcontext():
+        dataset, train_data, valid_data, test_data = _read_data(config)
     if log:
         _screen.info(f"log: {log}")
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
@@ -465,6 +466,18 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
     for side in config.options.sr_tables:
         logger.info(set_color(f"{side} representations", "yellow") + f": {entry.side(side).about}")
     return Experiment(config, model, dataset, train_data, valid_data, test_data)
+
+
+@contextmanager
+def _as_in_training() -> Iterator[None]:
+    """Say of data that cannot be read that they could be, for the weights that there are."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            "expected its data set as it was in training, got another; restore it, or train anew "
+            f"({error})"
+        ) from None
 
 
 def _read_data(config: Config) -> tuple[Any, Any, Any, Any]:

@@ -289,7 +289,9 @@ class PhasedTrainer(_Trainer):
 
     def _describe_epochs(self) -> None:
         for record in self.epoch_records[self._described :] if self._verbose else ():
-            getLogger(__name__).info(describe_epoch(record, self.valid_metric))
+            # Of a model that is trained as in RecBole they say nothing that can be acted on.
+            text = describe_epoch(record, self.valid_metric, ranks=not self.options.off)
+            getLogger(__name__).info(text)
         self._described = len(self.epoch_records)
 
     def write_epoch_records(self, moment: str | None = None) -> None:

@@ -15,7 +15,7 @@ from contract import settings_of
 from recbole.utils import ModelType, get_model
 from recbole.utils.case_study import full_sort_topk
 
-from recbole_sr import recommend, run_recbole_sr
+from recbole_sr import recommend, resume, run_recbole_sr
 from recbole_sr.cli import main
 from recbole_sr.errors import InputError
 from recbole_sr.models.registry import SUPPORTED
@@ -184,6 +184,27 @@ def test_data_that_were_moved_are_found_where_they_are_said_to_be(tiny, tmp_path
     assert main(["recommend", *words, "top.csv", "-k", "3"]) == 0
     assert len(pd.read_csv("top.csv")) == len(usual)
     assert main(["embeddings", *words, "vectors"]) == 0
+
+
+@pytest.mark.parametrize("again", ["a column is gone", "the file is gone", "no lines are left"])
+def test_data_that_cannot_be_read_as_in_training_are_said_to_have_changed(again, tiny):
+    made = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})["sr"]
+    inter = Path(tiny["data_path"], "tiny", "tiny.inter")
+    lines = inter.read_text().splitlines()
+    if again == "the file is gone":
+        inter.unlink()
+    elif again == "no lines are left":
+        inter.write_text(lines[0] + "\n")
+    else:
+        inter.write_text("\n".join("\t".join(line.split("\t")[:1]) for line in lines))
+    for go, file in (
+        (recommend, made["checkpoint"]),
+        (resume, made["checkpoint"].replace(".pth", ".run.pth")),
+    ):
+        with pytest.raises(InputError) as refused:
+            go(file)
+        assert str(refused.value).startswith(f"{file}: expected its data set as it was in training")
+        assert "tiny.inter" in str(refused.value)
 
 
 def test_serving_writes_no_log_and_warns_whatever_the_run_logged(tiny, tmp_path):

@@ -68,6 +68,16 @@ def test_the_screen_gets_what_matters_and_the_file_everything(train):
     assert all(text in log for text in (*FOR_THE_FILE, *lines))
 
 
+def test_ranks_are_shown_where_something_is_made_of_them(train):
+    """A model that trains as in RecBole has them at the start and the end alone."""
+    _, err, _ = train(config_files=["off.yaml"])
+    lines = [line for line in err.splitlines() if "stable rank: " in line]
+    assert [line.split(":")[0] for line in lines] == ["at start", "at end"]
+    folder = dict(line.split(": ", 1) for line in err.splitlines() if ": " in line)["run folder"]
+    epochs = Path(folder, "metrics.jsonl").read_text().splitlines()
+    assert all(json.loads(epoch)["stable_rank"]["item"] >= 1 for epoch in epochs)
+
+
 def test_a_split_without_a_test_part_has_no_test_result(train):
     _, err, _ = train(eval_args={"split": {"LS": "valid_only"}, "order": "RO"})
     (line,) = [line for line in err.splitlines() if "test result" in line]
