@@ -72,8 +72,9 @@ class RowAdam(SparseAdam):
         return loss
 
     def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        ids, gradient = _summed(parameter.grad)
-        gradient = -gradient if group["maximize"] else gradient
+        ids, gradient = self._summed(parameter.grad)
+        if group["maximize"]:
+            gradient.neg_()
         state = self.state[parameter]
         if not state:
             state["step"] = 0
@@ -81,21 +82,30 @@ class RowAdam(SparseAdam):
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["step"] += 1
         first, second = group["betas"]
-        mean = state["exp_avg"].index_select(0, ids).lerp_(gradient, 1 - first)
-        square = state["exp_avg_sq"].index_select(0, ids).mul_(second)
+        mean, square = (self._room(use, gradient) for use in ("mean", "square"))
+        torch.index_select(state["exp_avg"], 0, ids, out=mean).lerp_(gradient, 1 - first)
+        torch.index_select(state["exp_avg_sq"], 0, ids, out=square).mul_(second)
         square.addcmul_(gradient, gradient, value=1 - second)
         state["exp_avg"].index_copy_(0, ids, mean)
         state["exp_avg_sq"].index_copy_(0, ids, square)
         bias = (1 - second ** state["step"]) ** 0.5 / (1 - first ** state["step"])
-        moved = mean.div_(square.sqrt_().add_(group["eps"]))
-        parameter.index_add_(0, ids, moved, alpha=-bias * float(group["lr"]))
+        moved = mean.div_(square.sqrt_().add_(group["eps"])).mul_(-bias * float(group["lr"]))
+        parameter.index_add_(0, ids, moved)  # with alpha torch takes a slower way
 
+    def _summed(self, gradient: Any) -> tuple[Tensor, Tensor]:
+        """The ids ``(n,)`` of a sparse gradient, each once, and sums of their rows ``(n, D)``."""
+        ids, place = gradient._indices()[0].unique(return_inverse=True)
+        rows = gradient._values()
+        sums = self._room("gradient", rows[: len(ids)])
+        return ids, sums.zero_().index_add_(0, place, rows)
 
-def _summed(gradient: Any) -> tuple[Tensor, Tensor]:
-    """The ids ``(n,)`` of a sparse gradient, each once, and the sums of their rows ``(n, D)``."""
-    ids, place = gradient._indices()[0].unique(return_inverse=True)
-    rows = gradient._values()
-    return ids, rows.new_zeros(len(ids), *rows.shape[1:]).index_add_(0, place, rows)
+    def _room(self, use: str, like: Tensor) -> Tensor:
+        """Memory of the shape of a tensor, used again in each step: fresh pages cost more."""
+        rooms: dict[Any, Tensor] = vars(self).setdefault("_rooms", {})
+        room = rooms.get(key := (use, like.dtype, like.device, like.shape[1:]))
+        if room is None or len(room) < len(like):
+            room = rooms[key] = like.new_empty(like.shape)
+        return room[: len(like)]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from copy import deepcopy
 
 import pytest
 import torch
@@ -57,6 +58,32 @@ def test_sparse_adam_in_one_pass_is_torchs(settings):
     torch.testing.assert_close(*states, rtol=1e-12, atol=1e-14)
     again = torch.optim.SparseAdam(tables[1].parameters())
     again.load_state_dict(ours.state_dict())  # a state of ours is one of torch's
+
+
+def test_sparse_adam_is_torchs_where_tables_and_batches_differ_in_size_and_type():
+    """Its tables share the memory of a step, which a larger batch outgrows."""
+    torch.manual_seed(0)
+    shapes = (50, 8, torch.float64), (30, 8, torch.float64), (40, 4, torch.float32)
+    plain, quick = (
+        nn.ModuleList(nn.Embedding(n, d, sparse=True, dtype=kind) for n, d, kind in shapes)
+        for _ in range(2)
+    )
+    quick.load_state_dict(plain.state_dict())
+    theirs = torch.optim.SparseAdam(plain.parameters(), lr=0.01)
+    ours = fused(torch.optim.SparseAdam(quick.parameters(), lr=0.01))
+    for step in range(12):
+        if step == 6:  # a copy has no memory of its own yet
+            ours = deepcopy({"tables": quick, "optimizer": ours})
+            quick, ours = ours["tables"], ours["optimizer"]
+        for tables, optimizer in ((plain, theirs), (quick, ours)):
+            optimizer.zero_grad()
+            torch.manual_seed(step)
+            for table in tables:
+                ids = torch.randint(len(table.weight), (1 + 7 * step % 20,))
+                table(ids).pow(3).sum().backward()
+            optimizer.step()
+    for one, other in zip(plain.parameters(), quick.parameters(), strict=True):
+        torch.testing.assert_close(other, one)
 
 
 def test_an_optimiser_without_a_fused_step_is_left_as_it_is():
