@@ -81,7 +81,7 @@ FAMILIES = {
     ModelType.SEQUENTIAL: Family(
         {
             "amazon-beauty-5core": {**SEQUENCES, **CORE},
-            "amazon-sports-5core": {**SEQUENCES, **CORE},
+            "amazon-sports-5core": {**SEQUENCES, **CORE, "epochs": 200},
         },
         ("transitions",),
         "ndcg@10",

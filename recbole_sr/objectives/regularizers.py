@@ -83,14 +83,14 @@ def negative_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
 
 @of_matrix
 def effective_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
-    r"""Logarithm of the mean squared inner product of the unit rows.
+    r"""Minus the logarithm of the participation ratio of the unit rows' singular values.
 
-    .. math:: \log \frac{1}{N^2} \sum_{i,j} \langle \hat x_i, \hat x_j \rangle^2
-              = \log \big( \|\hat X^\top \hat X\|_F^2 / N^2 \big)
+    .. math:: -\log \frac{(\sum_i \sigma_i^2)^2}{\sum_i \sigma_i^4}
+              = \log \frac{\|\hat X^\top \hat X\|_F^2}{N^2}
+              = \log \frac{1}{N^2} \sum_{i,j} \langle \hat x_i, \hat x_j \rangle^2
 
-    Minus it is the logarithm of the participation ratio
-    :math:`(\sum_i \sigma_i^2)^2 / \sum_i \sigma_i^4`, a rank in which every singular value has a
-    say, at :math:`O(N D^2)` and without eigenvectors.
+    The ratio is a rank in which every singular value has a say, at :math:`O(N D^2)` and without
+    eigenvectors.
 
     Args:
         x: ``(N, D)``, floating point.
