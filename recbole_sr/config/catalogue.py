@@ -15,6 +15,11 @@ from recbole_sr.models.registry import MODELS, SUPPORTED
 __all__ = ["page"]
 
 
+_PRECISION = {
+    "yes": "",
+    "fast path": "mixed precision by `sr_fast` alone",
+    "no": "no mixed precision",
+}
 _HEAD = """# Models
 
 The table shows what is regularised of each model of RecBole, and the recipe it has by default.
@@ -22,6 +27,7 @@ The table shows what is regularised of each model of RecBole, and the recipe it 
 "What enters" a layer is the user's hidden state, and the rows of that layer are the items.
 A recipe is the property files that set a model's keys, the gain what it brought over stock RecBole.
 The method is off where nothing was measured to rank better; a run names the files that turn it on.
+Models with "several processes" in their status can be trained by several, the others by one.
 
 """
 
@@ -44,6 +50,9 @@ def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
     kind = get_model(name).type
     trainer = get_trainer(kind, name).__name__
     own = f"trained by {trainer}" if trainer != "Trainer" else ""
+    several = "several processes" if entry.parallel else ""
+    divided = "also by columns" if entry.columns else ""
+    precision = _PRECISION[entry.mixed_precision]
     extra = entry.extra and f"needs the extra `{entry.extra}`"
     needs = [f"`{key}: {value}` only" for key, value in entry.needs.items()]
     return (
@@ -53,7 +62,9 @@ def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
         entry.item.about,
         _recipe(name),
         _gain(name),
-        "; ".join(filter(None, ["supported", own, entry.note, extra, *needs])),
+        "; ".join(
+            filter(None, ["supported", several, divided, precision, own, entry.note, extra, *needs])
+        ),
     )
 
 

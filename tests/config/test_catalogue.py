@@ -29,6 +29,9 @@ def test_a_models_row_says_what_its_entry_does(name):
     assert cells[2:4] == [entry.user.about, entry.item.about]
     assert cells[6].startswith("supported")
     assert entry.note in cells[6]
+    assert ("several processes" in cells[6]) == entry.parallel
+    assert ("also by columns" in cells[6]) == entry.columns
+    assert ("mixed precision" in cells[6]) == (entry.mixed_precision != "yes")
     assert (f"extra `{entry.extra}`" in cells[6]) == (entry.extra is not None)
     assert all(f"`{key}: {value}` only" in cells[6] for key, value in entry.needs.items())
 
