@@ -162,8 +162,8 @@ class Options(BaseModel):
     """Rows of each side on which uniformity is measured, drawn anew for each batch; null: all."""
 
     sr_regularize_every: Count = _key(1)
-    """Batches of which one has the regularisers and the rank target, with as many times the weight;
-    the others cost nothing more than the loss."""
+    """Apply the regularisers and the rank target to every k-th batch alone, with k times the
+    weight."""
 
     sr_target_rank: TargetRank = _key(None)
     """Stable rank to hold in both phases, of all sr_tables or as {user: r, item: r}; null: none."""
@@ -186,8 +186,8 @@ class Options(BaseModel):
     """Power of the singular values that weights the singular vectors; 0 weights all alike."""
 
     sr_init_margin: Positive = _key(2.0, "sr_init: spectral")
-    """By how much a training pair scores above its user with a random item, on average; it sets
-    the norm of the embeddings."""
+    """By how much a user scores a training item higher than a random item, on average; it sets the
+    norm of the embeddings."""
 
     sr_init_window: Count = _key(5, "sr_init: transitions")
     """How many of the last items of a history count as those that the next one follows."""
