@@ -25,6 +25,7 @@ from recbole_sr.config.names import REMOVED, RENAMED
 from recbole_sr.config.options import Options, published
 from recbole_sr.config.plain import from_plain
 from recbole_sr.config.recbole_keys import check_unread, check_values, empty_parts, samples_none
+from recbole_sr.distributed.launch import KEYS as LAUNCHER_KEYS
 from recbole_sr.distributed.launch import launched, local_rank, local_size
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.models import registry
@@ -134,15 +135,19 @@ class Config(recbole.config.Config):
             )
         config.model_class = model_class or get_model(config.model)
         config.compatibility_settings()
-        for key in ("local_rank", "single_spec", "device"):  # of the machine that it was saved on
+        # Of the machine that it was saved on, and of how it was started there.
+        for key in ("local_rank", "single_spec", "device", *LAUNCHER_KEYS):
             config.final_config_dict.pop(key, None)
         config["dataset_save_path"] = config["dataloaders_save_path"] = None  # never read
         config["save_dataset"] = False  # it was saved when the run began
-        check_values(config.final_config_dict)
+        visible, saved = _visible_gpus(), str(config["gpu_id"] or "")
+        if visible is None and saved[:1].isalpha():  # that machine's name of one, as GPU-8f2e
+            visible = "0"
+        if visible is not None and saved:  # none stays none
+            config["gpu_id"] = visible
+        check_values({**config.final_config_dict, "gpu_id": ""})  # where the environment says it
         config._set_eval_neg_sample_args("valid")
         config._set_eval_neg_sample_args("test")
-        if (visible := _visible_gpus()) is not None and config["gpu_id"]:  # none stays none
-            config["gpu_id"] = visible
         config._init_device()
         return config
 
@@ -318,7 +323,9 @@ class Config(recbole.config.Config):
                 )
 
     def _init_device(self) -> None:
-        """RecBole's device; of several processes each has a GPU of its own."""
+        """RecBole's device, the CPU by ``use_gpu`` too; of several processes each has its GPU."""
+        if not self["use_gpu"]:
+            self["gpu_id"] = ""
         super()._init_device()
         if launched() and self["device"].type == "cuda":
             if local_rank() >= (found := torch.cuda.device_count()):

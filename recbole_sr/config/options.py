@@ -214,7 +214,7 @@ class Options(BaseModel):
     """How several processes divide the work: by the rows of a batch (data), by the columns of the
     tables, or by columns where that serves the model (auto)."""
 
-    sr_timeout: Positive = _key(600.0)
+    sr_timeout: Annotated[Positive, Field(le=1e8)] = _key(600.0)
     """Seconds that each of several processes waits for the others before all end."""
 
     sr_train_on: Literal["training", "all"] = _key("training")

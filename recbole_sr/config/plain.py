@@ -10,6 +10,8 @@ import torch
 from recbole.utils import EvaluatorType, InputType, ModelType
 from torch import nn
 
+from recbole_sr.errors import InputError
+
 __all__ = ["from_plain", "plain_state", "to_plain"]
 
 # The settings that RecBole derives as objects, and how their plain form becomes one again.
@@ -25,7 +27,7 @@ def to_plain(settings: Any) -> Any:
     """Settings made of dictionaries, lists, strings, numbers, booleans and None alone.
 
     Raises:
-        TypeError: a value that has no plain form, such as a function.
+        InputError: names the setting whose value has no plain form, such as a function.
 
     Example:
         >>> from recbole.utils import ModelType
@@ -34,7 +36,7 @@ def to_plain(settings: Any) -> Any:
 
     """
     if isinstance(settings, dict):
-        return {to_plain(key): to_plain(value) for key, value in settings.items()}
+        return {to_plain(key): _plain_value(key, value) for key, value in settings.items()}
     if isinstance(settings, list | tuple):
         return [to_plain(value) for value in settings]
     if isinstance(settings, Enum):
@@ -46,6 +48,16 @@ def to_plain(settings: Any) -> Any:
     if settings is None or isinstance(settings, str | int | float | bool):
         return settings
     raise TypeError(f"a checkpoint cannot hold the setting {settings!r} as plain data")
+
+
+def _plain_value(key: Any, value: Any) -> Any:
+    try:
+        return to_plain(value)
+    except TypeError:
+        raise InputError(
+            f"{key}: expected texts, numbers, lists and the like, which a checkpoint can hold, got "
+            f"{value!r}; give it as one of these, or set it in the model's class"
+        ) from None
 
 
 def from_plain(settings: dict[str, Any]) -> dict[str, Any]:

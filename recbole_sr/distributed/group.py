@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed.distributed_c10d import PrefixStore
 
 from recbole_sr.distributed import launch
 from recbole_sr.distributed.store import store
@@ -151,6 +153,8 @@ class Group(Alone):
 
 
 ALONE = Alone()
+_joined = count()
+_FIRST_WORD = timedelta(minutes=10)
 _current: Alone = ALONE
 
 
@@ -173,7 +177,7 @@ def processes(patience: Callable[[], float]) -> Iterator[Alone]:
 
     """
     global _current
-    if not launch.launched():
+    if launch.size() == 1:
         yield ALONE
         return
     made = not dist.is_initialized()
@@ -190,9 +194,10 @@ def processes(patience: Callable[[], float]) -> Iterator[Alone]:
 
 def _join(patience: float | None) -> None:
     try:
-        shared = store()
+        shared = PrefixStore(str(next(_joined)), store())  # torch counts groups anew once one ended
         if patience is not None:
             shared.set("patience", str(patience))
+        shared.wait(["patience"], _FIRST_WORD)  # the first process may have a large run to read
         seconds = float(shared.get("patience"))
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",

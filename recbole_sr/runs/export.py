@@ -44,5 +44,6 @@ def _stock_config(settings: dict[str, object]) -> recbole.config.Config:
     ours = Config.from_plain(settings)
     stock = recbole.config.Config.__new__(recbole.config.Config)
     stock.__dict__ = {name: value for name, value in vars(ours).items() if name != "options"}
+    stock.yaml_loader = stock._build_yaml_loader()  # ours would need this package where it is read
     stock.final_config_dict = without_sr(ours.final_config_dict)
     return stock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from recbole_sr.errors import InputError
 __all__ = ["claim", "locked", "remove_drafts", "replacing", "write_whole"]
 
 _LOCK = ".lock"
+_WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def claim(path: str | os.PathLike[str]) -> Path:
@@ -66,7 +68,9 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
             f"{folder}: expected that nothing is writing there, but another process is; wait for "
             "it, or stop it first"
         ) from None
-    except NotImplementedError:  # some network file systems have no locks
+    except (NotImplementedError, OSError) as error:  # some network file systems have no locks
+        if getattr(error, "errno", errno.ENOSYS) not in _WITHOUT_LOCKS:
+            raise
         getLogger().warning(f"{folder}: no locks there; do not resume it while it is running")
     try:
         yield
@@ -93,6 +97,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
             raise error.__context__ from None  # torch.save hides that the disk is full, say
         raise
+    if os.name == "nt":  # has no folders that can be synced
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -56,7 +56,8 @@ def restore_random_states(states: dict[str, Any], loader: Any) -> None:
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))
     for generator, state in zip(found, states["loader"], strict=True):
-        generator.set_state(state)
+        if len(state) == len(generator.get_state()):  # else of another kind of device, as above
+            generator.set_state(state)
 
 
 def _generators(loader: Any) -> Iterator[torch.Generator]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from logging import getLogger
 from typing import Any
 
@@ -59,6 +59,8 @@ def recommend(
     """
     if type(k) is not int or k < 1:
         raise InputError(f"k: expected a number of items, at least 1, got {k!r}; give 10, say")
+    if isinstance(users, str) or not (users is None or isinstance(users, Iterable)):
+        raise InputError(f"users: expected a list of ids, got {users!r}; give [{users!r}]")
     scorer = Scorer(model_file, known, model_class, data_path)
     ids = _ids(scorer, users)
     seen = None if with_known else scorer.seen(ids)

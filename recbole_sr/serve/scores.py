@@ -163,19 +163,22 @@ def _warn_of_a_run_that_goes_on(file: Path) -> None:
 
 def _latest(parts: Sequence[Any], dataset: Any) -> Interaction:
     """Each user's sequence up to and including the last known item, by user."""
+    # Without times, as of given sequences, the parts and their rows are in the order of time.
     names = [dataset.uid_field, dataset.time_field, parts[0].item_list_length_field]
+    names = [name for name in names if name in parts[0].inter_feat]
     columns = [torch.cat([part.inter_feat[name] for part in parts]).numpy() for name in names]
     order = np.lexsort(columns[::-1])
     users = columns[0][order]
     last = torch.from_numpy(order[np.append(users[1:] != users[:-1], True)])
     fields = list(parts[0].inter_feat)
     rows = {x: torch.cat([part.inter_feat[x] for part in parts])[last] for x in fields}
-    lengths = rows[names[2]]
+    length = parts[0].item_list_length_field
+    lengths = rows[length]
     for field in fields:
         name = getattr(parts[0], f"{field}_list_field", None)
         if name in rows:
             rows[name] = _appended(rows[name], lengths, rows[field])
-    rows[names[2]] = (lengths + 1).clamp(max=rows[parts[0].item_id_list_field].shape[1])
+    rows[length] = (lengths + 1).clamp(max=rows[parts[0].item_id_list_field].shape[1])
     return Interaction(rows)
 
 

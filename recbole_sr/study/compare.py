@@ -194,7 +194,10 @@ class _Study:
         self._check_names(groups)
         for group, point in product(groups, self.points or [{}]):
             own = {} if group[0] in NON_GRADIENT else point  # they are not tuned
-            config = self.trial(*group).config(**own)
+            trial = self.trial(*group)
+            config = trial.config(**own)
+            if self.seeds > 1:  # the largest may be out of range
+                replace(trial, seed=trial.seed + self.seeds - 1).config(**own)
             if group[2] == "default" and config.options.off:
                 raise InputError(
                     f"variants: expected one that does something for {group[0]}, for which no "

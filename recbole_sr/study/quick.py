@@ -39,6 +39,12 @@ SETTINGS = {"eval_batch_size": 2**20}
 MOST_SEEDS = 5
 _SHARE, _MARGIN = 0.1, 0.8
 _PLAN = "plan.json"
+# A group's limit of memory, and what of it is in use and cannot be given up: versions 2 and 1.
+_GROUP = "/sys/fs/cgroup"
+_CONTROL_GROUPS = (
+    (f"{_GROUP}/memory.max", f"{_GROUP}/memory.stat", "anon"),
+    (f"{_GROUP}/memory/memory.limit_in_bytes", f"{_GROUP}/memory/memory.stat", "rss"),
+)
 
 Result = dict[str, Any]
 # Runs a trial, in the folder of runs or in the one given, for so many seconds at most.
@@ -179,6 +185,8 @@ def _bytes(trial: Trial, probe: Result) -> float:
 def _free_bytes() -> float:
     """Main memory that this process may still take, by the machine and by its control group."""
     free = float(psutil.virtual_memory().available)
-    with suppress(OSError, ValueError):  # no such file, or "max"
-        free = min(free, float(Path("/sys/fs/cgroup/memory.max").read_text()))
+    for limit, counts, used in _CONTROL_GROUPS:
+        with suppress(OSError, ValueError, KeyError):  # no such file, or "max"
+            counted = dict(line.split() for line in Path(counts).read_text().splitlines())
+            free = min(free, float(Path(limit).read_text()) - float(counted[used]))
     return free

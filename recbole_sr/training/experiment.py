@@ -19,6 +19,7 @@ from recbole.utils import get_environment, get_trainer, init_seed, set_color
 from recbole_sr.config.config import Config
 from recbole_sr.config.data_files import check_dataset
 from recbole_sr.config.options import Options
+from recbole_sr.config.plain import to_plain
 from recbole_sr.distributed.group import ALONE, Group, current_group, processes
 from recbole_sr.distributed.launch import launch_name, refuse_several, restarts
 from recbole_sr.errors import InputError, refused_by_recbole
@@ -115,7 +116,7 @@ class Experiment(NamedTuple):
                     if group.leads:
                         held.enter_context(locked(state.path))
                 identity = {"run": state.run, "data": state.data, "format": checkpoint.FORMAT}
-                if group is not ALONE and path is None and (again := launch_name()):
+                if path is None and (again := launch_name()):
                     identity["launch"] = again
                 made = group.first(
                     lambda: RunFolder.create(
@@ -246,11 +247,19 @@ def run_recbole_sr(
 
 
 def _begun(config: Config) -> str | None:
-    """The saved run that torchrun has started again; None where there is none."""
+    """The saved run that torchrun has started again; None where there is none.
+
+    A program may train several: what is set tells them apart.
+    """
+    told = {"model", "dataset", "seed", *config.external_config_dict} & {*config.final_config_dict}
     for file in Path(config["checkpoint_dir"]).glob("*/environment.json") if restarts() else ():
-        launched_as = (RunFolder(file.parent).read(file.name) or {}).get("launch")
-        if launched_as == launch_name() and Path(f"{file.parent}.run.pth").is_file():
-            return f"{file.parent}.run.pth"
+        folder = RunFolder(file.parent)
+        launched_as = (folder.read(file.name) or {}).get("launch")
+        if launched_as != launch_name() or not Path(f"{folder.path}.run.pth").is_file():
+            continue
+        saved = folder.read("settings.json") or {}
+        if all(saved.get(key) == to_plain(config[key]) for key in told):
+            return f"{folder.path}.run.pth"
     return None
 
 

@@ -160,6 +160,13 @@ def test_an_environment_that_shows_no_gpu_means_the_processor(monkeypatch):
     assert (config["gpu_id"], config["device"].type) == ("", "cpu")
 
 
+def test_no_gpu_is_used_where_none_is_wanted(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    config = Config("BPR", "ml-100k", config_dict={"use_gpu": False, "gpu_id": "1"})
+    assert (config["gpu_id"], config["device"].type) == ("", "cpu")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
 def test_a_key_of_another_model_is_warned_of(caplog):
     Config("BPR", "ml-100k", config_dict={"n_layers": 3})
     assert "n_layers: has no effect, as BPR does not read it" in caplog.text

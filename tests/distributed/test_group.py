@@ -113,7 +113,9 @@ def test_what_processes_tell_each_other(tmp_path):
     assert [*first[3], *first[4]] == torch.rand(6).tolist()  # the first draws as one alone
 
 
-def test_one_process_has_all():
+def test_one_process_has_all(monkeypatch):
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "a", "MASTER_PORT": 1}.items():
+        monkeypatch.setenv(name, str(value))  # as of a launcher that was told to start one
     x = torch.ones(2)
     with processes(lambda: 0.0) as group:
         assert group is ALONE

@@ -186,6 +186,46 @@ def test_torchrun_starts_the_run_again_to_the_same_bits(tmp_path, tiny_arguments
     assert lines(again) == lines(whole)
 
 
+TWO = """
+import json
+import sys
+from recbole_sr import run_recbole_sr
+
+if __name__ == "__main__":
+    for model in ("BPR", "LightGCN"):
+        with open("settings.json") as file:
+            run_recbole_sr(model, "tiny", config_dict=json.load(file))
+"""
+
+
+@pytest.mark.slow
+def test_each_run_of_a_program_is_started_again_as_itself(tmp_path, monkeypatch):
+    program = tmp_path / "program.py"
+    program.write_text(TWO)
+    monkeypatch.setattr(sys.modules[__name__], "PROGRAM", [str(program)])
+    settings = {**write_tiny(tmp_path / "data"), **LONG}
+    results = {}
+    for name in ("whole", "again"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "settings.json").write_text(json.dumps(settings))
+        started = start(folder, [], "--standalone", "--max-restarts=1")
+        if name == "again":
+            ends = time.monotonic() + 120
+            while time.monotonic() < ends:
+                files = list(folder.glob("saved/LightGCN*/metrics.jsonl"))
+                if files and len(files[0].read_text().splitlines()) >= 3:
+                    break
+                time.sleep(0.02)
+            os.kill(ranks(started)[0].pid, signal.SIGKILL)
+        end_well(started, folder)
+        files = sorted(folder.glob("saved/*/result.json"))
+        assert [file.parent.name.split("-")[0] for file in files] == ["BPR", "LightGCN"]
+        results[name] = [json.loads(file.read_text()) for file in files]
+    assert results["again"] == results["whole"]
+    assert len(list((tmp_path / "again" / "saved").glob("*.run.pth"))) == 2  # none began anew
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "more", "words"),

@@ -16,6 +16,8 @@ import sys, types
 import numpy, torch
 sys.modules["ray"] = types.ModuleType("ray")  # imported by quick_start, for searches alone
 sys.modules["ray"].tune = None
+if numpy.lib.NumpyVersion(numpy.__version__) < "2.0.0":
+    sys.modules["recbole_sr"] = None  # as where it is not installed
 from recbole.quick_start import load_data_and_model
 if numpy.lib.NumpyVersion(numpy.__version__) >= "2.0.0":  # where RecBole does not run by itself
     from recbole.model.general_recommender import LightGCN

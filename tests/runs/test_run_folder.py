@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -7,12 +8,15 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from filelock import FileLock
+from recbole.model.general_recommender import BPR
 
 from recbole_sr import run_recbole_sr
 from recbole_sr.errors import InputError
-from recbole_sr.runs.files import write_whole
+from recbole_sr.runs.files import locked, write_whole
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.training.experiment import resume
 
@@ -160,3 +164,32 @@ from recbole_sr.runs.folder import _environment
 assert _environment({"device": "cpu"})["cpu_count"] == 1
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_warned_of(error, monkeypatch, caplog, tmp_path):
+    def acquire(*args, **kwargs):
+        raise OSError(error, "no locks")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with locked(tmp_path):
+        pass
+    assert "no locks there" in caplog.text
+
+
+def test_other_faults_of_a_lock_are_not_hidden(monkeypatch, tmp_path):
+    def acquire(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "not yours")
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(PermissionError), locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("value", [np.ones(2), Path("a"), {"deep": [object()]}])
+def test_a_setting_that_no_file_can_hold_is_named(value, tiny):
+    class Own(BPR):
+        pass
+
+    with pytest.raises(InputError, match=r"^(mine|deep): expected texts, numbers, lists"):
+        run_recbole_sr(Own, "tiny", config_dict={**tiny, "epochs": 1, "mine": value})

@@ -207,6 +207,24 @@ def test_data_that_cannot_be_read_as_in_training_are_said_to_have_changed(again,
         assert "tiny.inter" in str(refused.value)
 
 
+@pytest.mark.parametrize("users", ["196", 196, 1.5])
+def test_one_user_is_no_list_of_users(users, tiny):
+    with pytest.raises(InputError, match=r"users: expected a list of ids, got .*; give \["):
+        recommend(checkpoint(tiny), users)
+
+
+@pytest.mark.parametrize("model", ["GRU4Rec", "SASRec"])
+def test_a_sequential_model_serves_without_times(model, tiny, serve):
+    """As the interactions of each user are in the order of time anyway."""
+    usual = serve(model)
+    names = usual.dataset.id2token("user_id", range(1, usual.dataset.user_num))
+    expected = recommend("any", names, k=5)
+    made = serve(model, unused_col={"inter": ["timestamp"]})
+    assert "timestamp" not in made.train_data._dataset.inter_feat
+    made.model.load_state_dict(usual.model.state_dict())
+    pd.testing.assert_frame_equal(recommend("any", names, k=5), expected)
+
+
 def test_serving_writes_no_log_and_warns_whatever_the_run_logged(tiny, tmp_path):
     file = checkpoint(tiny, state="ERROR")
     before = {path for path in Path().rglob("*") if "__pycache__" not in path.parts}

@@ -479,6 +479,10 @@ REFUSED = {
         {"models": ["BPR", "DGCF"]},
         "variants: expected one that does something for DGCF, .*give --variants warm/stable_rank",
     ),
+    "a last seed out of range": (
+        {"config_dict": {"seed": 2**32 - 2}, "seeds": 3, "baseline": "off.yaml"},
+        "seed: expected .*4294967296",
+    ),
     "a model in a variant": ({"variants": ["named.yaml"]}, "named.yaml: expected no model in it"),
 }
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from recbole_sr.cli import main
@@ -98,6 +101,20 @@ def test_a_reference_without_memory_or_time_is_left_out(trials, monkeypatch, tmp
     assert of_knn == [UNFINISHED]  # not tried again for each seed
     took = next(took for model, *_, took in machine.ran if model == "ItemKNN")
     assert took == 60 + 3  # a tenth, and what the measured run took
+
+
+@pytest.mark.parametrize(
+    ("limit", "counted", "left"),
+    [("8000", "anon 6000\nfile 1500\n", 2000), ("max", "anon 6000\n", 10**15), (None, "", 10**15)],
+)
+def test_memory_is_what_the_control_group_leaves(limit, counted, left, tmp_path, monkeypatch):
+    files = [str(tmp_path / name) for name in ("limit", "stat")]
+    if limit:
+        for file, text in zip(files, (limit, counted), strict=True):
+            Path(file).write_text(text)
+    monkeypatch.setattr(quick, "_CONTROL_GROUPS", [(*files, "anon")])
+    monkeypatch.setattr(quick.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**15))
+    assert quick._free_bytes() == left
 
 
 def test_a_budget_without_an_epoch_says_so(trials, monkeypatch, tmp_path):

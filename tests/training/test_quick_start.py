@@ -13,7 +13,7 @@ import torch
 from recbole.trainer import Trainer
 from resuming import without_seconds
 
-from recbole_sr import load_data_and_model, objective_function, run_recbole_sr
+from recbole_sr import load_data_and_model, objective_function, recommend, run_recbole_sr
 from recbole_sr.config.options import Options
 from recbole_sr.errors import InputError
 from recbole_sr.objectives.phase import Phase
@@ -156,7 +156,15 @@ def test_pickles_that_lie_there_are_named_and_not_read(tiny, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "used"), [("3", None, "3"), ("3", "1", "1"), ("", "1", "")]
+    ("then", "now", "used"),
+    [
+        ("3", None, "3"),
+        ("3", "1", "1"),
+        ("", "1", ""),
+        ("-1", None, "-1"),
+        ("GPU-8f2e", None, "0"),
+        ("GPU-8f2e", "MIG-77", "MIG-77"),
+    ],
 )
 def test_a_checkpoint_of_a_gpu_is_read_without_one(then, now, used, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_sr.config.config._VISIBLE_GPUS", now)
@@ -168,6 +176,25 @@ def test_a_checkpoint_of_a_gpu_is_read_without_one(then, now, used, tiny, tmp_pa
     config, model, *_ = load_data_and_model(str(file))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == used
     assert {config["device"].type, model.device.type} == {"cpu"}
+
+
+@pytest.mark.parametrize("shown", ["-1", "GPU-8f2e", "MIG-77"])
+def test_a_run_serves_whatever_the_environment_calls_its_gpu(shown, tiny, monkeypatch):
+    monkeypatch.setattr("recbole_sr.config.config._VISIBLE_GPUS", shown)
+    settings = {**tiny, "epochs": 1, "sr_final": True}
+    found = run_recbole_sr("BPR", "tiny", config_dict=settings)["sr"]["final"]
+    assert load_data_and_model(found["checkpoint"])[0]["gpu_id"] == shown
+
+
+def test_a_run_of_several_processes_is_served_by_one(tiny, tmp_path):
+    made = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})["sr"]
+    for suffix in (".pth", ".run.pth"):
+        file = made["checkpoint"].removesuffix(".pth") + suffix
+        state = checkpoint.read(file)
+        state["config"].update(nproc=2, world_size=4, ip="10.0.0.1", port=29500, group_offset=2)
+        checkpoint.write(state, file)
+    assert len(recommend(made["checkpoint"], k=3))
+    assert resume(made["checkpoint"].replace(".pth", ".run.pth"))["test_result"]
 
 
 def test_data_that_are_gone_are_missed_in_a_sentence(tiny, tmp_path):

@@ -160,6 +160,16 @@ def test_generators_continue_exactly():
     assert (draw(), torch.rand(2, generator=loader.generator).tolist()) == expected
 
 
+def test_generators_of_another_device_go_on_by_other_numbers():
+    """A GPU's has a state of 16 bytes."""
+    loader = torch.utils.data.DataLoader([1, 2], generator=torch.Generator().manual_seed(1))
+    states = {**snapshot.random_states(loader), "loader": [torch.zeros(16, dtype=torch.uint8)]}
+    torch.manual_seed(3)
+    snapshot.restore_random_states(states, loader)
+    assert torch.equal(loader.generator.get_state(), torch.Generator().manual_seed(1).get_state())
+    assert torch.equal(torch.get_rng_state(), states["torch"])
+
+
 def test_memory_holds_what_changed_and_nothing_else():
     def model():
         net = torch.nn.Sequential(torch.nn.Linear(2, 2))
