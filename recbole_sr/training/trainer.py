@@ -156,6 +156,13 @@ class PhasedTrainer(_Trainer):
         with checkpoint.restoring(file):
             checkpoint.load_weights(self.model, self.part(saved.state_dict), file)
             self.model.load_other_parameter(self.part(saved.other_parameter))
+        best = float(self.best_valid_score)
+        if not model_file and self.best_valid_result and saved.best_valid_score != best:
+            getLogger().warning(
+                f"{file}: expected the best model, of validation score {best:.4f}, got that of epoch "
+                f"{saved.epoch}, of {saved.best_valid_score:.4f}: the run went on from before that "
+                "epoch by other numbers, and the test is of this file"
+            )
         self.logger.info(f"Loading model structure and parameters from {file}")
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:

@@ -105,6 +105,19 @@ def test_a_finished_run_is_tested_again_by_metrics_that_count(tiny, tmp_path, mo
     assert without_seconds(resume(str(run_file(tmp_path)))) == whole
 
 
+def test_a_best_model_of_another_epoch_is_named(tiny, caplog):
+    """As after a kill, where a run goes on from an earlier epoch by other numbers."""
+    made = run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 2})["sr"]
+    file = made["checkpoint"]
+    run = file.replace(".pth", ".run.pth")
+    resume(run)
+    assert "expected the best model" not in caplog.text
+    state = checkpoint.read(file)
+    checkpoint.write({**state, "epoch": 17, "best_valid_score": 0.9}, file)
+    resume(run)
+    assert "got that of epoch 17, of 0.9000" in caplog.text
+
+
 def test_a_run_whose_best_model_is_gone_is_refused_and_loses_nothing(tiny, tmp_path):
     run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 1})
     (model,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
