@@ -10,7 +10,7 @@ import torch
 from resuming import run_file, without_seconds
 
 from recbole_sr.errors import InputError
-from recbole_sr.runs import snapshot
+from recbole_sr.runs import checkpoint, snapshot
 from recbole_sr.training.experiment import resume, run_recbole_sr
 
 MODELS = ["BPR", "LightGCN"]
