@@ -159,9 +159,9 @@ class PhasedTrainer(_Trainer):
         best = float(self.best_valid_score)
         if not model_file and self.best_valid_result and saved.best_valid_score != best:
             getLogger().warning(
-                f"{file}: expected the best model, of validation score {best:.4f}, got that of epoch "
-                f"{saved.epoch}, of {saved.best_valid_score:.4f}: the run went on from before that "
-                "epoch by other numbers, and the test is of this file"
+                f"{file}: expected the best model, of validation score {best:.4f}, got that of "
+                f"epoch {saved.epoch}, of {saved.best_valid_score:.4f}: the run went on from "
+                "before that epoch by other numbers, and the test is of this file"
             )
         self.logger.info(f"Loading model structure and parameters from {file}")
 
