@@ -195,13 +195,16 @@ class Outcome(NamedTuple):
 
 
 def outcome(records: Records, cell: Cell) -> Outcome | None:
-    """None where the cell is not tuned to its end."""
+    """None where the cell is not tuned to its end, nor run with other seeds than the first."""
     tuned = {setting for (of, setting) in records if of == cell and setting.seed == SEEDS[0]}
-    if len(tuned) < len(RATES) * len(DECAYS):
+    if not tuned:
         return None
     best = chosen(records, cell)
-    of_seeds = {seed: records.get((cell, best._replace(seed=seed))) for seed in SEEDS}
-    return Outcome(best, {seed: found for seed, found in of_seeds.items() if found})
+    found = {seed: records.get((cell, best._replace(seed=seed))) for seed in SEEDS}
+    of_seeds = {seed: record for seed, record in found.items() if record}
+    if len(tuned) < len(RATES) * len(DECAYS) and len(of_seeds) == 1:
+        return None
+    return Outcome(best, of_seeds)
 
 
 def tables(records: Records) -> None:
