@@ -328,7 +328,11 @@ def _recommend(arguments: list[str]) -> None:
     given_users.add_argument("--users", metavar="FILE", help="a file of users, an id a line")
     add("-k", type=int, default=10, help="items for each user (10)")
     add("-o", "--output", type=Path, help=".csv, .tsv, .jsonl or .parquet; else CSV on the screen")
-    add("--known", default="all", help="what users are known to have: training, validation or all")
+    add(
+        "--known",
+        default="all",
+        help="what users are known to have: training, validation or all (all)",
+    )
     add("--with_known", action="store_true", help="list what users are known to have, too")
     _add_data_path(parser)
     given = parser.parse_args(arguments)

@@ -90,9 +90,14 @@ def read_files(files: Sequence[str]) -> tuple[dict[str, Any], Origins]:
     """The property values of YAML files, later ones above earlier ones, and who set each.
 
     Raises:
-        InputError: a file is not there, holds no YAML mapping, or includes itself.
+        InputError: a file is not there, holds no YAML mapping, or includes itself; or one name is
+            given in place of a list.
 
     """
+    if isinstance(files, str):
+        raise InputError(
+            f"config_file_list: expected a list of files, got {files!r}; give [{files!r}]"
+        )
     return _merged(layer for name in files for layer in _layers(find_file(name), name))
 
 

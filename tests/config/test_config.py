@@ -173,3 +173,8 @@ def test_a_key_of_another_model_is_warned_of(caplog):
     caplog.clear()
     Config("LightGCN", "ml-100k", config_dict={"n_layers": 3, "wandb_project": None})
     assert not caplog.text
+
+
+def test_one_file_is_no_list_of_files():
+    with pytest.raises(InputError, match=r"config_file_list: .* give \['mine.yaml'\]"):
+        Config("BPR", "ml-100k", config_file_list="mine.yaml")
