@@ -26,7 +26,10 @@ _OFF = (
 def describe(
     options: Options, settings: Mapping[str, Any], origins: Mapping[str, str]
 ) -> list[str]:
-    """The recipe in at most six lines: model and data, phases, and who set which keys."""
+    """The recipe in at most six lines: model and data, phases, and who set which keys.
+
+    Where there are too many to say, it is the user's own that are said, which stand last.
+    """
     lines = [
         f"{settings['model']} on {settings['dataset']}; initialisation: {options.sr_init}",
         _off(settings) if options.off else "; ".join(_phases(options)),
@@ -38,7 +41,8 @@ def describe(
     if len(lines) <= _LINES:
         return lines
     more = len(lines) - _LINES + 1
-    return [*lines[: _LINES - 1], f"and keys from {more} more; `recbole-sr config` shows all"]
+    hidden = f"keys from {more} more; `recbole-sr config` with the same arguments shows all"
+    return [*lines[:2], hidden, *lines[2 + more :]]
 
 
 def _off(settings: Mapping[str, Any]) -> str:

@@ -60,7 +60,8 @@ def test_a_run_prints_its_recipe_in_at_most_six_lines(caplog, tmp_path):
     origins = {key: f"file {key}" for key in list(made.final_config_dict)[:9]}
     lines = describe(made.options, made.final_config_dict, origins)
     assert len(lines) == 6
-    assert lines[-1] == "and keys from 6 more; `recbole-sr config` shows all"
+    assert lines[2] == "keys from 6 more; `recbole-sr config` with the same arguments shows all"
+    assert [line.partition(":")[0] for line in lines[3:]] == list(origins.values())[-3:]
 
 
 def test_a_run_says_that_the_method_is_off_and_what_turns_it_on():
