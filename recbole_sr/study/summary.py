@@ -38,7 +38,8 @@ _LEVEL = 0.05
 _METHOD = (
     "Every variant of a seed has the same split, initial random state and batches as the baseline;"
     " a seed stands for all three, but a split in time is the same for every seed. Test: two-sided"
-    " paired t-test on the test score, corrected for splits that overlap where seeds differ in it (Nadeau and Bengio, 2003), and Holm-corrected"
+    " paired t-test on the test score, corrected for splits that overlap where seeds differ in it"
+    " (Nadeau and Bengio, 2003), and Holm-corrected"
     f" over the variants of one model and data set, level {_LEVEL}. Effect size: mean over standard"
     " deviation of the paired differences (Cohen's d_z). Plus-minus is the standard deviation over"
     " seeds, brackets a 95 % interval of the mean paired difference. Training seconds leave out"
