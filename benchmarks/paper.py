@@ -195,16 +195,13 @@ class Outcome(NamedTuple):
 
 
 def outcome(records: Records, cell: Cell) -> Outcome | None:
-    """None where the cell is not tuned to its end, nor run with other seeds than the first."""
+    """None where the cell is not tuned to its end."""
     tuned = {setting for (of, setting) in records if of == cell and setting.seed == SEEDS[0]}
-    if not tuned:
+    if len(tuned) < len(RATES) * len(DECAYS):
         return None
     best = chosen(records, cell)
-    found = {seed: records.get((cell, best._replace(seed=seed))) for seed in SEEDS}
-    of_seeds = {seed: record for seed, record in found.items() if record}
-    if len(tuned) < len(RATES) * len(DECAYS) and len(of_seeds) == 1:
-        return None
-    return Outcome(best, of_seeds)
+    of_seeds = {seed: records.get((cell, best._replace(seed=seed))) for seed in SEEDS}
+    return Outcome(best, {seed: found for seed, found in of_seeds.items() if found})
 
 
 def tables(records: Records) -> None:
