@@ -245,9 +245,9 @@ def _count_merged_times(data: Any) -> None:
     if (merged := len(times) - len(kept)) and not is_sorted:
         step = np.spacing(np.float32(times[data.time_field].abs().max()))
         data.logger.warning(
-            f"{data.dataset_name}: {merged} of {len(times)} times of a user are not told from "
-            f"another of the user's, as RecBole keeps them exact to {step:g}; the file's order "
-            f"decides: sort its lines by {data.time_field}, or subtract the earliest from all"
+            f"{data.dataset_name}: {merged:,} of {len(times):,} times equal another of the same "
+            f"user once RecBole has rounded them to {step:g}, and keep the file's order; sort its "
+            f"lines by {data.time_field}, or subtract the earliest from all"
         )
 
 

@@ -381,16 +381,16 @@ def test_pairs_that_are_trained_on_and_looked_for_are_counted(model, read, caplo
 def test_times_that_become_one_are_counted(model, more, read, caplog):
     columns = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
     read(model, **columns, **more).build()
-    assert "are not told" not in caplog.text
+    assert "times equal another" not in caplog.text
     near = [f"u0\ti{i}\t1\t{2**30 + i}" for i in range(40, 50)]
     edit("inter", lambda lines: [*lines, *near])  # in their order, which sorting keeps
     read(model, **columns, **more).build()
     edit("inter", lambda lines: [*lines[:-10], *reversed(near)])
     read("BPR", **columns).build()
-    assert "are not told" not in caplog.text
+    assert "times equal another" not in caplog.text
     read(model, **columns, **more).build()
-    assert "tiny: 9 of 490 times of a user are not told from another" in caplog.text
-    assert "exact to 128;" in caplog.text
+    assert "tiny: 9 of 490 times equal another of the same user" in caplog.text
+    assert "rounded them to 128, and keep the file's order" in caplog.text
 
 
 HEAD = "user_id:token\titem_id_list:token_seq\titem_id:token"
