@@ -15,7 +15,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parents[1] / "results"
-_ROW = r"^\| ((?:BPR|LightGCN), [\w\- ]+).*? \| (0\.\d+) \| (0\.\d+) \| \*\*(0\.\d+)"
+_ROW = r"^\| ((?:BPR|LightGCN), [\w\- ]*\w).*? \| (0\.\d+) \| (0\.\d+) \| \*\*(0\.\d+)"
 _RECIPE = r"^\| (\w+, [\w-]+) \|.*?\| ([+-][\d.]+) %, p (?:= |< )([\d.]+) \|"
 _LARGEST = 100.0  # percent: beyond it stock does not learn
 SIDES = (("the default", 60, "#d55e00"), ("spectral initialisation alone", 20, "#0072b2"))
