@@ -26,7 +26,10 @@ paper_pictures  its pictures
 families        an epoch and a ranking of models of each family, ours and stock
 distributed     a training step of several processes
 models          every listed model for one epoch of ml-100k, a process each; one run
-growth          step time and peak memory from 10^4 to 10^7 rows
+growth          time and peak memory of a step, an initialisation, sampling and ranking, from 10^4
+                to 10^7 rows
+first_score     from a command to a test score, beside implicit's ALS
+convert         makes RecBole's files of the data sets in results/data.md
 quality         loss and metrics over 5 seeds, with a paired test
 reliability     what the reliability tests try, and what they lose
 settings        wrong and extreme values for each key of RecBole and of its models

@@ -28,6 +28,7 @@ def to_plain(settings: Any) -> Any:
 
     Raises:
         InputError: names the setting whose value has no plain form, such as a function.
+        TypeError: the same of what is no dictionary of settings.
 
     Example:
         >>> from recbole.utils import ModelType

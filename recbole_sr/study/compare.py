@@ -196,8 +196,6 @@ class _Study:
             own = {} if group[0] in NON_GRADIENT else point  # they are not tuned
             trial = self.trial(*group)
             config = trial.config(**own)
-            if self.seeds > 1:  # the largest may be out of range
-                replace(trial, seed=trial.seed + self.seeds - 1).config(**own)
             if group[2] == "default" and config.options.off:
                 raise InputError(
                     f"variants: expected one that does something for {group[0]}, for which no "
@@ -212,6 +210,8 @@ class _Study:
                     "eval_args: expected a split with a validation and a test part, by which a "
                     f"study judges, got none for {' and '.join(sorted(parts))}; give all three"
                 )
+        # All groups have the same seeds, of which the last may be out of range.
+        replace(trial, seed=trial.seed + self.seeds - 1).config(**own)
 
     def _check_names(self, groups: Sequence[tuple[str, str, str]]) -> None:
         """Refuse two groups whose runs would share a folder, as ``a-b`` with ``c``, and ``a``."""
