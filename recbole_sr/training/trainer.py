@@ -19,6 +19,7 @@ from recbole_sr.distributed.gradients import GradientSum
 from recbole_sr.distributed.group import ALONE, Group, current_group
 from recbole_sr.distributed.random import share_states
 from recbole_sr.errors import InputError
+from recbole_sr.fast.anomaly import no_stray_detection
 from recbole_sr.fast.optimizer import fused, row_gradients
 from recbole_sr.fast.parts import gathering, part_of
 from recbole_sr.fast.ranking import TopCollector
@@ -217,8 +218,9 @@ class PhasedTrainer(_Trainer):
         start = perf_counter()
         fast = self.options.sr_fast
         gradients: Any = row_gradients(self.model, self.optimizer) if fast else nullcontext({})
+        checks: Any = no_stray_detection() if fast else nullcontext()
         of_rows = ALONE if self.model.sr_part else self.group
-        with self.model.sr_regularized(phase, of_rows), gradients as rows:
+        with self.model.sr_regularized(phase, of_rows), checks, gradients as rows:
             if self._gradients:
                 self._gradients.rows = rows
             loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
