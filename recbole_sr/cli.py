@@ -16,7 +16,6 @@ import re
 import shlex
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from typing import Any
 from recbole_sr import __version__
 from recbole_sr.config.shipped import properties_folder
 from recbole_sr.distributed import launch
-from recbole_sr.errors import InputError, LostProcessError
+from recbole_sr.errors import InputError, LostProcessError, cut_run
 
 __all__ = ["COMMANDS", "PROGRAM", "main", "parse"]
 
@@ -140,14 +139,8 @@ def _how_to_go_on(error: BaseException, command: Callable[[list[str]], Any]) -> 
     """What to type next, after training that has a saved state or a study that has runs."""
     if command in (_compare, _resume):
         return f"go on by the same command{' with --resume' if command is _compare else ''}"
-    from recbole_sr.training.final import SUFFIX
-
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        state = getattr(frame.f_locals.get("trainer"), "run_state", None)
-        path = state.path if state else frame.f_locals.get("ended_run")
-        path = path and path.removesuffix(SUFFIX)  # the whole run, not its last part
-        if path and os.path.isfile(file := f"{path}.run.pth"):
-            return f"go on by: {PROGRAM} resume {shlex.quote(file)}"
+    if (path := cut_run(error)) and os.path.isfile(file := f"{path}.run.pth"):
+        return f"go on by: {PROGRAM} resume {shlex.quote(file)}"
     return ""
 
 
@@ -398,6 +391,11 @@ def _models(arguments: list[str]) -> None:
     print(models_page(), end="")
 
 
+def _names(given: list[str] | None) -> list[str] | None:
+    """Names with commas between, as RecBole's own script for several models has them, or apart."""
+    return None if given is None else [name for text in given for name in text.split(",") if name]
+
+
 def _compare(arguments: list[str]) -> int:
     parser = _parser(
         "Train a baseline and variants of the method on the same splits and compare them. Any "
@@ -409,8 +407,8 @@ def _compare(arguments: list[str]) -> int:
         "-m",
         "--model",
         nargs="+",
-        help=f"RecBole's names; else the files', else {_MODEL}. Pop, ItemKNN, EASE and others that "
-        "learn without gradients are run as they are",
+        help=f"RecBole's names, apart or with commas; else the files', else {_MODEL}. Pop, "
+        "ItemKNN, EASE and others that learn without gradients are run as they are",
     )
     add("-d", "--dataset", nargs="+", help=f"names of data sets; else the files', else {_DATA_SET}")
     add("--seeds", type=int, default=5, help="runs of each; no claim is made below 5")
@@ -442,8 +440,8 @@ def _compare(arguments: list[str]) -> int:
     from recbole_sr.study.trial import run_name
 
     comparison = compare(
-        given.model,
-        given.dataset,
+        _names(given.model),
+        _names(given.dataset),
         seeds=given.seeds,
         variants=given.variants,
         baseline=given.baseline,

@@ -16,7 +16,9 @@ __all__ = [
     "check_file",
     "check_output",
     "check_place",
+    "cut_run",
     "first_line",
+    "naming_run",
     "nearest",
     "refused_by_recbole",
 ]
@@ -166,6 +168,35 @@ def _out_of_memory(error: Exception) -> bool:
 def first_line(error: Exception) -> str:
     """What an error says, without torch's explanations."""
     return str(error).partition("\n")[0]
+
+
+@contextmanager
+def naming_run(path: Callable[[], str]) -> Iterator[None]:
+    """Have what cuts a run short say which run it was; the outermost block is right.
+
+    Args:
+        path: of the run, without suffix; asked when something cuts it.
+
+    """
+    try:
+        yield
+    except BaseException as error:
+        error.cut_run = path()  # type: ignore[attr-defined]
+        raise
+
+
+def cut_run(error: BaseException) -> str | None:
+    """Path of the run that an exception has cut short, without suffix; None if it was none.
+
+    Example:
+        >>> try:
+        ...     with naming_run(lambda: "saved/BPR"):
+        ...         raise KeyboardInterrupt
+        ... except KeyboardInterrupt as error:
+        ...     cut_run(error)
+        'saved/BPR'
+    """
+    return getattr(error, "cut_run", None)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

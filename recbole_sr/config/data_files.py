@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from recbole_sr.errors import InputError
 from recbole_sr.recbole_compat.atomic_file import AtomicFile
 
 __all__ = ["check_dataset", "columns_of"]
+
+_SHIPPED = "ml-100k"  # with RecBole
 
 
 def check_dataset(settings: Mapping[str, Any]) -> None:
@@ -31,10 +34,13 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
     """
     folder, name = Path(settings["data_path"]), settings["dataset"]
     if not folder.is_dir():
-        if name not in _downloadable():
+        if name not in (known := _downloadable()):
+            beside = [path.name for path in folder.parent.glob("*/")]
+            likely = get_close_matches(name, [_SHIPPED, *beside, *known], n=1)
             raise InputError(
                 f"dataset: expected a folder {folder}, seen from {Path.cwd()}, got none; correct "
                 "dataset or data_path, or go to the folder that data_path is meant from"
+                + (f"; did you mean {likely[0]!r}?" if likely else "")
             )
         return
     parts = settings["benchmark_filename"]

@@ -104,5 +104,5 @@ def torchrun(keys: Mapping[str, int | str], program: Sequence[str]) -> list[str]
             f"--master-addr={keys.get('ip', 'localhost')}",
             f"--master-port={keys.get('port', 5678)}",
         ]
-    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={here}"]
+    launcher = [sys.executable, "-m", "recbole_sr.distributed.torchrun", f"--nproc-per-node={here}"]
     return [*launcher, *options, *program]

@@ -22,7 +22,7 @@ from recbole_sr.config.options import Options
 from recbole_sr.config.plain import to_plain
 from recbole_sr.distributed.group import ALONE, Group, current_group, processes
 from recbole_sr.distributed.launch import launch_name, refuse_several, restarts
-from recbole_sr.errors import InputError, refused_by_recbole
+from recbole_sr.errors import InputError, naming_run, refused_by_recbole
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
 from recbole_sr.fast.reading import quick_reading
@@ -106,7 +106,7 @@ class Experiment(NamedTuple):
             Path(self.config["checkpoint_dir"]).mkdir(parents=True, exist_ok=True)
             trainer = inject_trainer(trainer_class)(self.config, self.model)
         state, group = trainer.run_state, trainer.group
-        with ExitStack() as held:
+        with naming_run(lambda: state.path), ExitStack() as held:
             if saved:
                 state.data = self.data_identity()
                 if run:
@@ -316,7 +316,8 @@ def _run(
 ) -> dict[str, Any]:
     result = experiment.train(saved, run=run)
     if experiment.config.options.sr_final:
-        result["sr"]["final"] = _train_finally(experiment.config, result["sr"], saved)
+        with naming_run(lambda: result["sr"]["run_folder"]):
+            result["sr"]["final"] = _train_finally(experiment.config, result["sr"], saved)
     if not current_group().leads:
         return result
     for text in (
@@ -344,8 +345,7 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
         )
     epochs = found["best_epoch"] + 1
     group = current_group()
-    ended_run = found["run_folder"]  # by this name an interrupt finds what can be resumed
-    path = f"{ended_run}{SUFFIX}" if saved else None
+    path = f"{found['run_folder']}{SUFFIX}" if saved else None
     run_file = f"{path}.run.pth"
     if group.first(lambda: Path(run_file).is_file()):  # the whole run is resumed
         with _reopened(run_file, config.model_class) as (experiment, run):
@@ -356,7 +356,7 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
         places = experiment.train(saved, path=path)["sr"]
     final = {"epochs": epochs, **{name: places[name] for name in ("checkpoint", "run_folder")}}
     if saved:
-        group.first(lambda: RunFolder(ended_run).write("final.json", final))
+        group.first(lambda: RunFolder(found["run_folder"]).write("final.json", final))
     return final
 
 

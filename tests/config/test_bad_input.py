@@ -341,6 +341,20 @@ WORDS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("goood", "; did you mean 'good'?"),
+        ("ml-100", "; did you mean 'ml-100k'?"),
+        ("x", " is meant from"),
+    ],
+)
+def test_a_data_set_of_a_name_like_it_is_named(name, end, data, capsys):
+    said = refused(["-d", name, "--config_files", "base.yaml"], capsys)
+    assert f"expected a folder data/{name}, seen from" in said
+    assert said.strip().endswith(end)
+
+
 @pytest.mark.parametrize(("arguments", "words"), WORDS)
 def test_the_sentence_names_the_key_and_what_to_do(arguments, words, data, capsys):
     said = refused(["-d", "good", "--config_files", "base.yaml", *arguments], capsys)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest.mock import MagicMock
 
 import psutil
 import pytest
@@ -17,7 +18,10 @@ import torch
 from resuming import assert_equal, final, left_behind, lines, run_file
 from several import free_port
 from tiny_data import write_tiny
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+from recbole_sr.distributed import torchrun as launcher
 from recbole_sr.distributed.launch import torchrun
 from recbole_sr.runs import checkpoint
 
@@ -234,16 +238,56 @@ def test_each_run_of_a_program_is_started_again_as_itself(tmp_path, monkeypatch)
         ("SGL", {}, "torchrun: expected one process for SGL"),
         ("KGAT", {}, "trainer of its own, KGATTrainer"),
         ("BPR", {"enable_scaler": True}, "enable_scaler: expected False with several"),
-        ("BPR", {"config_files": "three.yaml"}, "nproc: expected 2, got 3"),
     ],
 )
 def test_one_sentence_ends_all(model, more, words, tmp_path, tiny_arguments):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "three.yaml").write_text("nproc: 3\n")
-    started = start(tmp_path / "run", tiny_arguments(model, **more))
-    assert started.wait(120) == 1  # torchrun's own
-    (sentence,) = sentences(tmp_path / "run")
+    folder = tmp_path / "run"
+    started = start(folder, [*tiny_arguments(model, **more), "--nproc=2"], size=0)
+    assert started.wait(120) == 2
+    (sentence,) = sentences(folder)
     assert re.search(words, sentence)
+    assert "Traceback" not in said(folder)
+
+
+@pytest.mark.slow
+def test_torchrun_itself_is_told_another_number(tmp_path, tiny_arguments):
+    (tmp_path / "three.yaml").write_text("nproc: 3\n")
+    started = start(tmp_path, tiny_arguments(config_files="three.yaml"))
+    assert started.wait(120) == 1  # torchrun's own
+    (sentence,) = sentences(tmp_path)
+    assert "nproc: expected 2, got 3" in sentence
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(tmp_path, tiny_arguments):
+    started = start(tmp_path, [*tiny_arguments(**LONG), "--nproc=2"], size=0)
+    wait_for_epochs(tmp_path, 2)
+    started.send_signal(signal.SIGINT)
+    assert started.wait(60) == 130
+    (sentence,) = sentences(tmp_path)
+    assert re.search("interrupted; go on by: recbole-sr resume saved/BPR.*run.pth", sentence)
+    assert "Traceback" not in said(tmp_path)
+
+
+def failed(exit_code):
+    return ChildFailedError("run.py", {1: ProcessFailure(1, 99, exit_code, "no file")})
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "words"),
+    [
+        (None, 0, ""),
+        (failed(2), 2, ""),
+        (failed(-signal.SIGKILL), 137, "recbole-sr: process 1 was ended by SIGKILL\n"),
+        (SignalException("told to end", signal.SIGINT), 130, ""),
+    ],
+)
+def test_the_launcher_ends_with_the_code_of_the_first_that_failed(
+    raised, code, words, monkeypatch, capsys
+):
+    monkeypatch.setattr(launcher, "torchrun", MagicMock(side_effect=raised and [raised]))
+    assert launcher.main(["run.py"]) == code
+    assert capsys.readouterr().err == words
 
 
 @pytest.mark.parametrize(

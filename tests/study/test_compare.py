@@ -206,6 +206,14 @@ def test_models_without_gradients_are_run_as_they_are(instead_of_runs, brief, tm
         assert trial.config()["reg_weight"] == 250
 
 
+def test_names_may_have_commas_between(instead_of_runs, brief, capsys):
+    shared = [f"--{key}={value}" for key, value in brief.items()]
+    names = ["-m", "BPR,LightGCN", "Pop", "-d", "tiny,", "--seeds", "1"]
+    assert main(["compare", *names, *shared]) == 0, capsys.readouterr().err
+    assert {trial.model for trial in instead_of_runs} == {"BPR", "LightGCN", "Pop"}
+    assert {trial.dataset for trial in instead_of_runs} == {"tiny"}
+
+
 def test_a_reference_takes_its_own_keys(instead_of_runs, brief):
     compare(["BPR", "EASE"], ["tiny"], seeds=1, config_dict={**brief, "reg_weight": 1.0})
     (ease,) = (trial for trial in instead_of_runs if trial.model == "EASE")
