@@ -31,6 +31,7 @@ from recbole_sr.runs.folder import RunFolder
 from recbole_sr.runs.snapshot import random_states, restore_random_states
 from recbole_sr.runs.state import RunState
 from recbole_sr.training.console import describe_epoch
+from recbole_sr.training.cores import Cores
 from recbole_sr.training.sparse_adam import refuse_dense_gradients
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class PhasedTrainer(_Trainer):
         self.run_folder: RunFolder | None = None
         self._stepped = self._evaluated = self._verbose = False
         self._judged_every = self._described = 0
+        self._cores = Cores()
         self._check_reachable()
         if self.options.sr_fast:
             self.eval_collector = TopCollector(config)
@@ -233,6 +235,8 @@ class PhasedTrainer(_Trainer):
         record = EpochRecord(epoch_idx, phase.name, total, seconds, stable_rank=self._stable_rank())
         record.rank_weight = phase.rank_target.weights if phase.rank_target else None
         self._record(record)
+        if advice := self._cores.advice():
+            getLogger().warning(advice)
         step = self.options.sr_spectra_step
         if step and (epoch_idx + 1) % step == 0:
             self._record_spectra(f"epoch {epoch_idx}")
