@@ -17,13 +17,15 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
-from recbole.utils import init_logger, set_color
+import psutil
+from recbole.utils import get_gpu_usage, init_logger, set_color
 
 from recbole_sr.runs.epochs import EpochRecord, describe_ranks
 
 __all__ = [
     "closing_lines",
     "describe_data",
+    "describe_environment",
     "describe_epoch",
     "describe_scores",
     "open_log",
@@ -153,6 +155,16 @@ def describe_data(dataset: Any) -> str:
     return (
         f"{dataset.dataset_name}: {users:,} users, {items:,} items, "
         f"{dataset.inter_num:,} interactions"
+    )
+
+
+def describe_environment(device: Any) -> str:
+    """What RecBole's ``get_environment`` has, which waits a second to see the processor's load."""
+    used, whole = psutil.Process().memory_info().rss, psutil.virtual_memory().total
+    gpu = get_gpu_usage(device) if device.type == "cuda" else "none"
+    return (
+        f"all processors {psutil.cpu_percent():.0f} % busy since the start, "
+        f"memory {used / 2**30:.2f} of {whole / 2**30:.2f} GiB, GPU {gpu}"
     )
 
 

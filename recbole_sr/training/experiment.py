@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_environment, get_trainer, init_seed, set_color
+from recbole.utils import get_trainer, init_seed, set_color
 
 from recbole_sr.config.config import Config
 from recbole_sr.config.data_files import check_dataset
@@ -52,6 +52,7 @@ from recbole_sr.training.checks import (
 from recbole_sr.training.console import (
     closing_lines,
     describe_data,
+    describe_environment,
     open_log,
     shows_bars,
     warnings_alone,
@@ -321,7 +322,7 @@ def _run(
     if not current_group().leads:
         return result
     for text in (
-        f"The running environment is as follows:\n{get_environment(experiment.config).draw()}",
+        f"Running environment: {describe_environment(experiment.config['device'])}",
         f"{set_color('best valid ', 'yellow')}: {result['best_valid_result']}",
     ):
         getLogger().info(text)

@@ -7,7 +7,9 @@ import json
 import logging
 import shlex
 import sys
+import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -23,7 +25,10 @@ from recbole_sr.training.console import screen, shows_bars
 from recbole_sr.training.experiment import prepare
 
 # How the log of RecBole shows settings, a model, an epoch.
-FOR_THE_FILE = ("sr_init_power = 1.0", "(user_embedding): Embedding(", "epoch 1 training [time")
+FOR_THE_FILE = (
+    *("sr_init_power = 1.0", "(user_embedding): Embedding(", "epoch 1 training [time"),
+    "Running environment: all processors ",
+)
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def alone(monkeypatch):
 
 
 @pytest.fixture
-def train(alone, tiny, capsys):
+def train(alone, tiny, capsys, one_thread):  # a busy machine is warned of, were there more
     """Runs the command on the small data set; its output and the text of the log's file."""
 
     def run(*flags, model="BPR", **settings):
@@ -66,6 +71,12 @@ def test_the_screen_gets_what_matters_and_the_file_everything(train):
     assert len(lines) < 30
     assert err.isascii()
     assert all(text in log for text in (*FOR_THE_FILE, *lines))
+
+
+def test_nothing_waits(train, monkeypatch):
+    """RecBole measures the processor's load at the end of a run, for a second."""
+    monkeypatch.setattr(time, "sleep", MagicMock(side_effect=AssertionError))
+    train()
 
 
 def test_ranks_are_shown_where_something_is_made_of_them(train):
