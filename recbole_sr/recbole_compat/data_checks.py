@@ -35,6 +35,7 @@ _IDS = {
     "kg": ("HEAD_ENTITY_ID_FIELD", "RELATION_ID_FIELD", "TAIL_ENTITY_ID_FIELD"),
     "link": ("ITEM_ID_FIELD", "ENTITY_ID_FIELD"),
 }
+_OF_A_GRAPH = ("kg", "link")
 
 
 def check_data() -> None:
@@ -53,10 +54,15 @@ def _check_files_when_read() -> None:
     def load_checked(self: Any, path: str, source: Any) -> pd.DataFrame | None:
         kind = str(getattr(source, "value", source))
         chosen, dropped = self._get_load_and_unload_col(source)
-        if chosen == set():  # nothing is read
-            return load(self, path, source)
         config = self.config
         ids = [config[key] for key in _IDS.get(kind, ()) if config[key]]
+        if chosen == set():  # nothing is read
+            if kind in _OF_A_GRAPH:
+                raise InputError(
+                    f"load_col: expected columns of {kind} for {config['model']}, which reads a "
+                    f"knowledge graph, got none; add {kind}: [{', '.join(ids)}], or drop load_col"
+                )
+            return load(self, path, source)
         file = AtomicFile(Path(path), config["encoding"], config["field_separator"])
         file.check()
         file.choose(kind, ids, chosen, dropped)

@@ -458,6 +458,19 @@ def test_a_graph_without_its_columns_is_refused(data, capsys):
     refused(["-m", "CKE", "-d", "odd", "--config_files", "base.yaml", load], capsys)
 
 
+@pytest.mark.parametrize(
+    ("more", "missing"),
+    [
+        ("", "kg: [head_id, relation_id, tail_id]"),
+        (", kg: [head_id, relation_id, tail_id]", "link: [item_id, entity_id]"),
+    ],
+)
+def test_a_graph_that_is_not_loaded_is_named(more, missing, capsys):
+    load = f"--load_col={{inter: [user_id, item_id]{more}}}"
+    said = refused(["-m", "KGAT", "-d", "ml-100k", load], capsys)
+    assert f"for KGAT, which reads a knowledge graph, got none; add {missing}, or" in said
+
+
 @pytest.mark.parametrize("command", ["report", "export"])
 def test_an_output_needs_its_folder(command, capsys):
     assert main([command, "given", "-o", "none/output"]) == 2
