@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from recbole.utils import ModelType, get_model
 
 from benchmarks.harness import Run, experiment, interleaved, report, train
 
@@ -19,6 +20,7 @@ from benchmarks.harness import Run, experiment, interleaved, report, train
 DEFAULT = ("MultiVAE", "NeuMF", "DeepFM", "KGAT", "GRU4Rec", "SASRec")
 # The columns that a family reads, beside users and items.
 COLUMNS = {"SASRec": ["timestamp"], "GRU4Rec": ["timestamp"], "DeepFM": ["rating"]}
+GRAPH = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
 SEQUENTIAL: dict[str, Any] = {
     "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"},
     "train_neg_sample_args": None,
@@ -47,8 +49,10 @@ def main() -> None:
 
 def measured(model: str, data_set: str) -> list[list[str]]:
     """Two rows of the table."""
-    columns = {"load_col": {"inter": ["user_id", "item_id", *COLUMNS.get(model, [])]}}
-    settings = {**columns, **SETTINGS.get(model, {})}
+    columns = {"inter": ["user_id", "item_id", *COLUMNS.get(model, [])]}
+    if get_model(model).type == ModelType.KNOWLEDGE:
+        columns |= GRAPH
+    settings = {"load_col": columns, **SETTINGS.get(model, {})}
     runs = {
         way: experiment(model, data_set, way == "ours", **settings) for way in ("stock", "ours")
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import islice
+from itertools import islice, product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from benchmarks.harness import data_sets, experiment, interleaved, report, train
 from recbole_sr.objectives.regularizers import negative_stable_rank
 
 STEPS = 100
+PLAIN, EVERY = 0, (1, 4)  # not regularised, and which batches are
 
 
 def by_singular_values(x: Tensor) -> Tensor:
@@ -22,25 +24,30 @@ def by_singular_values(x: Tensor) -> Tensor:
     return -(norm(x, "fro").square() / norm(x, 2).square()) / x.shape[1]
 
 
+def _warm(every: int) -> dict[str, Any]:
+    return {"sr_warm_epochs": 10**6, "sr_regularize_every": every} if every else {}
+
+
 def on_top_of_a_step() -> None:
     """Steps on the same batches, with and without the regulariser, stock and ours."""
     rows = []
     for name in data_sets("gowalla"):
         ways = {
-            (fast, warm): experiment("BPR", name, fast, sr_warm_epochs=warm)
+            (fast, every): experiment("BPR", name, fast, **_warm(every))
             for fast in (False, True)
-            for warm in (0, 10**6)
+            for every in (PLAIN, *EVERY)
         }
-        batches = list(islice(iter(ways[True, 0].train_data), STEPS))
+        batches = list(islice(iter(ways[True, PLAIN].train_data), STEPS))
         seconds = interleaved({way: partial(train, run, batches) for way, run in ways.items()})
         seconds = {way: value / STEPS * 1e3 for way, value in seconds.items()}
-        stock = seconds[False, 0]
-        for fast in (False, True):
-            plain, regularised = seconds[fast, 0], seconds[fast, 10**6]
+        stock = seconds[False, PLAIN]
+        for fast, every in product((False, True), EVERY):
+            plain, regularised = seconds[fast, PLAIN], seconds[fast, every]
             rows.append(
                 [
                     name,
                     "ours" if fast else "stock",
+                    f"{every}",
                     f"{plain:.2f}",
                     f"{regularised:.2f}",
                     f"{regularised - plain:.2f}",
@@ -49,7 +56,7 @@ def on_top_of_a_step() -> None:
             )
     report(
         "Stable rank of both tables on top of a BPR step without loading (batch 2048, d = 64), ms",
-        ["data set", "step", "plain", "regularised", "more", "of a stock step"],
+        ["data set", "step", "every", "plain", "regularised", "more", "of a stock step"],
         rows,
     )
 
