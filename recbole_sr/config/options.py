@@ -207,9 +207,9 @@ class Options(BaseModel):
     """Epochs between two saved states that a killed run can resume from; 0 saves none."""
 
     sr_fast: bool = _key(True)
-    """Whether to use the fast reading, loaders, evaluation, optimiser and propagation, and to train
-    without the anomaly detection that RecBole's import of SINE switches on; False is RecBole's own,
-    bit for bit."""
+    """Whether to use the fast reading, loaders, evaluation, optimiser, activation and propagation,
+    and to train without the anomaly detection that RecBole's import of SINE switches on; False is
+    RecBole's own, bit for bit."""
 
     sr_parallel: Literal["data", "columns", "auto"] = _key("data")
     """How several processes divide the work: by the rows of a batch (data), by the columns of the

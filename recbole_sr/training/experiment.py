@@ -23,6 +23,7 @@ from recbole_sr.config.plain import to_plain
 from recbole_sr.distributed.group import ALONE, Group, current_group, processes
 from recbole_sr.distributed.launch import launch_name, refuse_several, restarts
 from recbole_sr.errors import InputError, naming_run, refused_by_recbole
+from recbole_sr.fast.activations import fuse_gelu
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
 from recbole_sr.fast.reading import quick_reading
@@ -465,6 +466,8 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     with config.model_refused():
         model = inject(model_class)(config, train_data._dataset).to(config["device"])
+    if config.options.sr_fast:
+        fuse_gelu(model)
     if config.options.sr_published and not has_weights:
         reset_embeddings(model)  # the authors' tables are N(0, 1), where RecBole has Xavier's
     if (fill := config.options.initialization) and not has_weights:
