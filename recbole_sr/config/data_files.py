@@ -71,11 +71,14 @@ def _downloadable() -> dict[str, Any]:
     return read_properties([str(folder / name) for name in ("url.yaml", "kg_url.yaml")])
 
 
-def columns_of(settings: Mapping[str, Any], source: str) -> set[str]:
-    """The columns of a data set's file of a source, such as ``user``; none where there is none."""
+def columns_of(settings: Mapping[str, Any], source: str) -> dict[str, str]:
+    """The columns of a data set's file of a source, such as ``user``, and their types.
+
+    There are none where there is no file.
+    """
     folder, name = Path(settings["data_path"]), settings["dataset"]
     parts = [f"{part}.inter" for part in settings["benchmark_filename"] or ()]
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for suffix in parts if parts and source == "inter" else [source]:
         file = folder / f"{name}.{suffix}"
         if file.is_file():

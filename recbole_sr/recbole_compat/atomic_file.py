@@ -72,11 +72,11 @@ class AtomicFile:
                 f"{separator!r} ({error}); correct it"
             ) from None
 
-    def columns(self) -> set[str]:
-        """The names in its header; none where it is empty."""
+    def columns(self) -> dict[str, str]:
+        """The type of each column in its header, by its name; none where it is empty."""
         for lines in self._chunks():
-            return {*self._header(lines[0])}
-        return set()
+            return self._header(lines[0])
+        return {}
 
     def check(self) -> None:
         """Refuse what is no text with a header and as many columns in every line."""

@@ -33,6 +33,7 @@ _FIELDS = {
     "time": ("timestamp", "float"),
 }
 _IDS = ("user", "item")
+_FORMS = {"time": " (all are to be ISO dates, as 2024-01-31 10:00, or all seconds since 1970)"}
 _MARK = "# Written by recbole-sr prepare, which replaces this file and its .inter when run again."
 _LARGEST = float(np.finfo(np.float32).max)  # RecBole keeps numbers as float32
 _EXACT = 2**53  # the whole numbers that a float tells apart
@@ -252,9 +253,9 @@ class _Reading:
         return pd.concat(parts, ignore_index=True)
 
     def lost(self) -> str:
-        """What was dropped, for a sentence."""
+        """What was dropped, and what was expected of it, for a sentence."""
         return "; ".join(
-            f"{count:,} without a usable {key}{self._examples.get(key, '')}"
+            f"{count:,} without a usable {key}{self._examples.get(key, '')}{_FORMS.get(key, '')}"
             for key, count in self.dropped.items()
         )
 

@@ -73,7 +73,9 @@ def recommend(
             rows, items = (x.to(scores.device) for x in seen.between(start, start + len(own)))
             scores[rows, items] = -torch.inf
         blocks.append(_best(own, scores, k))
-    return _frame(scorer.dataset, blocks)
+    lists = _frame(scorer.dataset, blocks)
+    _warn_of_ties(lists)
+    return lists
 
 
 def are_lists(columns: Sequence[str], model_file: str) -> bool:
@@ -96,7 +98,10 @@ def _ids(scorer: Scorer, users: Sequence[str] | None) -> Tensor:
         _warn([user for user in wanted if user not in found], "are not in the data")
         ids = torch.tensor(list(found.values()), dtype=torch.int64)
     served, field = scorer.served(ids), dataset.uid_field
-    _warn(dataset.id2token(field, ids[~served].numpy()), "have no sequence to continue")
+    _warn(
+        dataset.id2token(field, ids[~served].numpy()),
+        "have no sequence to continue, which takes two events",
+    )
     ids = ids[served]
     if not len(ids):
         raise InputError(
@@ -113,6 +118,18 @@ def _warn(users: Sequence[str], what: str) -> None:
         named = ", ".join(map(repr, map(str, users[:_NAMED])))
         more = ", ..." if len(users) > _NAMED else ""
         getLogger().warning(f"users: {len(users)} {what}: {named}{more}")
+
+
+def _warn_of_ties(lists: pd.DataFrame) -> None:
+    """Name users whose list has one score alone, as where a sigmoid is 1 for any item."""
+    user, *_, score = lists.columns
+    of_users = lists.groupby(user, sort=False)[score].agg(["min", "max", "size"])
+    tied = of_users.index[(of_users["min"] == of_users["max"]) & (of_users["size"] > 1)]
+    _warn(
+        [*tied],
+        "have one score for all items of their list, whose order means nothing (numerical features "
+        "may need normalize_all: True in training)",
+    )
 
 
 def _best(users: Tensor, scores: Tensor, k: int) -> tuple[np.ndarray[Any, Any], ...]:

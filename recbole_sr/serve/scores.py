@@ -21,6 +21,8 @@ from recbole_sr.training.experiment import load_data_and_model
 __all__ = ["KNOWN", "Scorer"]
 
 KNOWN = ("training", "validation", "all")
+# What RecBole's models of features read.
+_FIELDS = [f"{kind}_field_names" for kind in ("token", "float", "token_seq", "float_seq")]
 _PREDICTIONS = 2**16  # pairs scored at once by a model that scores pairs
 
 
@@ -144,10 +146,12 @@ class Scorer:
                 try:
                     yield self.model.predict(pairs[first : first + _PREDICTIONS]).flatten()
                 except KeyError as error:
+                    read = [x for kind in _FIELDS for x in getattr(self.model, kind, ())]
+                    missing = [repr(x) for x in read if x not in pairs.interaction] or [str(error)]
                     raise InputError(
                         f"{self.file}: expected a model that reads users, items and their features "
-                        f"alone, got {self.config['model']}, which also reads {error} of each "
-                        "interaction; lists need a model trained without that column"
+                        f"alone, got {self.config['model']}, which also reads {', '.join(missing)} "
+                        "of each interaction; train it without them by load_col"
                     ) from None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from joblib import cpu_count
+from recbole.utils import ModelType
 from tqdm import tqdm
 
 from recbole_sr.config.config import without_sr
@@ -24,7 +25,7 @@ from recbole_sr.config.files import read_properties
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import empty_parts
 from recbole_sr.errors import InputError, check_file, check_output
-from recbole_sr.models.registry import MODELS, NON_GRADIENT
+from recbole_sr.models.registry import MODELS, NON_GRADIENT, entry_of
 from recbole_sr.runs.files import locked, write_whole
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.cluster import Cluster, joined
@@ -34,7 +35,7 @@ from recbole_sr.study.summary import summarize
 from recbole_sr.study.text import to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial, run_name
 from recbole_sr.study.tuning import grid_points, tune
-from recbole_sr.training.checks import check_judged
+from recbole_sr.training.checks import check_judged, check_settings
 
 __all__ = ["VARIANTS", "compare"]
 
@@ -197,11 +198,15 @@ class _Study:
             trial = self.trial(*group)
             config = trial.config(**own)
             if group[2] == "default" and config.options.off:
+                sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
                 raise InputError(
                     f"variants: expected one that does something for {group[0]}, for which no "
-                    "default has been measured, got 'default'; give --variants "
-                    "warm/stable_rank.yaml, or warm/spectral.yaml"
+                    "default has been shown to gain, got 'default'; give --variants "
+                    f"warm/stable_rank.yaml, or warm/{'transitions' if sequential else 'spectral'}"
+                    ".yaml"
                 )
+            if group[2] != STOCK:
+                check_settings(config, entry_of(config.model_class))
             check_judged(config)
             check_dataset(config.final_config_dict)
             parts = empty_parts(config["eval_args"]["split"])

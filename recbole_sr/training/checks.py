@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from logging import getLogger
 from typing import Any
 
 from recbole.trainer import Trainer
@@ -35,6 +36,7 @@ _OF_COLUMNS = (
     "discretization", "preload_weight", "alias_of_user_id", "alias_of_item_id",
     "alias_of_entity_id", "alias_of_relation_id",
 )  # fmt: skip
+_OF_NUMBERS = ("numerical_features", "normalize_field", "discretization")
 # Fewer for a process are not worth what the processes exchange.
 _LEAST_COLUMNS = 16
 # Activations that keep small numbers, or one sign of them.
@@ -216,9 +218,16 @@ def check_columns(config: Config) -> None:
             f"load_col: expected columns of inter among others, got {config['load_col']}; add "
             f"inter: [{config['USER_ID_FIELD']}, {config['ITEM_ID_FIELD']}]"
         )
-    everywhere = set().union(*columns.values())
+    types = {name: kind for found in columns.values() for name, kind in found.items()}
     for key in _OF_COLUMNS:
-        _check_names(key, given.get(key) or (), everywhere, "columns of the data")
+        _check_names(key, given.get(key) or (), types, "columns of the data")
+    for key in _OF_NUMBERS:
+        for name in given.get(key) or ():
+            if not types.get(name, "float").startswith("float"):
+                raise InputError(
+                    f"{key}: expected columns of type float or float_seq, got {name} of type "
+                    f"{types[name]}; drop it, or write {name}:float in the header of its file"
+                )
 
 
 def _check_names(key: str, names: Iterable[str], known: Collection[str], what: str) -> None:
@@ -266,7 +275,7 @@ def check_features(config: Config, dataset: Any) -> None:
 
 
 def check_labels(config: Config, dataset: Any) -> None:
-    """Refuse data without the labels that training or evaluation reads.
+    """Refuse data without the labels that training or evaluation reads, and labels beyond 0 to 1.
 
     Raises:
         InputError: says which settings make labels, and which do without them.
@@ -276,7 +285,17 @@ def check_labels(config: Config, dataset: Any) -> None:
     unsampled = config["train_neg_sample_args"]["distribution"] == "none"
     trained = unsampled and reads_labels(config.model_class)
     evaluated = "labeled" in config["eval_args"]["mode"].values()
-    if label in columns or not (trained or evaluated):
+    if not (trained or evaluated):
+        if config["threshold"]:
+            ((column, least),) = config["threshold"].items()
+            getLogger(__name__).warning(
+                f"threshold: {config['model']} reads no labels, so that its loss counts all "
+                "interactions alike; to leave out those below, set "
+                f"val_interval: {{{column}: '[{least:g},inf)'}}"
+            )
+        return
+    if label in columns:
+        _check_probabilities(label, dataset.inter_feat[label])
         return
     reader = f"{config['model']} without negatives" if trained else "eval_args (mode): labeled"
     raise InputError(
@@ -286,6 +305,17 @@ def check_labels(config: Config, dataset: Any) -> None:
         "{distribution: uniform, sample_num: 1}, eval_args: {mode: full}, metrics: [Recall, NDCG] "
         "and valid_metric: NDCG@10"
     )
+
+
+def _check_probabilities(label: str, values: Any) -> None:
+    """Refuse what no logistic loss can be of: RecBole trains on ratings as if they were labels."""
+    beyond = values[(values < 0) | (values > 1)]
+    if len(beyond):
+        raise InputError(
+            f"LABEL_FIELD: expected labels from 0 to 1 as {label}, got {beyond.iloc[0]:g}; for "
+            f"labels from ratings set threshold, as in threshold: {{{label}: 3}}, and drop "
+            "LABEL_FIELD"
+        )
 
 
 def check_parts(config: Config, training: Any) -> None:

@@ -293,6 +293,12 @@ class PhasedTrainer(_Trainer):
         start = perf_counter()
         found = super()._valid_epoch(*args, **kwargs)
         score, result = self.group.first(lambda: found)
+        if math.isnan(score) and all(record.valid_score is None for record in self.epoch_records):
+            raise InputError(
+                f"valid_metric: expected a number as {self.valid_metric} of the validation part, "
+                "got NaN, as where all its labels are alike; change threshold, eval_args (split) "
+                "or valid_metric"
+            )
         self.epoch_records[-1].valid_seconds = perf_counter() - start
         self.schedule.observe(float(score))
         self.epoch_records[-1].valid_score = float(score)

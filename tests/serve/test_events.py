@@ -300,7 +300,8 @@ def test_lines_that_cannot_be_used_are_dropped_and_counted(caplog):
     assert done.interactions == len(read()) == len(ROWS) + 1
     said = (
         "events.csv: dropped events: 2 without a usable user; 1 without a usable item; "
-        "3 without a usable rating, such as 'y'; 3 without a usable time, such as 'x'"
+        "3 without a usable rating, such as 'y'; 3 without a usable time, such as 'x' "
+        "(all are to be ISO dates, as 2024-01-31 10:00, or all seconds since 1970)"
     )
     assert caplog.messages[0] == said
 
@@ -330,7 +331,7 @@ REFUSED = {
     "ids that are empty": (table([("", "i", 1)] * 9), [], "got 9 without a usable user; name"),
     "a rating of text": (table(), ["--rating=what"], "another column than that of item"),
     "times of another form": (table([("u", "i", "02/13/2015")]), ["--time=when"], "got 1 without "
-                              "a usable time, such as '02/13/2015'; name other columns"),
+                              "a usable time, such as '02/13/2015' (all are to be ISO dates"),
     "ratings of another form": (table([("u", "i", '"3,5"')]), ["--rating=when"], "got 1 without "
                                 "a usable rating, such as '3,5'; name other columns"),
     "a separator of two characters": (table(by="::"), [], "or bar, got 'who::what::when'; convert"),

@@ -139,9 +139,10 @@ def test_what_cannot_be_served_is_refused(given, says, serve):
 
 
 def test_a_model_that_reads_more_of_an_interaction_is_refused(serve):
-    columns = {"inter": ["user_id", "item_id", "timestamp"]}
-    serve("FM", **{**RANKED, "load_col": columns, "numerical_features": ["timestamp"]})
-    with pytest.raises(InputError, match="got FM, which also reads 'timestamp' of each interac"):
+    columns = {"inter": ["user_id", "item_id", "timestamp", "rating"]}
+    numbers = ["timestamp", "rating"]
+    serve("FM", **{**RANKED, "load_col": columns, "numerical_features": numbers})
+    with pytest.raises(InputError, match="got FM, which also reads 'rating', 'timestamp' of each"):
         recommend("any")
 
 
@@ -151,6 +152,15 @@ def test_scores_that_are_no_numbers_are_refused(serve):
         made.model.user_embedding.weight[3] = torch.nan
     with pytest.raises(InputError, match="any: expected scores that are numbers, got NaN"):
         recommend("any")
+
+
+def test_lists_without_an_order_are_named(serve, caplog):
+    made = serve("BPR")
+    with torch.no_grad():
+        made.model.user_embedding.weight[made.dataset.token2id("user_id", "u3")] = 0
+    recommend("any", ["u3", "u5"], k=5)
+    assert "users: 1 have one score for all items of their list, whose order" in caplog.text
+    assert caplog.text.rstrip().endswith("in training): 'u3'")
 
 
 @pytest.mark.parametrize("name", ["top.csv", "top.tsv", "top.jsonl", "top.parquet", "TOP.CSV.GZ"])

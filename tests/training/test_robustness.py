@@ -142,6 +142,43 @@ def test_a_validation_score_that_is_nan_never_wins(tiny, tmp_path, monkeypatch):
     assert last_good(tmp_path)[1]["epoch"] == 1
 
 
+RATED = {"load_col": {"inter": ["user_id", "item_id", "rating"]}, "sr_init": "model"}
+
+
+def test_a_validation_score_that_is_not_defined_ends_the_run(tiny, experiment):
+    """AUC of labels that are all alike."""
+    made = experiment("FM", "tiny", **{**tiny, **RATED}, threshold={"rating": 9}, epochs=3)
+    with pytest.raises(InputError, match="valid_metric: expected a number as auc of the valid"):
+        made.train(saved=True, verbose=False)
+    assert not made.model.training  # it has been evaluated, once
+
+
+def test_ratings_in_place_of_labels_are_refused(tiny, experiment):
+    with pytest.raises(InputError, match="LABEL_FIELD: expected labels from 0 to 1 as rating, got"):
+        experiment("FM", "tiny", **{**tiny, **RATED}, LABEL_FIELD="rating")
+
+
+def test_a_threshold_that_no_model_reads_is_named(tiny, experiment, caplog):
+    experiment("BPR", "tiny", **{**tiny, **RATED, "state": "WARNING"}, threshold={"rating": 2})
+    (said,) = [record.message for record in caplog.records if "threshold" in record.message]
+    assert said.startswith("threshold: BPR reads no labels, so that its loss counts all interac")
+    assert said.endswith("set val_interval: {rating: '[2,inf)'}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("numerical_features", ["gender"]),
+        ("normalize_field", ["gender"]),
+        ("discretization", {"gender": {"method": "ED", "bucket": 5}}),
+    ],
+)
+def test_text_in_place_of_numbers_is_refused(key, value, tiny, experiment):
+    loaded = {"load_col": {**RATED["load_col"], "user": ["user_id", "gender"]}}
+    with pytest.raises(InputError, match=f"{key}: expected columns of type float .*gender of type"):
+        experiment("FM", "tiny", **{**tiny, **loaded}, threshold={"rating": 2}, **{key: value})
+
+
 @pytest.mark.slow
 def test_one_seed_in_two_processes_gives_the_same_bits(tiny, tmp_path):
     settings = {**tiny, "epochs": 3, "sr_warm_epochs": 1, "sr_fast": True}
