@@ -298,6 +298,11 @@ def check_labels(config: Config, dataset: Any) -> None:
         _check_probabilities(label, dataset.inter_feat[label])
         return
     reader = f"{config['model']} without negatives" if trained else "eval_args (mode): labeled"
+    if label in columns_of(config.final_config_dict, "inter"):
+        raise InputError(
+            f"load_col (inter): expected {label}, the labels, for {reader}, got "
+            f"{', '.join(columns)}; add {label}"
+        )
     raise InputError(
         f"LABEL_FIELD: expected a column {label!r} of the interactions for {reader}, got "
         f"{', '.join(columns)}; set threshold, as in threshold: {{rating: 3}} with rating in "

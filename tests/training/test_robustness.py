@@ -158,6 +158,11 @@ def test_ratings_in_place_of_labels_are_refused(tiny, experiment):
         experiment("FM", "tiny", **{**tiny, **RATED}, LABEL_FIELD="rating")
 
 
+def test_labels_that_are_not_loaded_are_named(tiny, experiment):
+    with pytest.raises(InputError, match=r"inter\): expected rating, the labels, for FM .*add rat"):
+        experiment("FM", "tiny", **tiny, LABEL_FIELD="rating")
+
+
 def test_a_threshold_that_no_model_reads_is_named(tiny, experiment, caplog):
     experiment("BPR", "tiny", **{**tiny, **RATED, "state": "WARNING"}, threshold={"rating": 2})
     (said,) = [record.message for record in caplog.records if "threshold" in record.message]
