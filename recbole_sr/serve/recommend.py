@@ -122,11 +122,11 @@ def _warn(users: Sequence[str], what: str) -> None:
 
 def _warn_of_ties(lists: pd.DataFrame) -> None:
     """Name users whose list has one score alone, as where a sigmoid is 1 for any item."""
-    user, *_, score = lists.columns
-    of_users = lists.groupby(user, sort=False)[score].agg(["min", "max", "size"])
-    tied = of_users.index[(of_users["min"] == of_users["max"]) & (of_users["size"] > 1)]
+    users, _, ranks, scores = (lists[name].to_numpy() for name in lists.columns)
+    first = np.flatnonzero(ranks == 1)
+    last = np.append(first[1:], len(ranks)) - 1
     _warn(
-        [*tied],
+        users[first[(first < last) & (scores[first] == scores[last])]],
         "have one score for all items of their list, whose order means nothing (numerical features "
         "may need normalize_all: True in training)",
     )

@@ -7,7 +7,7 @@ from logging import getLogger
 from typing import Any
 
 from recbole.trainer import Trainer
-from recbole.utils import EvaluatorType, ModelType, get_trainer
+from recbole.utils import EvaluatorType, FeatureType, ModelType, get_trainer
 
 from recbole_sr.config.config import Config, recboles_name
 from recbole_sr.config.data_files import columns_of
@@ -295,7 +295,7 @@ def check_labels(config: Config, dataset: Any) -> None:
             )
         return
     if label in columns:
-        _check_probabilities(label, dataset.inter_feat[label])
+        _check_probabilities(label, dataset)
         return
     reader = f"{config['model']} without negatives" if trained else "eval_args (mode): labeled"
     if label in columns_of(config.final_config_dict, "inter"):
@@ -312,8 +312,14 @@ def check_labels(config: Config, dataset: Any) -> None:
     )
 
 
-def _check_probabilities(label: str, values: Any) -> None:
-    """Refuse what no logistic loss can be of: RecBole trains on ratings as if they were labels."""
+def _check_probabilities(label: str, dataset: Any) -> None:
+    """Refuse what no logistic loss can be of: RecBole trains on ratings and numbers of texts."""
+    kind, values = dataset.field2type[label], dataset.inter_feat[label]
+    if kind != FeatureType.FLOAT:
+        raise InputError(
+            f"LABEL_FIELD: expected a column of type float, got {label} of type {kind.value}; "
+            f"write {label}:float in the header of its file"
+        )
     beyond = values[(values < 0) | (values > 1)]
     if len(beyond):
         raise InputError(

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -155,6 +156,14 @@ def test_a_validation_score_that_is_not_defined_ends_the_run(tiny, experiment):
 
 def test_ratings_in_place_of_labels_are_refused(tiny, experiment):
     with pytest.raises(InputError, match="LABEL_FIELD: expected labels from 0 to 1 as rating, got"):
+        experiment("FM", "tiny", **{**tiny, **RATED}, LABEL_FIELD="rating")
+
+
+def test_labels_that_are_text_are_refused(tiny, experiment):
+    """RecBole numbers them from 1, so that "0" and "1" would be 1 and 2."""
+    file = Path(tiny["data_path"], "tiny", "tiny.inter")
+    file.write_text(file.read_text().replace("rating:float", "rating:token"))
+    with pytest.raises(InputError, match=r"LABEL_FIELD: expected .* float, got rating of type tok"):
         experiment("FM", "tiny", **{**tiny, **RATED}, LABEL_FIELD="rating")
 
 
