@@ -10,7 +10,6 @@ import sys
 import traceback
 import warnings
 
-import psutil
 import torch
 
 from recbole_sr.config.config import Config
@@ -61,7 +60,6 @@ def _one(rank, size, port, folder, function, arguments):
     sys.argv = ["run"]
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    psutil.cpu_percent = lambda interval: 0.0
     try:
         result = function(*arguments)
     except BaseException:

@@ -321,8 +321,7 @@ def test_an_entry_that_is_missing_or_of_another_type_is_refused(kind, ran, recor
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", READERS)
-def test_no_entry_however_deep_ends_in_a_traceback(kind, ran, record_property, monkeypatch):
-    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 0.0)  # RecBole waits for it
+def test_no_entry_however_deep_ends_in_a_traceback(kind, ran, record_property):
     number, read = READERS[kind]
     tried, found = tracebacks(ran[number], read, 1)
     record_property("tried", tried)
