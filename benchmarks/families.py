@@ -16,7 +16,7 @@ from recbole.utils import ModelType, get_model
 
 from benchmarks.harness import Run, experiment, interleaved, report, train
 
-# The last three come last: their import switches anomaly detection on for all of RecBole.
+# From KGAT on importing the model switches anomaly detection on, for stock models behind it too.
 DEFAULT = ("MultiVAE", "NeuMF", "DeepFM", "KGAT", "GRU4Rec", "SASRec")
 # The columns that a family reads, beside users and items.
 COLUMNS = {"SASRec": ["timestamp"], "GRU4Rec": ["timestamp"], "DeepFM": ["rating"]}

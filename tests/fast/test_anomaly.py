@@ -49,7 +49,7 @@ def test_what_a_user_has_switched_on_stays(monkeypatch):
         assert not torch.is_anomaly_check_nan_enabled()
 
 
-def test_recbole_still_switches_it_on(monkeypatch):
+def test_recbole_still_switches_it_on():
     get_model("SINE")
     module = sys.modules[anomaly._CULPRIT]
     assert "set_detect_anomaly(True)" in Path(module.__file__).read_text(encoding="utf-8")
