@@ -68,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(2, f"error: {error}")
     except LostProcessError as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
-        _end(1, f"error: {error}; {_how_to_go_on(error, command) or 'start it again'}")
-        logging.shutdown()
-        os._exit(1)  # exit handlers would wait for the process that is lost
+        return _end(1, f"error: {error}; {_how_to_go_on(error, command) or 'start it again'}")
     except BrokenPipeError:  # as of `recbole-sr models | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python flushes at exit
         return 141
@@ -83,14 +81,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(code: int, sentence: str) -> int:
-    if launch.size() > 1:  # one of the processes says why all end
-        from recbole_sr.distributed.store import is_first_to_speak
-
-        if not is_first_to_speak():
-            return code
+    """Say why the program ends; one of several processes ends here."""
+    several = launch.size() > 1
     with suppress(OSError):
-        print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+        if not several or _is_first_to_speak():
+            print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+        if several and sys.stdout:
+            sys.stdout.flush()
+    if several:
+        logging.shutdown()
+        # Exit handlers would wait for a process that is lost, and the interpreter's end is fatal to
+        # a thread of gloo that still lets go of a tensor.
+        os._exit(code)
     return code
+
+
+def _is_first_to_speak() -> bool:
+    from recbole_sr.distributed.store import is_first_to_speak
+
+    return is_first_to_speak()
 
 
 def _check_several(name: str) -> None:

@@ -250,6 +250,24 @@ def test_one_sentence_ends_all(model, more, words, tmp_path, tiny_arguments):
 
 
 @pytest.mark.slow
+def test_a_sentence_ends_a_process_before_what_the_interpreter_does_last(
+    tmp_path, tiny_arguments, monkeypatch
+):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import atexit, os, sys\n"
+        "from recbole_sr.cli import main\n"
+        "atexit.register(os.abort)  # as threads of gloo may\n"
+        "sys.exit(main())\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "PROGRAM", [str(program)])
+    started = start(tmp_path / "run", tiny_arguments("SGL"))
+    assert started.wait(120) == 1  # torchrun's own
+    assert "exitcode  : 2 " in said(tmp_path / "run")
+    assert "SIGABRT" not in said(tmp_path / "run")
+
+
+@pytest.mark.slow
 def test_torchrun_itself_is_told_another_number(tmp_path, tiny_arguments):
     (tmp_path / "three.yaml").write_text("nproc: 3\n")
     started = start(tmp_path, tiny_arguments(config_files="three.yaml"))
