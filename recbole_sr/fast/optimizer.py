@@ -13,6 +13,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, SparseAdam
 
+from recbole_sr.fast.compiler import stepping_without_compiler
+
 __all__ = ["RowAdam", "RowGradient", "fused", "row_gradients"]
 
 _FUSED = (Adam, AdamW, SGD, Adagrad)
@@ -35,7 +37,8 @@ def fused(optimizer: Optimizer) -> Optimizer:
     if type(optimizer) not in _FUSED or (type(optimizer) is Adagrad and not on_cpu):
         return optimizer
     groups = [{**group, "fused": True, "foreach": False} for group in optimizer.param_groups]
-    make: Any = type(optimizer)
+    kind: Any = type(optimizer)
+    make: Any = stepping_without_compiler(kind)
     return make(groups, lr=optimizer.defaults["lr"], fused=True)
 
 

@@ -24,6 +24,7 @@ from recbole_sr.distributed.group import ALONE, Group, current_group, processes
 from recbole_sr.distributed.launch import launch_name, refuse_several, restarts
 from recbole_sr.errors import InputError, naming_run, refused_by_recbole
 from recbole_sr.fast.activations import fuse_gelu
+from recbole_sr.fast.compiler import without_compiler
 from recbole_sr.fast.preparation import data_preparation as fast_preparation
 from recbole_sr.fast.propagation import accelerate
 from recbole_sr.fast.reading import quick_reading
@@ -84,6 +85,7 @@ class Experiment(NamedTuple):
     valid_data: Any
     test_data: Any
 
+    @without_compiler()
     def train(
         self,
         saved: bool,

@@ -30,7 +30,7 @@ def test_fused_is_the_same_optimiser_up_to_rounding(name, weight_decay):
         fused(make([quick], lr=0.01, weight_decay=weight_decay)),
     ]
     assert all(group["fused"] for group in steps[1].param_groups)
-    assert type(steps[1]) is make
+    assert isinstance(steps[1], make)
     for step in range(20):
         gradient = torch.randn(50, 8, generator=torch.Generator().manual_seed(step))
         plain.grad, quick.grad = gradient.clone(), gradient.clone()
