@@ -23,6 +23,8 @@ class AutoEncoder:
         activation: between them: ``tanh``, ``relu``, or the model's attribute that has its name,
             which is a key too.
         added: paths of the tables whose rows are added to what the first layer returns.
+        table: path of the table of items whose rows are the last layer; None where that is one of
+            the modules'.
         needs: settings under which that is the way, as name and value.
 
     Example:
@@ -34,6 +36,7 @@ class AutoEncoder:
     modules: tuple[str, ...]
     activation: str = "tanh"
     added: tuple[str, ...] = ()
+    table: str | None = None
     needs: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -61,19 +61,26 @@ def _chain(model: Any, way: AutoEncoder, columns: Mapping[str, Column]) -> Chain
     layers = [part for part in modules if isinstance(part, nn.Linear)]
     items = slice(PADDING + 1, columns["item"].total)
     one_sided = "relu" in getattr(model, way.activation, way.activation)
+    weights = [layer.weight for layer in layers]
+    if way.table:
+        weights.append(parameter(model, way.table))
 
     def entering() -> Tensor:
-        return _entering(model, layers[-1], columns["user"])
+        return _seen(model, layers[-1], columns["user"], returned=way.table is not None)
 
     added = [parameter(model, path) for path in way.added]
-    return Chain([layer.weight for layer in layers], items, one_sided, entering, added)
+    return Chain(weights, items, one_sided, entering, added)
 
 
-def _entering(model: Any, layer: nn.Linear, column: Column) -> Tensor:
-    """What enters a layer, the first time, for each user, as the model scores all items."""
+def _seen(model: Any, layer: nn.Linear, column: Column, returned: bool) -> Tensor:
+    """What enters a layer the first time, or is returned, for each user whose items are scored."""
     found: list[Tensor] = []
     calls: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0]))
+
+    def look(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        calls.append(output if returned else inputs[0])
+
+    hook = layer.register_forward_hook(look)
     try:
         with evaluating(model), random_state_kept(model):
             for users in torch.arange(PADDING + 1, column.total).split(_USERS):

@@ -244,7 +244,15 @@ MODELS: dict[str, ModelEntry | str] = {
         Propagated(itemgetter(1), "GcEncoder", _gcmc),
         mixed_precision="no",
     ),
-    "LDiffRec": _output_layer("autoencoder.decoder.mlp_layers.-1", needs={"n_cate": 1}),
+    "LDiffRec": _output_layer(
+        "autoencoder.decoder.mlp_layers.-1",
+        needs={"n_cate": 1},
+        autoencoder=AutoEncoder(
+            ("autoencoder.encoder", "mlp.mlp_layers", "autoencoder.decoder"),
+            "mlp_act_func",
+            needs={"mean_type": "x0"},
+        ),
+    ),
     "LINE": _TABLES,
     "LightGCN": replace(
         _LINEAR_GRAPH,
@@ -256,6 +264,7 @@ MODELS: dict[str, ModelEntry | str] = {
     "MacridVAE": ModelEntry(
         Encoded(lambda call, step: call.output[1], "mean of each latent factor"),
         Table("item_embedding"),
+        autoencoder=AutoEncoder(("encoder",), table="item_embedding"),
     ),
     **dict.fromkeys(
         ("MultiDAE", "MultiVAE"),
@@ -276,6 +285,7 @@ MODELS: dict[str, ModelEntry | str] = {
     ),
     "RaCT": _output_layer(
         "decoder.-1",
+        autoencoder=AutoEncoder(("encoder", "decoder")),
         note="frozen in `train_stage: critic_pretrain`; begins with `pretrain_epochs: 150`",
         repairs=(NamesItsFile,),
     ),

@@ -106,6 +106,29 @@ def test_every_auto_encoder_has_the_margin_and_ranks_before_any_training(name, t
     assert above > 0.65  # 0.5 is chance; 0.75 is all that the two taste groups tell
 
 
+def test_macridvaes_table_holds_the_singular_vectors_and_its_encoder_finds_them(tiny, experiment):
+    settings = {**settings_of("MacridVAE", tiny), "kfac": 1, "sr_init_power": 1.0}
+    made = experiment("MacridVAE", "tiny", **settings, **SPECTRAL)
+    training = made.train_data._dataset
+    pairs = (training.inter_feat[field].numpy() - 1 for field in ("user_id", "item_id"))
+    shape = training.user_num - 1, training.item_num - 1
+    power = made.config.options.sr_init_degree_power
+    graph = normalized_graph(*pairs, shape, power)
+    model = made.model.eval()
+    table = model.item_embedding.weight[1:].detach()
+    rank = min(table.shape[1], *shape)
+    _, values, item = np.linalg.svd(graph.toarray(), full_matrices=False)
+    rows = item[:rank].T * values[:rank] ** 0.5
+    assert cosine((table @ table.T).numpy(), rows @ rows.T) == pytest.approx(1, abs=1e-4)
+    with torch.no_grad():
+        histories = model.get_rating_matrix(torch.arange(1, training.user_num))
+        _, (found,), _ = model(histories)
+    known = histories[:, 1:].numpy()
+    wanted = known / known.sum(0).clip(1) ** power @ rows @ rows.T
+    scores = (found @ table.T).numpy() * np.linalg.norm(wanted, axis=1, keepdims=True)
+    assert cosine(scores, wanted) > 0.98  # but for tanh
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "sentence"),
     [

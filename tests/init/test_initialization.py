@@ -299,7 +299,15 @@ def test_the_models_that_can_be_initialised_are_those_with_tables_of_users_and_i
     } <= INITIALIZED
     assert {"FM", "DeepFM"} <= INITIALIZED
     assert not INITIALIZED & {"MultiVAE", "SASRec", "FISM", "GCMC", "DMF"}
-    assert {"MultiVAE", "MultiDAE", "CDAE", "DiffRec"} == AUTO_ENCODERS
+    assert {
+        "CDAE",
+        "DiffRec",
+        "LDiffRec",
+        "MacridVAE",
+        "MultiDAE",
+        "MultiVAE",
+        "RaCT",
+    } == AUTO_ENCODERS
 
 
 def test_no_validation_or_test_pair_is_seen(tiny, tmp_path, experiment):
