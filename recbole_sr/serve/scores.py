@@ -16,13 +16,12 @@ from torch import Tensor
 from recbole_sr.errors import InputError
 from recbole_sr.fast.pairs import Pairs
 from recbole_sr.fast.ranking import scores_at_once
+from recbole_sr.models.features import columns_of_interactions
 from recbole_sr.training.experiment import load_data_and_model
 
 __all__ = ["KNOWN", "Scorer"]
 
 KNOWN = ("training", "validation", "all")
-# What RecBole's models of features read.
-_FIELDS = [f"{kind}_field_names" for kind in ("token", "float", "token_seq", "float_seq")]
 _PREDICTIONS = 2**16  # pairs scored at once by a model that scores pairs
 
 
@@ -146,8 +145,8 @@ class Scorer:
                 try:
                     yield self.model.predict(pairs[first : first + _PREDICTIONS]).flatten()
                 except KeyError as error:
-                    read = [x for kind in _FIELDS for x in getattr(self.model, kind, ())]
-                    missing = [repr(x) for x in read if x not in pairs.interaction] or [str(error)]
+                    found = columns_of_interactions(self.model, self.dataset)
+                    missing = [repr(name) for name in found] or [str(error)]
                     raise InputError(
                         f"{self.file}: expected a model that reads users, items and their features "
                         f"alone, got {self.config['model']}, which also reads {', '.join(missing)} "

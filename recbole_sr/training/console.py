@@ -203,7 +203,11 @@ def describe_scores(scores: Mapping[str, float] | None) -> str:
 
 
 def closing_lines(
-    result: Mapping[str, Any], metric: str, seconds: float, judged: bool = True
+    result: Mapping[str, Any],
+    metric: str,
+    seconds: float,
+    judged: bool = True,
+    lists: bool = True,
 ) -> list[str]:
     """What a run came to, where it is, and what can be done with it.
 
@@ -212,6 +216,7 @@ def closing_lines(
         metric: by which the best epoch is chosen.
         seconds: what it took.
         judged: whether there are interactions that it was not trained on.
+        lists: whether the model can recommend, which takes users and items alone.
 
     """
     method = result["sr"]
@@ -246,7 +251,7 @@ def closing_lines(
         *said,
         f"{set_color('next', 'yellow')}:",
         f"  recbole-sr report {folder}",
-        f"  recbole-sr recommend {checkpoint} -k 10 -o top.csv",
+        *([f"  recbole-sr recommend {checkpoint} -k 10 -o top.csv"] if lists else []),
         f"  recbole-sr embeddings {checkpoint} -o embeddings",
     ]
 

@@ -30,6 +30,7 @@ from recbole_sr.fast.propagation import accelerate
 from recbole_sr.fast.reading import quick_reading
 from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.features import columns_of_interactions
 from recbole_sr.models.initialize import initialize, reset_embeddings
 from recbole_sr.models.inject import inject, with_representations
 from recbole_sr.models.registry import entry_of
@@ -330,7 +331,8 @@ def _run(
     ):
         getLogger().info(text)
     metric = experiment.config["valid_metric"].lower()
-    for line in closing_lines(result, metric, perf_counter() - start, experiment.judged):
+    lists = not columns_of_interactions(experiment.model, experiment.dataset)
+    for line in closing_lines(result, metric, perf_counter() - start, experiment.judged, lists):
         _screen.info(line)
     return result
 

@@ -138,12 +138,20 @@ def test_what_cannot_be_served_is_refused(given, says, serve):
         recommend("any", **given)
 
 
-def test_a_model_that_reads_more_of_an_interaction_is_refused(serve):
+def test_a_model_that_reads_more_of_an_interaction_is_refused_and_not_offered(serve, tiny, caplog):
     columns = {"inter": ["user_id", "item_id", "timestamp", "rating"]}
     numbers = ["timestamp", "rating"]
-    serve("FM", **{**RANKED, "load_col": columns, "numerical_features": numbers})
+    more = {**RANKED, "load_col": columns, "numerical_features": numbers}
+    serve("FM", **more)
     with pytest.raises(InputError, match="got FM, which also reads 'rating', 'timestamp' of each"):
         recommend("any")
+    timed = {"load_col": columns, "numerical_features": ["timestamp"]}
+    with caplog.at_level("INFO"):
+        for settings in ({}, timed):
+            given = {**settings_of("FM", tiny), **settings, "epochs": 1}
+            run_recbole_sr("FM", "tiny", config_dict=given)
+    assert sum("recbole-sr embeddings" in line for line in caplog.messages) == 2
+    assert sum("recbole-sr recommend" in line for line in caplog.messages) == 1
 
 
 def test_scores_that_are_no_numbers_are_refused(serve):
