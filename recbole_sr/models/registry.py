@@ -285,7 +285,8 @@ MODELS: dict[str, ModelEntry | str] = {
     ),
     "RaCT": _output_layer(
         "decoder.-1",
-        autoencoder=AutoEncoder(("encoder", "decoder")),
+        # Later stages begin with what the earlier ones have trained.
+        autoencoder=AutoEncoder(("encoder", "decoder"), needs={"train_stage": "actor_pretrain"}),
         note="frozen in `train_stage: critic_pretrain`; begins with `pretrain_epochs: 150`",
         repairs=(NamesItsFile,),
     ),

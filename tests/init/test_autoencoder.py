@@ -136,6 +136,8 @@ def test_macridvaes_table_holds_the_singular_vectors_and_its_encoder_finds_them(
         ("DiffRec", {"mlp_act_func": "dice"}, "mlp_act_func: expected one of tanh, relu.*got"),
         ("DiffRec", {"mlp_act_func": "none"}, "mlp_act_func: expected one of tanh, relu.*got"),
         ("DiffRec", {"mean_type": "eps"}, "mean_type: expected 'x0' with sr_init: spectral, got"),
+        ("LDiffRec", {"mean_type": "eps"}, "mean_type: expected 'x0' with sr_init: spectral, got"),
+        ("RaCT", {"train_stage": "finetune"}, "train_stage: expected 'actor_pretrain' with"),
         ("CDAE", {"embedding_size": 1}, "hidden layers of 2 units or more.*got 1;"),
         ("DiffRec", {"dims_dnn": []}, "hidden layers of 1 units or more.*got no hidden layer;"),
     ],
