@@ -38,7 +38,7 @@ _PAGE_HEAD = """# Keys
 A key set by the user overrides that key alone.
 `recbole-sr config -m MODEL` shows what is in force for a model, and who set it.
 """
-_MODELS_HEAD = """These models have a recipe, which sets these keys otherwise.
+_MODELS_HEAD = """The property files of these models set these keys otherwise.
 For all others every key has the default above.
 
 | Models | Keys |
@@ -73,7 +73,11 @@ def _recipes() -> Iterator[str]:
     defaults = Options().model_dump()
     for name in SUPPORTED:
         settings, _ = read_shipped(f"model/{name}.yaml")
-        own = {key: value for key, value in settings.items() if value != defaults.get(key, value)}
+        own = {  # RecBole's keys have their defaults elsewhere
+            key: value
+            for key, value in settings.items()
+            if key not in defaults or value != defaults[key]
+        }
         models.setdefault(", ".join(f"`{key}: {_yaml(own[key])}`" for key in own), []).append(name)
     for keys, names in models.items():
         if keys:
