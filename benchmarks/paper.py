@@ -12,7 +12,7 @@ import itertools
 import os
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=LOSSES)
     parser.add_argument("--negatives", nargs="+", type=int, default=(0, 1, 4, 16))
     parser.add_argument("--warm", nargs="+", default=WARM, choices=WARM)
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="learning rates")
     given = parser.parse_args()
     if given.table:
         tables(read(given.output))
@@ -85,7 +86,7 @@ def main() -> None:
     for cell in cells():
         asked = (given.data_sets, given.models, given.losses, given.negatives, given.warm)
         if all(part in parts for part, parts in zip(cell, asked, strict=True)):
-            fill(cell, given.output)
+            fill(cell, given.rates, given.output)
 
 
 def cells() -> Iterator[Cell]:
@@ -96,9 +97,9 @@ def cells() -> Iterator[Cell]:
                 yield Cell(data_set, model, loss, negatives, warm)
 
 
-def fill(cell: Cell, output: Path) -> None:
+def fill(cell: Cell, rates: Iterable[float], output: Path) -> None:
     """Tune a cell on the first seed, and train the best setting with the others."""
-    for rate, decay in itertools.product(RATES, DECAYS):
+    for rate, decay in itertools.product(rates, DECAYS):
         add(cell, Setting(rate, decay, SEEDS[0]), output)
     best = chosen(read(output), cell)
     for seed in SEEDS[1:]:

@@ -346,6 +346,10 @@ class Config(recbole.config.Config):
         self.internal_config_dict.update(Options().model_dump())
         if is_recboles(model_class):
             found, self._recipe_origins = read_shipped(f"model/{model}.yaml")
+            own = found.get("sr_init")
+            if self.external_config_dict.get("sr_init", own) != own:  # its learning rate suits it
+                found.pop("learning_rate", None)
+                self._recipe_origins.pop("learning_rate", None)
             self.internal_config_dict.update(found)
         if self.external_config_dict.get("sr_published") is True:
             fixed = published(self.external_config_dict)
