@@ -12,7 +12,7 @@ import itertools
 import os
 import statistics
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="learning rates")
     given = parser.parse_args()
     if given.table:
-        tables(read(given.output))
+        tables(read(given.output), given.rates)
         return
     quiet()
     for cell in cells():
@@ -97,11 +97,11 @@ def cells() -> Iterator[Cell]:
                 yield Cell(data_set, model, loss, negatives, warm)
 
 
-def fill(cell: Cell, rates: Iterable[float], output: Path) -> None:
+def fill(cell: Cell, rates: Sequence[float], output: Path) -> None:
     """Tune a cell on the first seed, and train the best setting with the others."""
     for rate, decay in itertools.product(rates, DECAYS):
         add(cell, Setting(rate, decay, SEEDS[0]), output)
-    best = chosen(read(output), cell)
+    best = chosen(read(output), cell, rates)
     for seed in SEEDS[1:]:
         add(cell, best._replace(seed=seed), output)
 
@@ -174,14 +174,19 @@ def read(output: Path) -> Records:
     }
 
 
-def chosen(records: Records, cell: Cell) -> Setting:
-    """The setting that ranks best on the validation part of the first seed."""
-    tried = {
+def tried(records: Records, cell: Cell, rates: Sequence[float]) -> dict[Setting, float]:
+    """The validation score of each setting with one of the learning rates, on the first seed."""
+    return {
         setting: record["valid"] or 0
         for (of, setting), record in records.items()
-        if of == cell and setting.seed == SEEDS[0]
+        if of == cell and setting.seed == SEEDS[0] and setting.rate in rates
     }
-    return max(tried, key=lambda setting: tried[setting])
+
+
+def chosen(records: Records, cell: Cell, rates: Sequence[float]) -> Setting:
+    """The setting that ranks best on the validation part of the first seed."""
+    scores = tried(records, cell, rates)
+    return max(scores, key=lambda setting: scores[setting])
 
 
 class Outcome(NamedTuple):
@@ -195,20 +200,20 @@ class Outcome(NamedTuple):
         return [self.records[seed]["test"] for seed in seeds]
 
 
-def outcome(records: Records, cell: Cell) -> Outcome | None:
+def outcome(records: Records, cell: Cell, rates: Sequence[float]) -> Outcome | None:
     """None where the cell is not tuned to its end."""
-    tuned = {setting for (of, setting) in records if of == cell and setting.seed == SEEDS[0]}
-    if len(tuned) < len(RATES) * len(DECAYS):
+    if len(tried(records, cell, rates)) < len(rates) * len(DECAYS):
         return None
-    best = chosen(records, cell)
+    best = chosen(records, cell, rates)
     of_seeds = {seed: records.get((cell, best._replace(seed=seed))) for seed in SEEDS}
     return Outcome(best, {seed: found for seed, found in of_seeds.items() if found})
 
 
-def tables(records: Records) -> None:
+def tables(records: Records, rates: Sequence[float]) -> None:
     """Print what the cells came to, and how the stable rank goes with the score."""
     for data_set in DATA_SETS:
-        found = {cell: outcome(records, cell) for cell in cells() if cell.data_set == data_set}
+        here = [cell for cell in cells() if cell.data_set == data_set]
+        found = {cell: outcome(records, cell, rates) for cell in here}
         if not any(found.values()):
             continue
         report(
