@@ -347,7 +347,9 @@ class Config(recbole.config.Config):
         if is_recboles(model_class):
             found, self._recipe_origins = read_shipped(f"model/{model}.yaml")
             own = found.get("sr_init")
-            if self.external_config_dict.get("sr_init", own) != own:  # its learning rate suits it
+            given = self.external_config_dict
+            if given.get("sr_published") is True or given.get("sr_init", own) != own:
+                # The learning rate is for the recipe's initialisation.
                 found.pop("learning_rate", None)
                 self._recipe_origins.pop("learning_rate", None)
             self.internal_config_dict.update(found)

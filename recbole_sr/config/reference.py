@@ -38,8 +38,8 @@ _PAGE_HEAD = """# Keys
 A key set by the user overrides that key alone.
 `recbole-sr config -m MODEL` shows what is in force for a model, and who set it.
 """
-_MODELS_HEAD = """The property files of these models set these keys otherwise.
-For all others every key has the default above.
+_MODELS_HEAD = """The property files of these models set these keys, some of them RecBole's.
+Every other key of the package has the default above.
 
 | Models | Keys |
 |---|---|

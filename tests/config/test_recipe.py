@@ -165,6 +165,7 @@ def test_a_default_recipe_has_nothing_without_effect():
         (["off.yaml"], {}, 0.001),
         (["warm/none.yaml"], {}, 0.001),
         ([], {"sr_init": "model"}, 0.001),
+        ([], {"sr_published": True}, 0.001),
         (["off.yaml"], {"learning_rate": 0.01}, 0.01),
         ([], {"learning_rate": 0.01}, 0.01),
     ],
