@@ -183,7 +183,7 @@ def tried(records: Records, cell: Cell, rates: Sequence[float]) -> dict[Setting,
     }
 
 
-def chosen(records: Records, cell: Cell, rates: Sequence[float]) -> Setting:
+def chosen(records: Records, cell: Cell, rates: Sequence[float] = RATES) -> Setting:
     """The setting that ranks best on the validation part of the first seed."""
     scores = tried(records, cell, rates)
     return max(scores, key=lambda setting: scores[setting])
@@ -200,7 +200,7 @@ class Outcome(NamedTuple):
         return [self.records[seed]["test"] for seed in seeds]
 
 
-def outcome(records: Records, cell: Cell, rates: Sequence[float]) -> Outcome | None:
+def outcome(records: Records, cell: Cell, rates: Sequence[float] = RATES) -> Outcome | None:
     """None where the cell is not tuned to its end."""
     if len(tried(records, cell, rates)) < len(rates) * len(DECAYS):
         return None

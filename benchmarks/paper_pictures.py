@@ -23,7 +23,6 @@ from matplotlib.figure import Figure
 from benchmarks.paper import (
     DATA_SETS,
     LOSSES,
-    RATES,
     RESULTS,
     Cell,
     chosen,
@@ -64,7 +63,7 @@ def of_losses(records: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     for loss, numbers in LOSSES.items():
         for negatives in numbers:
             cell = Cell("ml-100k", "BPR", loss, negatives, "none")
-            if outcome(records, cell, RATES):
+            if outcome(records, cell):
                 name = f"{loss}, {negatives} negatives" if negatives else loss
                 yield name, _trained(cell, records)
                 if loss == "directau":  # without its uniformity
@@ -75,7 +74,7 @@ def of_losses(records: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 def _trained(cell: Cell, records: Any, more: dict[str, Any] | None = None) -> dict[str, Any]:
     longer = {"epochs": EPOCHS, "stopping_step": EPOCHS, "sr_spectra_step": STEP}
     result, values = train(
-        cell, {**settings(cell, chosen(records, cell, RATES)), **longer, **(more or {})}
+        cell, {**settings(cell, chosen(records, cell)), **longer, **(more or {})}
     )
     return {"ranks": [epoch["stable_rank"] for epoch in result["sr"]["epochs"]], "spectra": values}
 

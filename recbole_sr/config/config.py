@@ -344,19 +344,17 @@ class Config(recbole.config.Config):
         known = recboles_name(model_class)
         super()._load_internal_config_dict(known, model_class, dataset)
         self.internal_config_dict.update(Options().model_dump())
+        given = self.external_config_dict
+        fixed = published(given) if given.get("sr_published") is True else {}
         if is_recboles(model_class):
             found, self._recipe_origins = read_shipped(f"model/{model}.yaml")
             own = found.get("sr_init")
-            given = self.external_config_dict
-            if given.get("sr_published") is True or given.get("sr_init", own) != own:
-                # The learning rate is for the recipe's initialisation.
+            if {**given, **fixed}.get("sr_init", own) != own:  # which the learning rate is for
                 found.pop("learning_rate", None)
                 self._recipe_origins.pop("learning_rate", None)
             self.internal_config_dict.update(found)
-        if self.external_config_dict.get("sr_published") is True:
-            fixed = published(self.external_config_dict)
-            self.internal_config_dict.update(fixed)
-            self._recipe_origins.update(dict.fromkeys(fixed, "sr_published: True"))
+        self.internal_config_dict.update(fixed)
+        self._recipe_origins.update(dict.fromkeys(fixed, "sr_published: True"))
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return Loader
