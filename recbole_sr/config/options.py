@@ -149,6 +149,10 @@ class Options(BaseModel):
     """Negatives of each pair that are drawn from the items of its batch, which may be items that
     the user has; 0: RecBole samples as many as train_neg_sample_args says, of all items."""
 
+    sr_popularity: NotNegative = _key(0.0, "sr_loss: align")
+    """Weight of popularity: an item scores its cosine with the user plus this many times the
+    logarithm of its training interactions; 0 keeps the model's own scores, dot products."""
+
     sr_warm_regularizers: Regularizers | None = _key(None, "sr_warm_epochs")
     """Weights of regularisers in the warm phase; null: the default weight of stable_rank."""
 
@@ -356,6 +360,7 @@ class Options(BaseModel):
 _PUBLISHED_DEFAULTS = (
     "sr_tables",
     "sr_temperature",
+    "sr_popularity",
     "sr_uniformity_rows",
     "sr_regularize_every",
     "sr_target_rank",

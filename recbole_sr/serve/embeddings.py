@@ -146,7 +146,7 @@ def _tables(scorer: Scorer) -> tuple[dict[str, list[Tensor]], dict[str, Tensor]]
     data = scorer.dataset
     rows = {"user": torch.arange(1, data.user_num), "item": torch.arange(1, data.item_num)}
     with torch.no_grad():
-        found = scorer.model.sr_tables()
+        found = scorer.model.sr_scoring_tables()
     tables = {side: [own.detach() for own in found.get(side, ())] for side in rows}
     if not tables["user"] and scorer.model.sr_entry.user.computed:
         rows["user"] = rows["user"][scorer.served(rows["user"])]

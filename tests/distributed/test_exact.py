@@ -40,6 +40,8 @@ CASES = {
     ),
     "rank target": ("BPR", {"sr_target_rank": 3.0, "sr_target_step": 0.5}),
     "DirectAU": ("BPR", {"sr_loss": "align", "sr_main_regularizers": {"uniformity": 1.0}}),
+    "popularity": ("BPR", {"sr_loss": "align", "sr_popularity": 0.1}),
+    "LightGCN, popularity": ("LightGCN", {"sr_loss": "align", "sr_popularity": 0.1}),
     "SSM": ("BPR", {"sr_loss": "ssm", **NEGATIVES}),
     "negatives of the batch": (
         "BPR",

@@ -55,12 +55,20 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(ranking, "_SCORES_ON_GPU", 20_000)
 
 
-@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+@pytest.mark.parametrize("model", ["BPR", "LightGCN", "popularity"])
 @pytest.mark.parametrize("blocks", ["default", "small"])
 def test_metrics_equal_recboles(model, blocks, experiment, request):
     if blocks == "small":
         request.getfixturevalue("small_blocks")
-    settings = {"metrics": METRICS, "topk": [1, 10, 50], "seed": 1, "metric_decimal_place": 9}
+    popularity = {"sr_loss": "align", "sr_popularity": 0.1}
+    model, more = ("BPR", popularity) if model == "popularity" else (model, {})
+    settings = {
+        **more,
+        "metrics": METRICS,
+        "topk": [1, 10, 50],
+        "seed": 1,
+        "metric_decimal_place": 9,
+    }
     made, trainer = trained(
         experiment, model, "ml-100k", **settings, valid_metric="MRR@10", learning_rate=0.01
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from torch.nn.functional import cosine_similarity
 
 from recbole_sr import embeddings, recommend
 from recbole_sr.cli import main
@@ -53,6 +54,21 @@ def test_vectors_are_those_by_which_the_model_ranks(model, serve):
     assert apart.any()
     listed = lists["item_id"].to_numpy().reshape(-1, 5)
     assert (listed == items[:, :5])[apart].all()
+
+
+@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+def test_vectors_of_cosines_have_a_column_more_for_popularity(model, serve):
+    made = serve(model, sr_loss="align", sr_popularity=0.3)
+    found = embeddings("any")
+    assert found.dot_products
+    (user,), (item,) = made.model.sr_tables().values()
+    assert found.vectors["user"].shape[1] == user.shape[1] + 1
+    cosines = cosine_similarity(user[:, None], item, dim=-1)
+    scores = torch.from_numpy(found.vectors["user"] @ found.vectors["item"].T)
+    assert torch.allclose(scores, cosines + made.model.sr_popularity, atol=1e-5)
+    lists = recommend("any", k=3, with_known=True)
+    best = scores.topk(3).values.flatten()
+    assert torch.allclose(torch.tensor(lists["score"].to_numpy()).to(best), best, atol=1e-5)
 
 
 def test_a_model_that_adds_more_does_not_rank_by_dot_products(serve):
