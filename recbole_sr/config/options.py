@@ -284,6 +284,11 @@ class Options(BaseModel):
         return loss.bind(**{name: getattr(self, f"sr_{name}") for name in loss.parameters})
 
     @property
+    def popularity(self) -> float:
+        """The weight of popularity in the scores; 0 with a loss that is none of cosines."""
+        return self.sr_popularity if self.sr_loss == "align" else 0.0
+
+    @property
     def initialization(self) -> Initialization | None:
         """What fills the tables; None leaves them to the model."""
         if self.sr_init not in INITIALIZATIONS:

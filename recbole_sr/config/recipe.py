@@ -138,8 +138,8 @@ def _phases(options: Options) -> Iterator[str]:
     else:
         yield "no warm phase"
     yield f"main phase: {loss}{_weights(options.sr_main_regularizers)}{target}"
-    if options.sr_popularity and options.sr_loss == "align":
-        yield f"scores: cosines + {options.sr_popularity:g} of the logarithm of popularity"
+    if options.popularity:
+        yield f"scores: cosines + {options.popularity:g} of the logarithm of popularity"
 
 
 def _weights(regularizers: Mapping[str, float]) -> str:

@@ -8,7 +8,7 @@ import recbole.config
 import torch
 
 from recbole_sr.config.config import Config, without_sr
-from recbole_sr.errors import check_output
+from recbole_sr.errors import InputError, check_output
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.files import replacing
 
@@ -27,21 +27,26 @@ def export(model_file: str | os.PathLike[str], exported_file: str | os.PathLike[
         exported_file: where to; nothing is there yet.
 
     Raises:
-        InputError: ``model_file`` is not a checkpoint of this package, there is no such folder, or
-            something has the name ``exported_file`` already.
+        InputError: ``model_file`` is not a checkpoint of this package, its model scores as RecBole
+            cannot, there is no such folder, or something has the name ``exported_file`` already.
     """
     check_output(exported_file)
     state = checkpoint.read_model(model_file)
     keys = ("epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter", "optimizer")
     exported = {name: getattr(state, name) for name in keys}
     with checkpoint.restoring(model_file):
-        exported["config"] = _stock_config(state.config)
+        ours = Config.from_plain(state.config)
+        if ours.options.popularity:
+            raise InputError(
+                f"{model_file}: expected sr_popularity: 0, as RecBole scores by dot products, got "
+                f"{ours.options.popularity:g}; serve it with recbole-sr recommend or embeddings"
+            )
+        exported["config"] = _stock_config(ours)
     with replacing(exported_file) as file:
         torch.save(exported, file)
 
 
-def _stock_config(settings: dict[str, object]) -> recbole.config.Config:
-    ours = Config.from_plain(settings)
+def _stock_config(ours: Config) -> recbole.config.Config:
     stock = recbole.config.Config.__new__(recbole.config.Config)
     stock.__dict__ = {name: value for name, value in vars(ours).items() if name != "options"}
     stock.yaml_loader = stock._build_yaml_loader()  # ours would need this package where it is read

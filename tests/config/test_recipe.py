@@ -42,6 +42,13 @@ def test_the_published_recipe_takes_the_place_of_the_models():
     assert idle_keys(made.options, made.origins) == []
 
 
+@pytest.mark.parametrize(("loss", "said"), [("align", True), ("bpr", False)])
+def test_a_recipe_says_that_popularity_counts(loss, said):
+    made = config(sr_loss=loss, sr_popularity=0.1)
+    line = describe(made.options, made.final_config_dict, made.origins)[1]
+    assert line.endswith("; scores: cosines + 0.1 of the logarithm of popularity") == said
+
+
 def test_a_run_prints_its_recipe_in_at_most_six_lines(caplog, tmp_path):
     for number in range(9):
         (tmp_path / f"{number}.yaml").write_text(f"{'abcdefghi'[number]}_field: 1\n")

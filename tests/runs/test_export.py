@@ -54,3 +54,14 @@ def test_stock_recbole_loads_an_export(exported, tmp_path):
 def test_an_export_is_not_read_back(exported):
     with pytest.raises(InputError, match="holds more than tensors and plain data"):
         checkpoint.read(exported[1])
+
+
+def test_a_model_that_recbole_would_score_in_another_way_is_refused(
+    experiment, tiny, tmp_path, capsys
+):
+    given = {"epochs": 1, "sr_save_step": 0, "sr_loss": "align", "sr_popularity": 0.1}
+    experiment("BPR", "tiny", **{**tiny, **given}).train(saved=True, verbose=False)
+    (file,) = (tmp_path / "saved").glob("*.pth")
+    assert main(["export", str(file), "-o", "exported.pth"]) != 0
+    assert "expected sr_popularity: 0, as RecBole scores by dot products" in capsys.readouterr().err
+    assert not (tmp_path / "exported.pth").exists()
