@@ -173,20 +173,21 @@ class Contestant(NamedTuple):
 
 WEIGHTS, PENALTIES = [1.0, 10.0, 40.0, 100.0], [0.01, 0.1, 1.0, 10.0, 100.0]
 IMPLICIT = {"alpha": WEIGHTS, "regularization": PENALTIES}
+DIRECTAU = {
+    "embedding_size": [64, 256],
+    "learning_rate": [0.003, 0.001],
+    "sr_init_margin": [0.1],
+    "sr_uniformity_rows": [1024],
+}
 SLIM = {"positive_only": [True], "hide_item": [True]}
 CONTESTANTS = {
     OURS: Contestant(
         partial(by_training, []),
         {"embedding_size": [64, 128, 256], "learning_rate": [0.003, 0.001, 0.0003]},
     ),
-    "DirectAU": Contestant(
-        partial(by_training, ["loss/directau.yaml"]),
-        {
-            "embedding_size": [64, 256],
-            "learning_rate": [0.003, 0.001],
-            "sr_init_margin": [0.1],
-            "sr_uniformity_rows": [1024],
-        },
+    "DirectAU": Contestant(partial(by_training, ["loss/directau.yaml"]), DIRECTAU),
+    "DirectAU and popularity": Contestant(
+        partial(by_training, ["loss/directau.yaml"]), {**DIRECTAU, "sr_popularity": [0.1]}
     ),
     "EASE": Contestant(
         partial(by_recbole, "EASE"), {"reg_weight": [10.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1000.0]}

@@ -124,7 +124,7 @@ def assert_equal(several, alone, tolerance=1e-10):
 FAST = (
     *("every regulariser", "sampled rows", "rank target", "clipping", "sparse Adam"),
     *("RecBole's loaders", "LightGCN", "NGCF", "ENMF", "NeuMF, last batch of one"),
-    *("every regulariser, by columns", "LightGCN, by columns"),
+    *("every regulariser, by columns", "LightGCN, by columns", "popularity, by columns"),
 )
 
 
