@@ -197,8 +197,8 @@ class RegularizedModel(_Model):
         """RecBole's scores, of all columns of several processes, or those of ``sr_popularity``."""
         if self.sr_popularity is not None:
             user, item = self._sr_vectors()
-            ids = (interaction[self.sr_columns[side].fields[0]] for side in ("user", "item"))
-            return (user[next(ids)] * item[next(ids)]).sum(-1)
+            users, items = (interaction[column.fields[0]] for column in self.sr_columns.values())
+            return (user[users] * item[items]).sum(-1)
         scores = super().predict(interaction)
         return self.sr_part.total(scores) if self.sr_part else scores
 
@@ -206,7 +206,8 @@ class RegularizedModel(_Model):
         """As :meth:`predict`, of all items."""
         if self.sr_popularity is not None:
             user, item = self._sr_vectors()
-            return (user[interaction[self.sr_columns["user"].fields[0]]] @ item.T).flatten()
+            users = interaction[self.sr_columns["user"].fields[0]]
+            return (user[users] @ item.T).flatten()
         scores = super().full_sort_predict(interaction)
         return self.sr_part.total(scores) if self.sr_part else scores
 
