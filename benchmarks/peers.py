@@ -1,4 +1,4 @@
-"""Closed forms and other packages beside BPR's default, on the same splits, by the same metrics.
+"""Closed forms and other packages beside ours, on the same splits, by the same metrics.
 
 ``pip install implicit lenskit 'pyarrow<26'`` (26 wants NumPy 2); RecBole's own models need nothing.
 Each contestant is tuned over a grid on the first seed, by validation, and run with the others; all
@@ -44,7 +44,7 @@ from recbole_sr.training.experiment import prepare
 
 RESULTS = Path(__file__).parents[1] / "results" / "peers.jsonl"
 ALS_ITERATIONS, BPR_EPOCHS = 15, 100
-OURS = "BPR's default"
+OURS = ("BPR's default", "DirectAU", "DirectAU and popularity")
 
 Settings = Mapping[str, Any]
 Factors = tuple[Any, Any]  # of users and items, a row for each of RecBole's ids
@@ -181,7 +181,7 @@ DIRECTAU = {
 }
 SLIM = {"positive_only": [True], "hide_item": [True]}
 CONTESTANTS = {
-    OURS: Contestant(
+    "BPR's default": Contestant(
         partial(by_training, []),
         {"embedding_size": [64, 128, 256], "learning_rate": [0.003, 0.001, 0.0003]},
     ),
@@ -256,14 +256,14 @@ def chosen(records: list[Scores], data_set: str, name: str) -> Scores:
 def table(records: list[Scores]) -> None:
     """Print what each contestant came to on each data set."""
     report(
-        "Closed forms, other packages and BPR's default, each tuned",
+        "Closed forms, other packages and ours, each tuned",
         [
             "data set",
             "contestant",
             "settings",
             "valid NDCG@20",
             "test NDCG@20 (n)",
-            f"{OURS} beside it, p",
+            "the best of ours beside it, p",
             "training s",
         ],
         list(rows(records)),
@@ -271,13 +271,15 @@ def table(records: list[Scores]) -> None:
 
 
 def rows(records: list[Scores]) -> Iterator[list[str]]:
-    """A row for each contestant, with how far ours is above it."""
+    """A row for each contestant, with how far the best of ours is above it."""
+    tried = {(one["data_set"], one["contestant"]) for one in records}
     for data_set, name in product(DATA_SETS, CONTESTANTS):
-        tried = {(one["data_set"], one["contestant"]) for one in records}
         if (data_set, name) not in tried:
             continue
         found = of_seeds(records, data_set, name)
-        ours = of_seeds(records, data_set, OURS) if (data_set, OURS) in tried else {}
+        ours = [own for own in OURS if (data_set, own) in tried]
+        scores = {own: chosen(records, data_set, own)["valid"]["ndcg@20"] for own in ours}
+        best = max(ours, key=lambda own: scores[own], default=name)
         valid, test = (
             [one[part]["ndcg@20"] for one in found.values()] for part in ("valid", "test")
         )
@@ -289,7 +291,7 @@ def rows(records: list[Scores]) -> Iterator[list[str]]:
             ", ".join(f"{key} {value:g}" for key, value in settings.items() if key in tuned),
             spread(valid),
             f"{spread(test)} ({len(test)})",
-            _beside(ours, found) if name != OURS else "",
+            _beside(of_seeds(records, data_set, best), found) if name != best else "",
             f"{fmean(one['seconds'] for one in found.values()):.1f}",
         ]
 

@@ -17,6 +17,7 @@ GRID = {
     "align": ("align", {}),
     "directau": ("align", {"uniformity": 1.0}),
     "directau_large": ("align", {"uniformity": 3.0}),
+    "directau_sparse": ("align", {"uniformity": 1.0}),
 }
 # What the warm phase of the stable rank weighs beside each loss.
 WEIGHT = {loss: 0.3 if name == "align" else 0.03 for loss, (name, _) in GRID.items()}
