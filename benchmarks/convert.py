@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.convert FOLDER/gowalla train.txt test.txt`` writes gowalla.inter there.
 A line is a user and the items of that user, in order; with ``--pairs`` it is a user and one item.
-The time of an interaction is its place among the user's.
+The time of an interaction is its place among the user's. With ``--parts`` each text file also
+becomes a part of its own, such as gowalla.train.inter.
 """
 
 from __future__ import annotations
@@ -30,11 +31,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the data set, whose name is the folder's")
     parser.add_argument("files", type=Path, nargs="+", help="all of the data set's files")
     parser.add_argument("--pairs", action="store_true", help="a line is a user and one item")
+    parser.add_argument("--parts", action="store_true", help="write each file as a part as well")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
+    name = given.folder.name
+    write(given.folder / f"{name}.inter", given.files, given.pairs)
+    for file in given.files if given.parts else ():
+        write(given.folder / f"{name}.{file.stem}.inter", [file], given.pairs)
+
+
+def write(path: Path, files: list[Path], pairs: bool) -> None:
+    """Write the interactions of some files, and say how many there are."""
     lines = ["user_id:token\titem_id:token\ttimestamp:float"]
-    lines += ["\t".join(map(str, one)) for one in interactions(given.files, given.pairs)]
-    path = given.folder / f"{given.folder.name}.inter"
+    lines += ["\t".join(map(str, one)) for one in interactions(files, pairs)]
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
     print(f"{path}: {len(lines) - 1:,} interactions")
 

@@ -85,6 +85,8 @@ def main() -> None:
     parser.add_argument("--data_sets", nargs="+", default=list(PUBLISHED), choices=PUBLISHED)
     parser.add_argument("--parts", action="store_true", help="print how popular their items are")
     given = parser.parse_args()
+    if unknown := set(given.contestants) - {*CONTESTANTS}:
+        parser.error(f"expected some of {', '.join(CONTESTANTS)}, got {', '.join(unknown)}")
     if given.table:
         table(read_records(given.output))
         return
@@ -196,7 +198,7 @@ def table(records: list[dict[str, Any]]) -> None:
                 rows.append([data_set, name, *_row(found)])
     report(
         "LightGCN's splits: trained on the training and validation parts",
-        ["data set", "model", "settings, epochs", "Recall@20 (n)", "NDCG@20", "seconds"],
+        ["data set", "model", "settings, epochs", "Recall@20 (n)", "NDCG@20", "seconds of a run"],
         rows,
     )
 
@@ -205,7 +207,9 @@ def parts(data_sets: list[str]) -> None:
     """Print how many training interactions the items of each part have, on average."""
     rows = []
     for data_set in data_sets:
-        items = {part: np.loadtxt(path(data_set, part), int, skiprows=1)[:, 1] for part in PARTS}
+        items = {
+            part: np.loadtxt(path(data_set, part), int, skiprows=1, usecols=1) for part in PARTS
+        }
         counts = np.bincount(items["train"], minlength=1 + max(map(np.max, items.values())))
         rows.append([data_set, *(f"{counts[found].mean():.1f}" for found in items.values())])
     report("Training interactions of an interaction's item", ["data set", *PARTS], rows)

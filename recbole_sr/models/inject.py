@@ -212,9 +212,19 @@ class RegularizedModel(_Model):
         return self.sr_part.total(scores) if self.sr_part else scores
 
     def train(self, mode: bool = True) -> Any:
-        """RecBole's; what is trained next, or was loaded, has other vectors."""
+        """RecBole's; what is trained next has other vectors."""
         self.__dict__.pop("_sr_found", None)
         return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """RecBole's; what is loaded has other vectors."""
+        self.__dict__.pop("_sr_found", None)
+        return super().load_state_dict(*args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        """torch's, as of a move to another device."""
+        self.__dict__.pop("_sr_found", None)
+        return super()._apply(*args, **kwargs)
 
     def sr_cut(self, columns: Columns) -> None:
         """Keep some columns of the tables alone: from now on the model is a part of one."""
@@ -242,10 +252,11 @@ class RegularizedModel(_Model):
     def _sr_vectors(self) -> tuple[Tensor, Tensor]:
         """The tables of ``sr_popularity``, with rows of padding; made once an evaluation."""
         found: tuple[Tensor, Tensor] | None = self.__dict__.get("_sr_found")
-        if found is None or self.training:
+        if found is None:
             (user,), (item,) = self.sr_scoring_tables().values()
             found = (pad(user, (0, 0, 1, 0)), pad(item, (0, 0, 1, 0)))
-            self.__dict__["_sr_found"] = found
+            if not self.training:
+                self.__dict__["_sr_found"] = found
         return found
 
     def _sr_loss(self, own_loss: Callable[[Any], Any], interaction: Any) -> Any:

@@ -54,7 +54,14 @@ def test_a_loss_and_a_warm_start_make_a_cell_of_the_grid(loss, warm, model):
 
 
 @pytest.mark.parametrize("model", [*MODELS, "DGCF"])
-@pytest.mark.parametrize("loss", GRID)
+def test_directau_for_sparse_data_begins_with_small_norms(model):
+    options = Config(model, "ml-100k", ["loss/directau_sparse.yaml"]).options
+    assert (options.sr_init, options.sr_init_margin, options.popularity) == ("spectral", 0.1, 0.1)
+    assert options.sr_warm_epochs == options.sr_init_als_iterations == 0
+
+
+@pytest.mark.parametrize("model", [*MODELS, "DGCF"])
+@pytest.mark.parametrize("loss", sorted(GRID.keys() - {"directau_sparse"}))
 def test_a_loss_alone_begins_as_the_model_does_by_default(loss, model):
     alone, default = Config(model, "ml-100k", [f"loss/{loss}.yaml"]), Config(model, "ml-100k")
     for key in ("sr_init", "sr_warm_epochs"):
