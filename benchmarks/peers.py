@@ -273,13 +273,11 @@ def table(records: list[Scores]) -> None:
 def rows(records: list[Scores]) -> Iterator[list[str]]:
     """A row for each contestant, with how far the best of ours is above it."""
     tried = {(one["data_set"], one["contestant"]) for one in records}
+    bests = {data_set: best_of_ours(records, data_set) for data_set in DATA_SETS}
     for data_set, name in product(DATA_SETS, CONTESTANTS):
         if (data_set, name) not in tried:
             continue
         found = of_seeds(records, data_set, name)
-        ours = [own for own in OURS if (data_set, own) in tried]
-        scores = {own: chosen(records, data_set, own)["valid"]["ndcg@20"] for own in ours}
-        best = max(ours, key=lambda own: scores[own], default=name)
         valid, test = (
             [one[part]["ndcg@20"] for one in found.values()] for part in ("valid", "test")
         )
@@ -291,9 +289,17 @@ def rows(records: list[Scores]) -> Iterator[list[str]]:
             ", ".join(f"{key} {value:g}" for key, value in settings.items() if key in tuned),
             spread(valid),
             f"{spread(test)} ({len(test)})",
-            _beside(of_seeds(records, data_set, best), found) if name != best else "",
+            _beside(bests[data_set], found) if found != bests[data_set] else "",
             f"{fmean(one['seconds'] for one in found.values()):.1f}",
         ]
+
+
+def best_of_ours(records: list[Scores], data_set: str) -> dict[int, Scores]:
+    """The runs of that of ours which ranks best on the first seed's validation part, by seed."""
+    here = {one["contestant"] for one in records if one["data_set"] == data_set}
+    runs = {own: chosen(records, data_set, own) for own in OURS if own in here}
+    best = max(runs, key=lambda own: runs[own]["valid"]["ndcg@20"], default=None)
+    return of_seeds(records, data_set, best) if best else {}
 
 
 def of_seeds(records: list[Scores], data_set: str, name: str) -> dict[int, Scores]:
