@@ -19,6 +19,7 @@ from recbole.utils import ModelType, get_model
 from torch.nn.functional import normalize
 
 from recbole_sr.models.entry import ModelEntry
+from recbole_sr.models.inject import RegularizedModel
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.models.sources import (
     Encoded,
@@ -69,6 +70,12 @@ def without_and_with(start, name, tiny, experiment):
     made = experiment(name, "tiny", **settings, **start)
     assert torch.equal(torch.get_rng_state(), state)
     return plain, made
+
+
+def uninjected(model):
+    """The class of a model below what this package adds to it."""
+    ancestors = type(model).__mro__
+    return ancestors[ancestors.index(RegularizedModel) + 1]
 
 
 def first_batch(made: Any) -> Any:

@@ -17,6 +17,7 @@ from recbole_sr.config.names import refuse_unknown
 from recbole_sr.config.validation import Count, Natural, NotNegative, Positive, validated
 from recbole_sr.errors import InputError
 from recbole_sr.init.initialization import INITIALIZATIONS, Initialization, parameters
+from recbole_sr.models.popularity import popularity_weight
 from recbole_sr.objectives.losses import LOSSES, Loss
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.objectives.rank_target import RankTarget
@@ -285,8 +286,8 @@ class Options(BaseModel):
 
     @property
     def popularity(self) -> float:
-        """The weight of popularity in the scores; 0 with a loss that is none of cosines."""
-        return self.sr_popularity if self.sr_loss == "align" else 0.0
+        """See :func:`~recbole_sr.models.popularity.popularity_weight`."""
+        return popularity_weight(self.sr_loss, self.sr_popularity)
 
     @property
     def initialization(self) -> Initialization | None:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from recbole_sr.distributed.group import ALONE, Alone
 from recbole_sr.errors import InputError
 from recbole_sr.models.batch import ModelBatch
 from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
-from recbole_sr.models.popularity import log_popularity, with_popularity
+from recbole_sr.models.popularity import PopularityScores
 from recbole_sr.models.registry import entry_of
 from recbole_sr.models.share import share_of
 from recbole_sr.models.sources import Call
@@ -55,7 +54,7 @@ def inject(model_class: type) -> Any:
         ('BPR', True)
 
     """
-    return subclass(RegularizedModel, repaired(model_class))
+    return with_mixins(repaired(model_class), (RegularizedModel, PopularityScores))
 
 
 def repaired(model_class: type) -> Any:
@@ -101,7 +100,6 @@ class RegularizedModel(_Model):
     sr_phase: Phase | None = None
     sr_group: Alone = ALONE
     sr_part: Columns | None = None
-    sr_popularity: Tensor | None = None
     sr_seen: Counter[str]
     _sr_batch: ModelBatch | None = None
 
@@ -112,9 +110,6 @@ class RegularizedModel(_Model):
         self.sr_label = config["LABEL_FIELD"]
         self.sr_batch_negatives = config["sr_batch_negatives"] or 0
         self.sr_negatives = 0 if sampling["distribution"] == "none" else sampling["sample_num"]
-        if config["sr_popularity"] and config["sr_loss"] == "align":
-            known = log_popularity(dataset, self.sr_columns["item"])
-            self.sr_popularity = config["sr_popularity"] * known
 
     @property
     def sr_entry(self) -> ModelEntry:
@@ -188,43 +183,15 @@ class RegularizedModel(_Model):
         tables = whole_tables(self, self.sr_columns)
         return self.sr_part.whole(tables) if self.sr_part else tables
 
-    def sr_scoring_tables(self) -> dict[str, list[Tensor]]:
-        """The tables by which the model scores; with ``sr_popularity`` by their dot products."""
-        tables = self.sr_tables()
-        return tables if self.sr_popularity is None else with_popularity(tables, self.sr_popularity)
-
     def predict(self, interaction: Any) -> Any:
-        """RecBole's scores, of all columns of several processes, or those of ``sr_popularity``."""
-        if self.sr_popularity is not None:
-            user, item = self._sr_vectors()
-            users, items = (interaction[column.fields[0]] for column in self.sr_columns.values())
-            return (user[users] * item[items]).sum(-1)
+        """RecBole's scores, of all columns of several processes."""
         scores = super().predict(interaction)
         return self.sr_part.total(scores) if self.sr_part else scores
 
     def full_sort_predict(self, interaction: Any) -> Any:
         """As :meth:`predict`, of all items."""
-        if self.sr_popularity is not None:
-            user, item = self._sr_vectors()
-            users = interaction[self.sr_columns["user"].fields[0]]
-            return (user[users] @ item.T).flatten()
         scores = super().full_sort_predict(interaction)
         return self.sr_part.total(scores) if self.sr_part else scores
-
-    def train(self, mode: bool = True) -> Any:
-        """RecBole's; what is trained next has other vectors."""
-        self.__dict__.pop("_sr_found", None)
-        return super().train(mode)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """RecBole's; what is loaded has other vectors."""
-        self.__dict__.pop("_sr_found", None)
-        return super().load_state_dict(*args, **kwargs)
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        """torch's, as of a move to another device."""
-        self.__dict__.pop("_sr_found", None)
-        return super()._apply(*args, **kwargs)
 
     def sr_cut(self, columns: Columns) -> None:
         """Keep some columns of the tables alone: from now on the model is a part of one."""
@@ -248,16 +215,6 @@ class RegularizedModel(_Model):
     def sr_width(self) -> dict[str, int]:
         """The narrowest of each side's tables, above which no stable rank can be."""
         return {side: min(x.shape[-1] for x in tables) for side, tables in self.sr_tables().items()}
-
-    def _sr_vectors(self) -> tuple[Tensor, Tensor]:
-        """The tables of ``sr_popularity``, with rows of padding; made once an evaluation."""
-        found: tuple[Tensor, Tensor] | None = self.__dict__.get("_sr_found")
-        if found is None:
-            (user,), (item,) = self.sr_scoring_tables().values()
-            found = (pad(user, (0, 0, 1, 0)), pad(item, (0, 0, 1, 0)))
-            if not self.training:
-                self.__dict__["_sr_found"] = found
-        return found
 
     def _sr_loss(self, own_loss: Callable[[Any], Any], interaction: Any) -> Any:
         phase, entry = self.sr_phase, self.sr_entry
