@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from recbole.data.dataset import Dataset, dataset
+from recbole.data.dataset import Dataset, SequentialDataset, dataset
 from recbole.data.interaction import Interaction
+
+from recbole_sr.fast.sequences import augmented
 
 __all__ = ["quick_reading"]
 
@@ -28,12 +30,14 @@ def quick_reading() -> Iterator[None]:
     """Inside the ``with`` block RecBole reads and splits data sets several times faster.
 
     Text is read by pandas' C parser where the one in Python, which RecBole asks for, would read the
-    same; interactions are grouped by sorting, and parts are taken by tensors of positions.
+    same; interactions are grouped by sorting, parts are taken by tensors of positions, and the
+    histories of sequential data are filled by them.
     """
     replaced: list[tuple[Any, str, Any]] = [
         (dataset.pd, "read_csv", partial(_read_csv, dataset.pd.read_csv)),
         (Dataset, "_grouped_index", _grouped(Dataset._grouped_index)),
         (Interaction, "__getitem__", _taken(Interaction.__getitem__)),
+        (SequentialDataset, "data_augmentation", augmented(SequentialDataset.data_augmentation)),
     ]
     with ExitStack() as afterwards:
         for owner, name, quick in replaced:

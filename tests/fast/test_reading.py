@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from recbole.data import create_dataset
-from recbole.data.dataset import Dataset, dataset
+from recbole.data.dataset import Dataset, SequentialDataset, dataset
 from recbole.data.interaction import Interaction
 
 from recbole_sr.config.config import Config
@@ -102,9 +102,18 @@ def test_the_parts_of_a_data_set_are_recboles(group, split, order):
         assert mine.field2token_id == other.field2token_id
 
 
+def replaced():
+    return (
+        dataset.pd.read_csv,
+        Dataset._grouped_index,
+        Interaction.__getitem__,
+        SequentialDataset.data_augmentation,
+    )
+
+
 def test_afterwards_recbole_is_as_it_was():
-    before = dataset.pd.read_csv, Dataset._grouped_index, Interaction.__getitem__
+    before = replaced()
     with suppress(KeyboardInterrupt), quick_reading():
-        assert dataset.pd.read_csv is not before[0]
+        assert not {*before} & {*replaced()}
         raise KeyboardInterrupt
-    assert (dataset.pd.read_csv, Dataset._grouped_index, Interaction.__getitem__) == before
+    assert replaced() == before

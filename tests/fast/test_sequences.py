@@ -1,0 +1,92 @@
+"""Histories of sequential data are RecBole's, to the last bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from recbole.data import create_dataset
+
+from recbole_sr.config.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.fast.reading import quick_reading
+from recbole_sr.fast.sequences import filled, histories
+
+LINES = [
+    "user_id:token\titem_id:token\ttimestamp:float\tprice:float\ttags:token_seq\tshape:float_seq",
+    *(
+        f"u{user}\ti{(3 * user + step) % 7}\t{100 - step}\t{user + step / 4}\t{tags}\t0.5 {step}"
+        for user, length in enumerate([1, 2, 6, 1, 3, 9, 1])
+        for step, tags in zip(range(length), ["a b", "", "c", "a"] * 3, strict=False)
+    ),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "shop.inter").write_text("\n".join(LINES) + "\n")
+    return str(tmp_path)
+
+
+def prepared(given):
+    """The data set with its rows, which RecBole makes when it splits them."""
+    made = create_dataset(Config("SASRec", "shop", config_dict=given))
+    made.build()
+    return made
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(1, 5))
+def test_a_history_is_what_a_user_did_before(lengths, most):
+    users = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    expected = []
+    for position, user in enumerate(users.tolist()):
+        first = users.tolist().index(user)
+        if position > first:
+            expected.append((max(first, position - most), position))
+    starts, targets = histories(users, most)
+    assert list(zip(starts.tolist(), targets.tolist(), strict=True)) == expected
+
+
+def test_blocks_are_filled_as_one(monkeypatch):
+    values = torch.arange(20.0).view(10, 2)
+    starts, ends = torch.tensor([0, 2, 0, 6, 3]), torch.tensor([1, 4, 3, 9, 3])
+    whole = filled(torch.zeros(5, 3, 2), values, starts, ends)
+    monkeypatch.setattr("recbole_sr.fast.sequences._AT_ONCE", 2)
+    assert torch.equal(filled(torch.zeros(5, 3, 2), values, starts, ends), whole)
+    for row, start, end in zip(whole, starts, ends, strict=True):
+        assert torch.equal(row[: end - start], values[start:end])
+        assert not row[end - start :].any()
+
+
+@pytest.mark.parametrize("most", [1, 3, 50])
+@pytest.mark.parametrize("numerical", [[], ["price"], ["price", "shape"]])
+def test_the_rows_of_sequential_data_are_recboles(folder, most, numerical):
+    columns = ["user_id", "item_id", "timestamp", "price", "tags", "shape"]
+    given = {
+        "data_path": folder,
+        "load_col": {"inter": columns},
+        "MAX_ITEM_LIST_LENGTH": most,
+        "numerical_features": numerical,
+    }
+    theirs = prepared(given)
+    with quick_reading():
+        ours = prepared(given)
+    expected = theirs.inter_feat.interaction
+    assert list(ours.inter_feat.interaction) == list(expected)
+    for name, values in expected.items():
+        assert ours.inter_feat[name].dtype == values.dtype
+        assert torch.equal(ours.inter_feat[name], values), name
+    assert ours.field2seqlen == theirs.field2seqlen
+
+
+def test_data_of_one_event_each_are_refused(folder, tmp_path):
+    lines = [LINES[0], *(line for line in LINES if line.startswith(("u0", "u3", "u6")))]
+    (tmp_path / "shop" / "shop.inter").write_text("\n".join(lines) + "\n")
+    columns = ["user_id", "item_id", "timestamp"]
+    given = {"data_path": folder, "load_col": {"inter": columns}}
+    with pytest.raises(InputError, match="several of a user, got none"):
+        prepared(given)
+    with quick_reading(), pytest.raises(InputError, match="several of a user, got none"):
+        prepared(given)
