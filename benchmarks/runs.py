@@ -1,8 +1,14 @@
-"""What whole runs take: medians over the seeds of finished comparisons, ratios seed by seed."""
+"""What whole runs take: medians over the seeds of finished comparisons, ratios seed by seed.
+
+``python -m benchmarks.runs FOLDER ...`` prints the table, and with ``--csv`` a line for each run.
+"""
 
 from __future__ import annotations
 
+import argparse
+import csv
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,6 +18,7 @@ from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.summary import best_at, seconds_to
 
 VARIANTS = ("stock", "off", "default")
+BASELINES = ("stock", "off")
 
 
 def until(score: float, result: dict[str, Any], epochs: list[dict[str, Any]]) -> float | None:
@@ -22,10 +29,15 @@ def until(score: float, result: dict[str, Any], epochs: list[dict[str, Any]]) ->
     return seconds_to(result, epochs, found[0])
 
 
+def finished(study: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The result and the epochs of each run of a comparison."""
+    for folder in map(RunFolder, sorted((study / "runs").iterdir())):
+        yield folder.read("result.json"), folder.epochs()
+
+
 def rows(study: Path) -> list[list[str]]:
     """A row for each variant of a comparison of one model on one data set."""
-    folders = map(RunFolder, sorted((study / "runs").iterdir()))
-    runs = [(folder.read("result.json"), folder.epochs()) for folder in folders]
+    runs = [*finished(study)]
     best = {run["seed"]: run["best_valid_score"] for run, _ in runs if run["variant"] == "stock"}
     whole: dict[str, dict[int, Any]] = {variant: {} for variant in VARIANTS}
     reached: dict[str, dict[int, Any]] = {variant: {} for variant in VARIANTS}
@@ -54,12 +66,42 @@ def beside(stock: dict[int, Any], ours: dict[int, Any]) -> list[str]:
     return [f"{median(ours.values()):.1f}", f"{ratio:.1f} x"]
 
 
+def lines(study: Path) -> Iterator[dict[str, Any]]:
+    """Of each run: what was chosen, how long it trained, and its scores."""
+    runs = [*finished(study)]
+    best = {run["seed"]: run["best_valid_score"] for run, _ in runs if run["variant"] in BASELINES}
+    for run, epochs in runs:
+        reached = best_at(epochs, best[run["seed"]], run["valid_score_bigger"])
+        yield {
+            "model": run["model"],
+            "data_set": run["dataset"],
+            "variant": run["variant"],
+            "seed": run["seed"],
+            "learning_rate": run["settings"]["learning_rate"],
+            "weight_decay": run["settings"].get("weight_decay", 0.0),
+            "epochs": run["epochs"],
+            "epochs_to_the_baselines_best": reached and reached[0],
+            **{f"valid_{metric}": score for metric, score in run["best_valid_result"].items()},
+            **{f"test_{metric}": score for metric, score in run["test_result"].items()},
+        }
+
+
 def main() -> None:
-    """Print the table of the comparisons in the folders named."""
+    """Print the table of the comparisons in the folders named, or a line for each of their runs."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.runs", description=__doc__)
+    parser.add_argument("studies", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--csv", action="store_true", help="a line for each run")
+    given = parser.parse_args()
+    if given.csv:
+        found = [line for study in given.studies for line in lines(study)]
+        writer = csv.DictWriter(sys.stdout, list(found[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
+        return
     report(
         "Seconds of whole runs, and until the baseline's best validation score (medians)",
         ["model, data set", "variant", "whole run", "ratio", "until the baseline's best", "ratio"],
-        [row for folder in sys.argv[1:] for row in rows(Path(folder))],
+        [row for study in given.studies for row in rows(study)],
     )
 
 

@@ -27,6 +27,7 @@ The table shows what is regularised of each model of RecBole, and the recipe it 
 "What enters" a layer is the user's hidden state, and the rows of that layer are the items.
 A recipe is the property files that set a model's keys, the gain what it brought over stock RecBole.
 The method is off where nothing was measured to rank better; a run names the files that turn it on.
+"`sr_loss`" in the status says that the model's loss can be replaced, and alignment added.
 Models with "several processes" in their status can be trained by several, the others by one.
 
 """
@@ -54,6 +55,7 @@ def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
     divided = "also by columns" if entry.columns else ""
     precision = _PRECISION[entry.mixed_precision]
     extra = entry.extra and f"needs the extra `{entry.extra}`"
+    loss = "`sr_loss`" if entry.loss else ""
     needs = [f"`{key}: {value}` only" for key, value in entry.needs.items()]
     return (
         name,
@@ -63,7 +65,10 @@ def _row(name: str, entry: ModelEntry) -> tuple[str, ...]:
         _recipe(name),
         _gain(name),
         "; ".join(
-            filter(None, ["supported", several, divided, precision, own, entry.note, extra, *needs])
+            filter(
+                None,
+                ["supported", loss, several, divided, precision, own, entry.note, extra, *needs],
+            )
         ),
     )
 

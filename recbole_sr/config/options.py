@@ -231,12 +231,12 @@ class Options(BaseModel):
     model had: a model to serve, with a checkpoint of its own."""
 
     sr_published: bool = _key(False)
-    """The authors' method: weight 1.0, tables from N(0, 1), one warm epoch more, misses that count
-    on after it, and the best epoch of both phases wins; their settings are in published/."""
+    """The authors' method: weight 1.0, tables from N(0, 1), one warm epoch more, a patience that
+    goes on counting after it, and the best epoch of both phases wins; their settings are in
+    published/."""
 
     sr_rank_validation_items: bool = _key(False)
-    """Whether the items of a user's validation part are ranked in the test like those that the user
-    never had; RecBole leaves them out."""
+    """Whether a user's validation items stay among the test's candidates; RecBole removes them."""
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> Options:
