@@ -245,7 +245,7 @@ class Config(recbole.config.Config):
         """Refuse a main phase that no evaluation sees: its models would all be lost."""
         options, epochs, step = self.options, self["epochs"], self["eval_step"]
         judged = "valid" not in empty_parts(self["eval_args"]["split"]) and step > 0
-        judged &= options.sr_train_on == "training"
+        judged &= options.sr_train_on == "training" and epochs > 0
         if not judged or options.sr_switch != "epochs" or options.sr_published:
             return  # no epoch is to be the best, no knowing when the phase ends, or all count
         if "pretrain" in str(self["train_stage"]):  # counts pretrain_epochs

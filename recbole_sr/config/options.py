@@ -200,6 +200,10 @@ class Options(BaseModel):
     sr_init_norm: Positive = _key(1.0, "sr_init: transitions")
     """Norm of the item embeddings: the root mean square over the items."""
 
+    sr_keep_untrained: bool = _key(False, "sr_init: spectral", "sr_init: transitions")
+    """Whether the untrained model is the best one where no epoch ranks higher on the validation
+    part."""
+
     sr_monitor: bool = _key(True)
     """Whether to measure the stable rank of both tables each epoch, for the report and, where the
     method is on, for the screen and the log."""
@@ -337,6 +341,15 @@ class Options(BaseModel):
             )
         if self.sr_train_on == "all":
             self._check_trained_on_all()
+        if self.sr_keep_untrained:
+            self._check_untrained(settings)
+        is_model = self.initialization and not self.sr_warm_epochs
+        if settings.get("epochs") == 0 and not is_model:
+            raise InputError(
+                "epochs: expected at least 1, as only an sr_init without a warm phase ranks "
+                f"untrained, got 0 with sr_init: {self.sr_init} and sr_warm_epochs: "
+                f"{self.sr_warm_epochs}; raise it"
+            )
         if self.sr_switch == "metric" and self.sr_warm_epochs and settings.get("eval_step", 1) <= 0:
             raise InputError(
                 "sr_switch: metric needs validation scores but eval_step is "
@@ -353,6 +366,7 @@ class Options(BaseModel):
         by_metric = self.sr_switch == "metric" and self.sr_warm_epochs
         for key, wrong, instead in (
             ("sr_final", self.sr_final, False),
+            ("sr_keep_untrained", self.sr_keep_untrained, False),
             ("sr_switch", by_metric, "epochs"),
         ):
             if wrong:
@@ -360,6 +374,19 @@ class Options(BaseModel):
                     f"sr_train_on: expected 'training' with {key}: {getattr(self, key)}, which "
                     f"needs validation scores, got 'all'; set {key}: {instead}, or drop one"
                 )
+
+    def _check_untrained(self, settings: Mapping[str, Any]) -> None:
+        """Refuse what the untrained model cannot be compared by, or with."""
+        if self.sr_warm_epochs:
+            raise InputError(
+                "sr_keep_untrained: expected sr_warm_epochs: 0 with it, as scores before the main "
+                f"phase do not count, got {self.sr_warm_epochs}; drop one"
+            )
+        if settings.get("eval_step", 1) <= 0:
+            raise InputError(
+                "sr_keep_untrained: expected validation scores, but eval_step is "
+                f"{settings['eval_step']}; set eval_step: 1"
+            )
 
 
 # Keys that `sr_published: True` holds at their defaults.
@@ -372,6 +399,7 @@ _PUBLISHED_DEFAULTS = (
     "sr_target_rank",
     "sr_init",
     "sr_init_als_iterations",
+    "sr_keep_untrained",
 )
 _PUBLISHED_WARM_EPOCHS = 5
 

@@ -232,7 +232,7 @@ class _Keys(BaseModel):
     log_wandb: bool
     wandb_project: Text | None
     shuffle: bool
-    epochs: Count
+    epochs: Natural
     additional_feat_suffix: Names | None
     train_batch_size: Count
     learner: Learner

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["EpochRecord", "Ranks", "describe_ranks", "summarize"]
+__all__ = ["UNTRAINED", "EpochRecord", "Ranks", "describe_best", "describe_ranks", "summarize"]
 
 Ranks = dict[str, float]
+UNTRAINED = -1  # the epoch of a model that is not trained, as RecBole counts
 
 
 @dataclass
@@ -41,6 +42,25 @@ def describe_ranks(ranks: Mapping[str, float], name: str = "stable_rank") -> str
     return f"{name.replace('_', ' ')}: {shown}"
 
 
+def describe_best(epoch: int | None, epochs: int, score: str) -> str | None:
+    """Which epoch was the best, as the console and the report show it.
+
+    Args:
+        epoch: it; None where none was evaluated.
+        epochs: how many there were.
+        score: what it came to.
+
+    Example:
+        >>> describe_best(3, 12, "valid mrr@10 0.4081")
+        '3 of 12, valid mrr@10 0.4081'
+
+    """
+    if epoch is None:
+        return None
+    place = f"{epoch} of {epochs}" if epoch != UNTRAINED else f"none of {epochs}, but the untrained"
+    return f"{place}, {score}"
+
+
 def summarize(trainer: Any) -> dict[str, Any]:
     """What the phases did, as plain data: the ``sr`` entry of a run's result."""
     records = [asdict(record) for record in trainer.epoch_records]
@@ -61,7 +81,9 @@ def summarize(trainer: Any) -> dict[str, Any]:
             )
             start = end
     best = float(trainer.best_valid_score)
-    found = [record["epoch"] for record in records if record["valid_score"] == best]
+    untrained = trainer.options.sr_keep_untrained or not records
+    found = [UNTRAINED] if untrained and trainer.initial_valid_score == best else []
+    found += [record["epoch"] for record in records if record["valid_score"] == best]
     return {
         "phases": phases,
         "switch_epoch": trainer.schedule.switch_epoch,

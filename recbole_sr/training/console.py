@@ -20,7 +20,7 @@ from typing import Any, Literal
 import psutil
 from recbole.utils import get_gpu_usage, init_logger, set_color
 
-from recbole_sr.runs.epochs import EpochRecord, describe_ranks
+from recbole_sr.runs.epochs import EpochRecord, describe_best, describe_ranks
 
 __all__ = [
     "closing_lines",
@@ -222,17 +222,17 @@ def closing_lines(
     method = result["sr"]
     final = method.get("final", {"checkpoint": None})
     switch, phases = method["switch_epoch"], method["phases"]
-    best, initial = method["best_epoch"], method["initial_valid_score"]
-    moments = [("start", phases[0]["stable_rank"]["start"])]
+    best = method["best_epoch"]
+    moments = [("start", phase["stable_rank"]["start"]) for phase in phases[:1]]
     moments += [("switch", phase["stable_rank"]["start"]) for phase in phases[1:]]
-    moments += [("end", phases[-1]["stable_rank"]["end"])]
+    moments += [("end", phase["stable_rank"]["end"]) for phase in phases[-1:]]
     score = f"valid {metric} {result['best_valid_score']:.4f}"
     lines = {
         "test result": describe_scores(result["test_result"])
         if judged
         else "none, as all interactions were trained on",
-        "best epoch": None if best is None else f"{best} of {len(method['epochs'])}, {score}",
-        "untrained initialisation": None if initial is None else f"valid {metric} {initial:.4f}",
+        "best epoch": describe_best(best, len(method["epochs"]), score),
+        "untrained initialisation": _untrained(result, metric),
         "switch epoch": switch,
         **{f"at {moment}": describe_ranks(ranks) for moment, ranks in moments if ranks},
         "seconds": f"{seconds:.0f}",
@@ -254,6 +254,18 @@ def closing_lines(
         *([f"  recbole-sr recommend {checkpoint} -k 10 -o top.csv"] if lists else []),
         f"  recbole-sr embeddings {checkpoint} -o embeddings",
     ]
+
+
+def _untrained(result: Mapping[str, Any], metric: str) -> str | None:
+    """How well the untrained model ranks, and what keeps it where no epoch ranks as high."""
+    score, best = result["sr"]["initial_valid_score"], result["best_valid_score"]
+    if score is None:
+        return None
+    text = f"valid {metric} {score:.4f}"
+    wins = score > best if result["valid_score_bigger"] else score < best
+    if wins and result["sr"]["best_epoch"] is not None:
+        text += ", above every epoch; --sr_keep_untrained=True keeps it"
+    return text
 
 
 def _quoted(path: str) -> str:

@@ -222,7 +222,8 @@ def run_recbole_sr(
         ``test_result``, and ``sr``: ``phases`` (name, regularizers, first and last epoch, stable
         rank at start and end), ``switch_epoch`` (first epoch of the main phase; None without a
         switch), ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank),
-        ``best_epoch`` (whose score is ``best_valid_score``; None where none was evaluated),
+        ``best_epoch`` (whose score is ``best_valid_score``; None where none was evaluated, -1 where
+        ``sr_keep_untrained`` keeps the untrained model),
         ``initial_valid_score`` (of the tables that ``sr_init`` fills, before training; else None),
         and the paths ``checkpoint`` and ``run_folder`` (None unless ``saved``). With ``sr_final``
         also ``final``: the same paths of the model that was trained on all interactions, and its
@@ -357,7 +358,7 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
         with _reopened(run_file, config.model_class) as (experiment, run):
             places = experiment.train(saved, run=run, path=path)["sr"]
     else:
-        _screen.info(f"once more, on all interactions, for {epochs} epoch{'s' * (epochs > 1)}")
+        _screen.info(f"once more, on all interactions, for {epochs} epoch{'s' * (epochs != 1)}")
         experiment = prepare(final_config(config, epochs, found["switch_epoch"]))
         places = experiment.train(saved, path=path)["sr"]
     final = {"epochs": epochs, **{name: places[name] for name in ("checkpoint", "run_folder")}}

@@ -40,12 +40,13 @@ def final_config(config: Config, epochs: int, switch_epoch: int | None) -> Confi
 
     Args:
         config: the run's.
-        epochs: that its best model had.
+        epochs: that its best model had; 0 where that is the untrained one.
         switch_epoch: the first epoch of its main phase; None where there was no switch.
 
     """
     settings = to_plain(config.final_config_dict)
-    settings |= {"sr_final": False, "sr_train_on": "all", "sr_switch": "epochs", "epochs": epochs}
+    settings |= {"sr_train_on": "all", "sr_switch": "epochs", "epochs": epochs}
+    settings |= {"sr_final": False, "sr_keep_untrained": False}
     if switch_epoch is not None:  # one more than the key says under sr_published
         settings["sr_warm_epochs"] = switch_epoch - config.options.sr_published
     return Config.from_plain(settings, config.model_class)

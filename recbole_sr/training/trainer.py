@@ -26,7 +26,7 @@ from recbole_sr.fast.ranking import TopCollector
 from recbole_sr.recbole_compat.classes import subclass
 from recbole_sr.recbole_compat.mends import without_boards
 from recbole_sr.runs import checkpoint
-from recbole_sr.runs.epochs import EpochRecord, Ranks
+from recbole_sr.runs.epochs import UNTRAINED, EpochRecord, Ranks
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.runs.snapshot import random_states, restore_random_states
 from recbole_sr.runs.state import RunState
@@ -111,7 +111,7 @@ class PhasedTrainer(_Trainer):
         self._verbose, self._described = verbose, len(self.epoch_records)
         try:
             with self.config.model_refused(self._in_first_step):
-                if verbose and self._judged_every > 0 and not self.epoch_records:
+                if judged and self.config["eval_step"] > 0 and not self.epoch_records:
                     self._score_initialization(train_data, valid_data)
                 best = super().fit(
                     train_data, valid_data, verbose, saved, show_progress, callback_fn
@@ -123,12 +123,18 @@ class PhasedTrainer(_Trainer):
 
     def _score_initialization(self, train_data: Any, valid_data: Any) -> None:
         """Note how well the tables that ``sr_init`` filled rank; random numbers are as before."""
-        if self.options.initialization:
-            states = random_states(train_data)
-            self.eval_collector.data_collect(train_data)  # as fit does; some metrics read it
-            scores = self.evaluate(valid_data, load_best_model=False)
-            self.initial_valid_score = float(scores[self.valid_metric])
-            restore_random_states(states, train_data)
+        candidate = self.options.sr_keep_untrained or self.epochs == 0
+        if not (self.options.initialization and (self._verbose or candidate)):
+            return
+        states = random_states(train_data)
+        self.eval_collector.data_collect(train_data)  # as fit does; some metrics read it
+        scores = self.evaluate(valid_data, load_best_model=False)
+        self.initial_valid_score = float(scores[self.valid_metric])
+        restore_random_states(states, train_data)
+        if candidate:
+            self.best_valid_score, self.best_valid_result = self.initial_valid_score, scores
+            if self.run_state.saving:
+                self._save_checkpoint(UNTRAINED, verbose=False)
 
     def evaluate(
         self,

@@ -7,15 +7,17 @@ from dataclasses import replace
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
 from recbole_sr.config.options import Options
 from recbole_sr.errors import InputError, check_output
 from recbole_sr.models.registry import NON_GRADIENT
+from recbole_sr.runs.epochs import UNTRAINED, describe_best
 from recbole_sr.runs.files import write_whole
-from recbole_sr.runs.folder import MORE, Count, RunFolder, Settings, Spectra
+from recbole_sr.runs.folder import MORE, RunFolder, Settings, Spectra
 from recbole_sr.study.report.figures import Run, draw
 from recbole_sr.study.summary import FAILED, grouped
 from recbole_sr.study.text import brief, cells, headline, sentences, tables
@@ -42,7 +44,7 @@ class _Result(TypedDict):
     __pydantic_config__ = MORE  # type: ignore[misc]
     test_result: dict[str, float | None] | None
     best_valid_score: float | None
-    best_epoch: NotRequired[Count | None]
+    best_epoch: NotRequired[Annotated[int, Field(ge=UNTRAINED)] | None]
     initial_valid_score: NotRequired[float | None]
 
 
@@ -114,7 +116,7 @@ def read_runs(folder: Path, empty: bool = False) -> list[Run]:
     if not runs and (folder / "settings.json").is_file():
         raise InputError(
             f"{folder}: expected a run with an epoch in metrics.jsonl, got one without; wait until "
-            "its first epoch has ended"
+            "its first epoch has ended, unless it is of epochs: 0"
         )
     if not runs and not empty:
         raise InputError(
@@ -195,7 +197,7 @@ def _outcome(run: Run) -> tuple[str, dict[str, str]]:
     score = f"valid {metric} {_number(result['best_valid_score'])}"
     facts = {
         "test result": _scores(result["test_result"]),
-        "best epoch": "none" if best is None else f"{best} of {len(run.epochs)}, {score}",
+        "best epoch": describe_best(best, len(run.epochs), score) or "none",
         "untrained initialisation": "not scored"
         if untrained is None
         else f"valid {metric} {_number(untrained)}",

@@ -1,0 +1,178 @@
+"""``sr_keep_untrained``: the untrained model is the best one where no epoch ranks higher."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from contract import settings_of
+from resuming import without_seconds
+
+from recbole_sr import load_data_and_model, recommend, report, resume, run_recbole_sr
+from recbole_sr.config.config import Config
+from recbole_sr.errors import InputError
+from recbole_sr.runs import checkpoint
+from recbole_sr.training.console import closing_lines
+from recbole_sr.training.experiment import prepare
+from recbole_sr.training.trainer import PhasedTrainer
+
+KEEP = {"sr_keep_untrained": True, "sr_init": "spectral", "sr_warm_epochs": 0}
+WORSE = {"learning_rate": 10.0, "epochs": 3}  # what is learned is lost with the first steps
+
+
+def weights(file):
+    return load_data_and_model(file)[1].state_dict()
+
+
+def train(tiny, **settings):
+    return run_recbole_sr("BPR", "tiny", config_dict={**tiny, **KEEP, **settings})
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The scores that the next evaluations come to, the untrained model's first."""
+    left = []
+    own = PhasedTrainer.evaluate
+
+    def evaluate(self, *args, **kwargs):
+        found = own(self, *args, **kwargs)
+        return {**found, self.valid_metric: left.pop(0)} if left else found
+
+    monkeypatch.setattr(PhasedTrainer, "evaluate", evaluate)
+    return left
+
+
+def test_it_is_kept_where_no_epoch_ranks_higher(tiny):
+    result = train(tiny, **WORSE)
+    method = result["sr"]
+    assert method["best_epoch"] == -1
+    assert len(method["epochs"]) == 3
+    assert result["best_valid_score"] == method["initial_valid_score"]
+    assert result["best_valid_score"] > max(epoch["valid_score"] for epoch in method["epochs"])
+    initial = prepare(Config("BPR", "tiny", config_dict={**tiny, **KEEP})).model.state_dict()
+    best = weights(method["checkpoint"])
+    assert all(torch.equal(best[name], initial[name]) for name in initial)
+    untrained = train(tiny, epochs=0)
+    assert untrained["test_result"] == result["test_result"]
+    assert untrained["best_valid_result"] == result["best_valid_result"]
+    outcome = json.loads((Path(method["run_folder"]) / "result.json").read_text())
+    assert outcome["best_epoch"] == -1
+    lines = closing_lines(result, "mrr@10", 1.0)
+    assert any("none of 3, but the untrained, valid mrr@10" in line for line in lines)
+    report([method["run_folder"]], "report.html")
+    assert "none of 3, but the untrained" in Path("report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize(
+    ("scores", "best"), [([0.4, 0.3, 0.4], 1), ([0.4, 0.5, 0.2], 0), ([0.4, 0.3, 0.2], -1)]
+)
+def test_an_epoch_that_ranks_as_high_is_taken(scores, best, saved, tiny, scored):
+    scored.extend(scores)
+    given = {**tiny, **KEEP, "epochs": 2}
+    result = run_recbole_sr("BPR", "tiny", config_dict=given, saved=saved)
+    assert result["sr"]["best_epoch"] == best
+    assert result["best_valid_score"] == max(scores)
+    if saved:
+        assert checkpoint.read_model(result["sr"]["checkpoint"]).epoch == best
+
+
+def test_patience_counts_from_the_untrained_model(tiny):
+    result = train(tiny, **{**WORSE, "epochs": 9, "stopping_step": 2})
+    assert len(result["sr"]["epochs"]) == 3
+
+
+def test_training_is_the_same_with_and_without(tiny):
+    with_it, without = (
+        train(tiny, **{**WORSE, "sr_keep_untrained": keep})["sr"] for keep in (True, False)
+    )
+    assert without["best_epoch"] >= 0
+    for mine, theirs in zip(with_it["epochs"], without["epochs"], strict=True):
+        assert mine["train_loss"] == theirs["train_loss"]
+        assert mine["valid_score"] == theirs["valid_score"]
+
+
+@pytest.mark.parametrize(
+    "model", ["LightGCN", "NCL", "CKE", "KGAT", "MultiDAE", "LDiffRec", "FM", "TransRec"]
+)
+def test_it_serves_models_of_every_kind(model, tiny):
+    init = {"sr_init": "transitions"} if model == "TransRec" else {}
+    given = {**settings_of(model, tiny), **KEEP, **init, "epochs": 2, "learning_rate": 1.0}
+    result = run_recbole_sr(model, "tiny", config_dict=given)
+    best = max(
+        [result["sr"]["initial_valid_score"]]
+        + [epoch["valid_score"] for epoch in result["sr"]["epochs"]]
+    )
+    assert result["best_valid_score"] == best
+    assert checkpoint.read_model(result["sr"]["checkpoint"]).epoch == result["sr"]["best_epoch"]
+
+
+def test_an_interrupted_run_keeps_it(tiny, monkeypatch):
+    given = {**WORSE, "sr_save_step": 1}
+    whole = train(tiny, **given)
+    own = PhasedTrainer._train_epoch
+
+    def stopped(self, train_data, epoch_idx, *args, **kwargs):
+        if epoch_idx == 2:
+            raise KeyboardInterrupt
+        return own(self, train_data, epoch_idx, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PhasedTrainer, "_train_epoch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny, **given)
+    before = Path(whole["sr"]["checkpoint"]).name
+    (file,) = (x for x in Path("saved").glob("*.run.pth") if not before.startswith(x.name[:-8]))
+    assert without_seconds(resume(str(file))) == without_seconds(whole)
+
+
+def test_a_run_is_tested_again_from_its_file(tiny):
+    for settings in (WORSE, {"epochs": 0}):
+        result = train(tiny, **settings)
+        again = resume(f"{result['sr']['run_folder']}.run.pth")
+        assert without_seconds(again) == without_seconds(result)
+
+
+def test_the_final_model_is_the_initialisation_of_all_interactions(tiny):
+    method = train(tiny, **WORSE, sr_final=True)["sr"]
+    assert method["final"]["epochs"] == 0
+    settings = {**tiny, **KEEP, "sr_keep_untrained": False, "sr_train_on": "all"}
+    expected = prepare(Config("BPR", "tiny", config_dict=settings)).model.state_dict()
+    final = weights(method["final"]["checkpoint"])
+    assert all(torch.equal(final[name], expected[name]) for name in final)
+    assert len(recommend(method["final"]["checkpoint"], k=3, known="training")) == 40 * 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({**KEEP, "sr_warm_epochs": 1}, "sr_keep_untrained: expected sr_warm_epochs: 0 with it"),
+        ({**KEEP, "eval_step": 0}, "sr_keep_untrained: expected validation scores"),
+        ({**KEEP, "sr_train_on": "all"}, "expected 'training' with sr_keep_untrained: True"),
+        ({"sr_keep_untrained": True, "model": "DMF"}, "sr_keep_untrained: expected sr_init"),
+        ({"epochs": 0, "sr_init": "model"}, "epochs: expected at least 1, as only an sr_init"),
+        (
+            {**KEEP, "epochs": 0, "sr_keep_untrained": False, "sr_warm_epochs": 2},
+            "got 0 with sr_init",
+        ),
+        ({"epochs": -1}, "epochs: expected"),
+    ],
+)
+def test_what_does_not_go_with_it_is_refused(settings, message, tiny):
+    model = settings.get("model", "BPR")
+    own = {name: value for name, value in settings.items() if name != "model"}
+    with pytest.raises(InputError, match=message):
+        Config(model, "tiny", config_dict={**tiny, **own})
+
+
+@pytest.mark.parametrize(
+    ("bigger", "best", "said"), [(1, 0.3, True), (1, 0.5, False), (0, 0.5, True)]
+)
+def test_a_run_says_where_it_would_have_been_better(bigger, best, said, tiny):
+    result = train(tiny, epochs=1, sr_keep_untrained=False)
+    result |= {"best_valid_score": best, "valid_score_bigger": bool(bigger)}
+    result["sr"]["initial_valid_score"] = 0.4
+    text = "valid mrr@10 0.4000" + ", above every epoch; --sr_keep_untrained=True keeps it" * said
+    assert any(line.endswith(text) for line in closing_lines(result, "mrr@10", 1.0))
