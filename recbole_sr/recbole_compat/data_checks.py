@@ -212,6 +212,7 @@ def _check_parts_when_split() -> None:
     """Refuse a split without times or training data; count pairs that are in two of its parts.
 
     RecBole leaves out of a ranking what a user has in an earlier part, unless it is to be found.
+    Users with one event have no row in sequential data; ``sr_single_events`` keeps those.
     """
     build = Dataset.build
 
@@ -225,6 +226,9 @@ def _check_parts_when_split() -> None:
         sequential = self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         if by_time or (sequential and not self.benchmark_filename_list):
             _count_merged_times(self)
+        if sequential and not self.benchmark_filename_list:
+            alone = ~self.inter_feat[self.uid_field].duplicated(keep=False)
+            self.sr_single_events = self._dataframe_to_interaction(self.inter_feat[alone])
         parts = build(self)
         if not len(parts[0].inter_feat):
             raise InputError(

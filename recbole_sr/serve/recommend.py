@@ -100,7 +100,7 @@ def _ids(scorer: Scorer, users: Sequence[str] | None) -> Tensor:
     served, field = scorer.served(ids), dataset.uid_field
     _warn(
         dataset.id2token(field, ids[~served].numpy()),
-        "have no sequence to continue, which takes two events",
+        "have no sequence to continue in the parts that are known",
     )
     ids = ids[served]
     if not len(ids):
@@ -108,7 +108,12 @@ def _ids(scorer: Scorer, users: Sequence[str] | None) -> Tensor:
             f"users: expected some that are in {scorer.config['dataset']}, got none of them; give "
             "ids as they stand in the data"
         )
-    untrained = dataset.id2token(field, ids[~scorer.trained(ids)].numpy())
+    single = scorer.of_one_event(ids)
+    _warn(
+        dataset.id2token(field, ids[single].numpy()),
+        "have one event, from which alone their lists follow",
+    )
+    untrained = dataset.id2token(field, ids[~scorer.trained(ids) & ~single].numpy())
     _warn(untrained, "have no interaction in training; their lists are not learnt")
     return ids
 

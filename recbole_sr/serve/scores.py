@@ -62,13 +62,20 @@ class Scorer:
         self.is_sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         self._candidates = self.dataset.get_item_feature().to(config["device"])
         if self.is_sequential:
-            self._latest = _latest(self.parts, self.dataset)
+            self._single = _of_single_events(self.dataset, parts[0])
+            self._latest = _latest(self.parts, self._single, self.dataset)
 
     def served(self, users: Tensor) -> Tensor:
         """Which users the model can score for: ``(N,)``, bool; all but those without a sequence."""
         if self.is_sequential:
             return torch.isin(users, self._latest[self.dataset.uid_field])
         return torch.ones_like(users, dtype=torch.bool)
+
+    def of_one_event(self, users: Tensor) -> Tensor:
+        """Which users have one event alone, of which no sequential model learns: ``(N,)``, bool."""
+        if self.is_sequential:
+            return torch.isin(users, self._single[self.dataset.uid_field])
+        return torch.zeros_like(users, dtype=torch.bool)
 
     def trained(self, users: Tensor) -> Tensor:
         """Which users have an interaction in training: ``(N,)``, bool."""
@@ -164,17 +171,43 @@ def _warn_of_a_run_that_goes_on(file: Path) -> None:
         )
 
 
-def _latest(parts: Sequence[Any], dataset: Any) -> Interaction:
+def _of_single_events(dataset: Any, part: Any) -> Interaction:
+    """Rows of users with one event: it comes after a history without an item."""
+    known = part.inter_feat.interaction
+    events = getattr(dataset, "sr_single_events", None)  # none of given sequences
+    if events is None:
+        return Interaction({field: values[:0] for field, values in known.items()})
+    return Interaction(
+        {
+            field: _filled_up(events[field], values)
+            if field in events
+            else values.new_zeros(len(events), *values.shape[1:])
+            for field, values in known.items()
+        }
+    )
+
+
+def _filled_up(values: Tensor, like: Tensor) -> Tensor:
+    """Lists as long as others are, with zeros at their ends."""
+    whole = like.new_zeros(len(values), *like.shape[1:])
+    if values.dim() == 1:
+        return values.to(like)
+    whole[:, : values.shape[1]] = values
+    return whole
+
+
+def _latest(parts: Sequence[Any], single: Interaction, dataset: Any) -> Interaction:
     """Each user's sequence up to and including the last known item, by user."""
     # Without times, as of given sequences, the parts and their rows are in the order of time.
     names = [dataset.uid_field, dataset.time_field, parts[0].item_list_length_field]
     names = [name for name in names if name in parts[0].inter_feat]
-    columns = [torch.cat([part.inter_feat[name] for part in parts]).numpy() for name in names]
+    known = [*(part.inter_feat for part in parts), single]
+    columns = [torch.cat([rows[name] for rows in known]).numpy() for name in names]
     order = np.lexsort(columns[::-1])
     users = columns[0][order]
     last = torch.from_numpy(order[np.append(users[1:] != users[:-1], True)])
     fields = list(parts[0].inter_feat)
-    rows = {x: torch.cat([part.inter_feat[x] for part in parts])[last] for x in fields}
+    rows = {x: torch.cat([each[x] for each in known])[last] for x in fields}
     length = parts[0].item_list_length_field
     lengths = rows[length]
     for field in fields:

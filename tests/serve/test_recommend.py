@@ -101,6 +101,31 @@ def test_a_sequence_goes_on_from_its_last_known_item(serve):
     assert not had & set(zip(*(x.tolist() for x in ids), strict=True))
 
 
+@pytest.mark.parametrize("known", ["training", "all"])
+@pytest.mark.parametrize("model", ["SASRec", "GRU4RecF", "TransRec"])
+def test_a_user_with_one_event_has_a_list_that_follows_it(model, known, tiny, serve, caplog):
+    file = Path("data/tiny/tiny.inter")
+    given = settings_of(model, tiny)
+    columns = [*given["load_col"]["inter"], "words"]
+    given["load_col"] = {**given["load_col"], "inter": columns}
+    head, *lines = file.read_text().splitlines()
+    lines = [f"{line}\ta b c" for line in lines] + ["once\ti7\t1\t3\tb", "twice\ti7\t1\t3\tb"]
+    lines += ["twice\ti9\t1\t4\ta"]
+    file.write_text("\n".join([f"{head}\twords:token_seq", *lines]) + "\n")
+    made = serve(model, **given)
+    once, item = made.dataset.token2id("user_id", "once"), made.dataset.token2id("item_id", "i7")
+    rows = scores.Scorer("any", known).inputs(torch.tensor([once]))
+    assert rows["item_id_list"].tolist() == [[item] + [0] * (rows["item_id_list"].shape[1] - 1)]
+    assert rows["item_length"].tolist() == [1]
+    assert rows["timestamp_list"][0, :2].tolist() == [3, 0]
+    assert rows["words_list"][0, 0].tolist() == [made.dataset.token2id("words", "b"), 0, 0]
+    assert not rows["words_list"][0, 1:].any()
+    found = recommend("any", ["once"], k=100, known=known)
+    assert sorted(found["item_id"]) == sorted({f"i{n}" for n in range(60)} - {"i7"})
+    assert "users: 1 have one event, from which alone their lists follow: 'once'" in caplog.text
+    assert "not learnt" not in caplog.text
+
+
 def test_users_are_served_in_the_order_given_and_unknown_ones_named(serve, caplog):
     serve("BPR")
     found = recommend("any", ["u7", "nobody", "u3", "u7", "[PAD]"], k=2)
