@@ -122,7 +122,9 @@ def read_records(output: Path) -> list[dict[str, Any]]:
 
 
 def epochs_to(record: Mapping[str, Any], score: float) -> int | None:
-    """Epochs until a validation score is reached; None where it never is."""
+    """Epochs until a validation score is reached, 0 untrained; None where it never is."""
+    if record["best_epoch"] < 0:  # the untrained model was a candidate, and the best one
+        return 0 if record["valid"] >= score else None
     reached = [epoch for epoch, found in enumerate(record["valid_scores"], 1) if found >= score]
     return reached[0] if reached else None
 

@@ -46,6 +46,10 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "spectral": ("warm/spectral.yaml", {"sr_init_margin": 2.0}),
     "spectral, margin 1": ("warm/spectral.yaml", {"sr_init_margin": 1.0}),
     "spectral, margin 0.5": ("warm/spectral.yaml", {"sr_init_margin": 0.5}),
+    "spectral, margin 0.5, or untrained": (
+        "warm/spectral.yaml",
+        {"sr_init_margin": 0.5, "sr_keep_untrained": True},
+    ),
     "transitions": ("warm/transitions.yaml", {}),
     "transitions, norm 2": ("warm/transitions.yaml", {"sr_init_norm": 2.0}),
 }

@@ -348,10 +348,6 @@ class Config(recbole.config.Config):
         fixed = published(given) if given.get("sr_published") is True else {}
         if is_recboles(model_class):
             found, self._recipe_origins = read_shipped(f"model/{model}.yaml")
-            own = found.get("sr_init")
-            if {**given, **fixed}.get("sr_init", own) != own:  # which the learning rate is for
-                found.pop("learning_rate", None)
-                self._recipe_origins.pop("learning_rate", None)
             self.internal_config_dict.update(found)
         self.internal_config_dict.update(fixed)
         self._recipe_origins.update(dict.fromkeys(fixed, "sr_published: True"))

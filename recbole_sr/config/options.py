@@ -294,6 +294,12 @@ class Options(BaseModel):
         return popularity_weight(self.sr_loss, self.sr_popularity)
 
     @property
+    def keeps_untrained(self) -> bool:
+        """Whether the untrained model can be the best one: scores of a warm phase do not count."""
+        judged = self.sr_train_on == "training" and not self.sr_warm_epochs
+        return bool(self.sr_keep_untrained and self.initialization and judged)
+
+    @property
     def initialization(self) -> Initialization | None:
         """What fills the tables; None leaves them to the model."""
         if self.sr_init not in INITIALIZATIONS:
@@ -341,8 +347,6 @@ class Options(BaseModel):
             )
         if self.sr_train_on == "all":
             self._check_trained_on_all()
-        if self.sr_keep_untrained:
-            self._check_untrained(settings)
         is_model = self.initialization and not self.sr_warm_epochs
         if settings.get("epochs") == 0 and not is_model:
             raise InputError(
@@ -366,7 +370,6 @@ class Options(BaseModel):
         by_metric = self.sr_switch == "metric" and self.sr_warm_epochs
         for key, wrong, instead in (
             ("sr_final", self.sr_final, False),
-            ("sr_keep_untrained", self.sr_keep_untrained, False),
             ("sr_switch", by_metric, "epochs"),
         ):
             if wrong:
@@ -374,19 +377,6 @@ class Options(BaseModel):
                     f"sr_train_on: expected 'training' with {key}: {getattr(self, key)}, which "
                     f"needs validation scores, got 'all'; set {key}: {instead}, or drop one"
                 )
-
-    def _check_untrained(self, settings: Mapping[str, Any]) -> None:
-        """Refuse what the untrained model cannot be compared by, or with."""
-        if self.sr_warm_epochs:
-            raise InputError(
-                "sr_keep_untrained: expected sr_warm_epochs: 0 with it, as scores before the main "
-                f"phase do not count, got {self.sr_warm_epochs}; drop one"
-            )
-        if settings.get("eval_step", 1) <= 0:
-            raise InputError(
-                "sr_keep_untrained: expected validation scores, but eval_step is "
-                f"{settings['eval_step']}; set eval_step: 1"
-            )
 
 
 # Keys that `sr_published: True` holds at their defaults.

@@ -92,6 +92,12 @@ def idle_keys(options: Options, origins: Mapping[str, str]) -> list[str]:
             f"sr_warm_epochs: {options.sr_warm_epochs} ends the warm phase before sr_patience: "
             f"{options.sr_patience} can; raise sr_warm_epochs, or lower sr_patience"
         )
+    if options.sr_keep_untrained and options.initialization and not options.keeps_untrained:
+        because = "sr_warm_epochs" if options.sr_warm_epochs else "sr_train_on"
+        sentences.append(
+            f"sr_keep_untrained: True ({origins.get('sr_keep_untrained', DEFAULT)}) has no effect "
+            f"with {because}: {getattr(options, because)}"
+        )
     loss = LOSSES.get(options.sr_loss)
     for key in ("sr_warm_regularizers", "sr_main_regularizers"):
         for name, weight in (getattr(options, key) or {}).items():

@@ -123,7 +123,7 @@ class PhasedTrainer(_Trainer):
 
     def _score_initialization(self, train_data: Any, valid_data: Any) -> None:
         """Note how well the tables that ``sr_init`` filled rank; random numbers are as before."""
-        candidate = self.options.sr_keep_untrained or self.epochs == 0
+        candidate = self.options.keeps_untrained or self.epochs == 0
         if not (self.options.initialization and (self._verbose or candidate)):
             return
         states = random_states(train_data)

@@ -164,26 +164,6 @@ def test_a_default_recipe_has_nothing_without_effect():
         assert idle_keys(made.options, made.origins) == []
 
 
-@pytest.mark.parametrize(
-    ("files", "keys", "rate"),
-    [
-        ([], {}, 0.0001),
-        ([], {"sr_init": "spectral"}, 0.0001),
-        (["off.yaml"], {}, 0.001),
-        (["warm/none.yaml"], {}, 0.001),
-        ([], {"sr_init": "model"}, 0.001),
-        ([], {"sr_published": True}, 0.001),
-        (["off.yaml"], {"learning_rate": 0.01}, 0.01),
-        ([], {"learning_rate": 0.01}, 0.01),
-    ],
-)
-def test_a_recipes_learning_rate_goes_with_its_initialisation(files, keys, rate):
-    made = config("LDiffRec", files, **keys)
-    assert made["learning_rate"] == rate
-    by_recipe = made.origins.get("learning_rate") == "model/LDiffRec.yaml"
-    assert by_recipe == (rate == 0.0001)
-
-
 def test_the_table_has_every_key():
     made = config("LightGCN")
     rows = {key: cells for key, *cells in table(made.final_config_dict, made.origins)}

@@ -148,9 +148,6 @@ def test_the_final_model_is_the_initialisation_of_all_interactions(tiny):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({**KEEP, "sr_warm_epochs": 1}, "sr_keep_untrained: expected sr_warm_epochs: 0 with it"),
-        ({**KEEP, "eval_step": 0}, "sr_keep_untrained: expected validation scores"),
-        ({**KEEP, "sr_train_on": "all"}, "expected 'training' with sr_keep_untrained: True"),
         ({"sr_keep_untrained": True, "model": "DMF"}, "sr_keep_untrained: expected sr_init"),
         ({"epochs": 0, "sr_init": "model"}, "epochs: expected at least 1, as only an sr_init"),
         (
@@ -165,6 +162,28 @@ def test_what_does_not_go_with_it_is_refused(settings, message, tiny):
     own = {name: value for name, value in settings.items() if name != "model"}
     with pytest.raises(InputError, match=message):
         Config(model, "tiny", config_dict={**tiny, **own})
+
+
+@pytest.mark.parametrize("settings", [{"sr_warm_epochs": 2}, {"sr_train_on": "all"}])
+def test_it_has_no_effect_where_its_score_does_not_count(settings, tiny, caplog):
+    given = {**tiny, **KEEP, **WORSE, **settings}
+    ((key, value),) = settings.items()
+    Config("BPR", "tiny", config_dict=given).log_recipe()
+    assert f"sr_keep_untrained: True (config_dict) has no effect with {key}: {value}" in caplog.text
+    assert run_recbole_sr("BPR", "tiny", config_dict=given)["sr"]["best_epoch"] in (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("files", "kept"),
+    [
+        ([], True),
+        (["off.yaml"], False),
+        (["warm/none.yaml"], False),
+        (["warm/uniformity.yaml"], False),
+    ],
+)
+def test_a_recipe_may_set_it(files, kept, tiny):
+    assert Config("LDiffRec", "tiny", files, tiny).options.keeps_untrained == kept
 
 
 @pytest.mark.parametrize(
