@@ -277,7 +277,7 @@ def _config(arguments: list[str]) -> None:
     config = Config(*of_the_run)
     rows = table(config.final_config_dict, config.origins)
     print(tabulate(rows, ("key", "value", "from"), "github", disable_numparse=True))
-    for sentence in idle_keys(config.options, config.origins):
+    for sentence in idle_keys(config.options, config.origins, config.final_config_dict):
         print(sentence)
 
 

@@ -157,7 +157,7 @@ class Config(recbole.config.Config):
             return
         for line in recipe.describe(self.options, self.final_config_dict, self.origins):
             getLogger(__name__).info(line)
-        for sentence in recipe.idle_keys(self.options, self.origins):
+        for sentence in recipe.idle_keys(self.options, self.origins, self.final_config_dict):
             getLogger().warning(sentence)
 
     def model_refused(
@@ -244,11 +244,17 @@ class Config(recbole.config.Config):
     def _check_evaluated(self) -> None:
         """Refuse a main phase that no evaluation sees: its models would all be lost."""
         options, epochs, step = self.options, self["epochs"], self["eval_step"]
+        pretrains = "pretrain" in str(self["train_stage"])  # counts pretrain_epochs
+        if pretrains and not epochs:
+            raise InputError(
+                f"epochs: expected at least 1 with train_stage: {self['train_stage']}, which "
+                "trains for pretrain_epochs whatever it is, got 0; raise it"
+            )
         judged = "valid" not in empty_parts(self["eval_args"]["split"]) and step > 0
         judged &= options.sr_train_on == "training" and epochs > 0
         if not judged or options.sr_switch != "epochs" or options.sr_published:
             return  # no epoch is to be the best, no knowing when the phase ends, or all count
-        if "pretrain" in str(self["train_stage"]):  # counts pretrain_epochs
+        if pretrains:
             return
         last = epochs // min(step, epochs) * min(step, epochs)
         if last <= options.sr_warm_epochs < epochs:

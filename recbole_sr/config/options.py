@@ -201,7 +201,7 @@ class Options(BaseModel):
     """Norm of the item embeddings: the root mean square over the items."""
 
     sr_keep_untrained: bool = _key(False, "sr_init: spectral", "sr_init: transitions")
-    """Whether the untrained model is the best one where no epoch ranks higher on the validation
+    """Whether the untrained model is the best one where no epoch ranks as high on the validation
     part."""
 
     sr_monitor: bool = _key(True)

@@ -8,6 +8,7 @@ from typing import Any
 from recbole.utils import ModelType
 
 from recbole_sr.config.options import Options
+from recbole_sr.config.recbole_keys import empty_parts
 from recbole_sr.errors import InputError
 from recbole_sr.init.initialization import parameters
 from recbole_sr.objectives.losses import LOSSES
@@ -19,7 +20,7 @@ DEFAULT = "default"
 _LINES = 6
 _OFF = (
     "the method is off, and {} trains as in RecBole; --config_files warm/stable_rank.yaml gives it "
-    "a warm phase, warm/{}.yaml the spectral initialisation"
+    "a warm phase, warm/{}.yaml the initialisation of that name"
 )
 
 
@@ -78,7 +79,9 @@ def refuse_idle_keys(options: Options, given: Mapping[str, Any]) -> None:
             )
 
 
-def idle_keys(options: Options, origins: Mapping[str, str]) -> list[str]:
+def idle_keys(
+    options: Options, origins: Mapping[str, str], settings: Mapping[str, Any]
+) -> list[str]:
     """One sentence for each key that is set and has no effect, or makes no sense beside another."""
     sentences = [
         f"{key}: {getattr(options, key)} ({origins.get(key, DEFAULT)}) has no effect without "
@@ -92,18 +95,29 @@ def idle_keys(options: Options, origins: Mapping[str, str]) -> list[str]:
             f"sr_warm_epochs: {options.sr_warm_epochs} ends the warm phase before sr_patience: "
             f"{options.sr_patience} can; raise sr_warm_epochs, or lower sr_patience"
         )
-    if options.sr_keep_untrained and options.initialization and not options.keeps_untrained:
-        because = "sr_warm_epochs" if options.sr_warm_epochs else "sr_train_on"
-        sentences.append(
-            f"sr_keep_untrained: True ({origins.get('sr_keep_untrained', DEFAULT)}) has no effect "
-            f"with {because}: {getattr(options, because)}"
-        )
+    if options.sr_keep_untrained and options.initialization and (why := _unscored(settings)):
+        origin = origins.get("sr_keep_untrained", DEFAULT)
+        sentences.append(f"sr_keep_untrained: True ({origin}) has no effect with {why}")
     loss = LOSSES.get(options.sr_loss)
     for key in ("sr_warm_regularizers", "sr_main_regularizers"):
         for name, weight in (getattr(options, key) or {}).items():
             if loss and weight and REGULARIZERS[name].function is loss.function:
                 sentences.append(f"{key}: {name} is counted twice, as it is also the sr_loss")
     return sentences
+
+
+def _unscored(settings: Mapping[str, Any]) -> str | None:
+    """Why the untrained model has no validation score that counts."""
+    stage = str(settings.get("train_stage"))
+    reasons = {
+        f"sr_warm_epochs: {settings['sr_warm_epochs']}": settings["sr_warm_epochs"],
+        "sr_train_on: all": settings["sr_train_on"] == "all",
+        f"eval_step: {settings['eval_step']}": settings["eval_step"] <= 0,
+        f"train_stage: {stage}": "pretrain" in stage,
+        "an eval_args without a validation part": "valid"
+        in empty_parts(settings["eval_args"]["split"]),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _idle(options: Options) -> Iterator[tuple[str, list[str]]]:

@@ -32,7 +32,8 @@ def augmented(theirs: Any) -> Any:
         self._aug_presets()
         self._check_field("uid_field", "time_field")
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
-        starts, targets = histories(self.inter_feat[self.uid_field], self.max_item_list_len)
+        most = self.config["MAX_ITEM_LIST_LENGTH"]
+        starts, targets = histories(self.inter_feat[self.uid_field], most)
         rows = self.inter_feat[targets]
         lists = {self.item_list_length_field: targets - starts}
         for field in self.inter_feat:

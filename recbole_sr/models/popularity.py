@@ -134,7 +134,7 @@ class PopularityScores(_Model):
         if found is None:
             (user,), (item,) = self.sr_scoring_tables().values()
             found = (pad(user, (0, 0, 1, 0)), pad(item, (0, 0, 1, 0)))
-            if not self.training:
+            if not (self.training or torch.is_grad_enabled()):
                 self.__dict__["_sr_found"] = found
         return found
 

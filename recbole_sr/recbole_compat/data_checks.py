@@ -227,6 +227,12 @@ def _check_parts_when_split() -> None:
         if by_time or (sequential and not self.benchmark_filename_list):
             _count_merged_times(self)
         if sequential and not self.benchmark_filename_list:
+            lists = {f"{field}{self.config['LIST_SUFFIX']}" for field in self.inter_feat}
+            if self.item_list_length_field in lists:
+                raise InputError(
+                    "ITEM_LIST_LENGTH_FIELD: expected another name than that of a column of "
+                    f"histories, got {self.item_list_length_field!r}; rename it"
+                )
             alone = ~self.inter_feat[self.uid_field].duplicated(keep=False)
             self.sr_single_events = self._dataframe_to_interaction(self.inter_feat[alone])
         parts = build(self)

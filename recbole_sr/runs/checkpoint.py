@@ -113,7 +113,8 @@ class SavedRun(_Saved):
     @model_validator(mode="after")
     def _has_its_epochs(self) -> SavedRun:
         epochs = len(self.epoch_records)
-        if not (epochs or not self.epoch if self.finished else epochs == self.epoch):
+        untrained = self.finished and epochs == self.epoch == 0
+        if not (untrained or (epochs if self.finished else epochs == self.epoch)):
             raise ValueError(f"records of {epochs} epochs at epoch {self.epoch}")
         return self
 

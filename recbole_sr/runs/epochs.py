@@ -57,8 +57,8 @@ def describe_best(epoch: int | None, epochs: int, score: str) -> str | None:
     """
     if epoch is None:
         return None
-    place = f"{epoch} of {epochs}" if epoch != UNTRAINED else f"none of {epochs}, but the untrained"
-    return f"{place}, {score}"
+    untrained = "the untrained model" + f" (none of {epochs})" * (epochs > 0)
+    return f"{untrained if epoch == UNTRAINED else f'{epoch} of {epochs}'}, {score}"
 
 
 def summarize(trainer: Any) -> dict[str, Any]:

@@ -109,9 +109,21 @@ def grouped(items: Iterable[T], key: Callable[[T], Any]) -> list[list[T]]:
 
 
 def best_at(
-    epochs: Iterable[Mapping[str, Any]], score: float, bigger: bool
+    epochs: Iterable[Mapping[str, Any]],
+    score: float,
+    bigger: bool,
+    untrained: float | None = None,
 ) -> tuple[int, float] | None:
     """When a run first reached a validation score: epochs and training seconds spent.
+
+    Args:
+        epochs: of the run.
+        score: to reach.
+        bigger: whether more is better.
+        untrained: the score of the untrained model, where it may be the best one.
+
+    Returns:
+        None where the score was never reached.
 
     Example:
         >>> lines = [{"valid_score": s, "train_seconds": 2.0} for s in (0.1, 0.3)]
@@ -119,6 +131,8 @@ def best_at(
         (2, 4.0)
 
     """
+    if untrained is not None and (untrained >= score if bigger else untrained <= score):
+        return 0, 0.0
     seconds = 0.0
     for count, epoch in enumerate(epochs, start=1):
         seconds += epoch["train_seconds"]
@@ -209,6 +223,8 @@ def _ends(runs: Sequence[tuple[Result, Sequence[Mapping[str, Any]]]]) -> dict[st
             (n, e["valid_score"]) for n, e in enumerate(lines, 1) if e["valid_score"] is not None
         ]
         at = [place for place, (_, x) in enumerate(scored) if x == run["best_valid_score"]]
+        if not at and run.get("untrained") == run["best_valid_score"]:
+            best.append(0)
         if at:
             best.append(scored[at[-1]][0])
             sign = 1 if run["valid_score_bigger"] else -1
@@ -255,10 +271,11 @@ def _to_baseline(
     for own, base in pairs:
         score, bigger = base["best_valid_score"], base["valid_score_bigger"]
         lines, others = epochs[run_name(own)], epochs[run_name(base)]
-        found = best_at(lines, score, bigger)
+        found = best_at(lines, score, bigger, own.get("untrained"))
         if found:
             reached.append(found)
-            if theirs := best_at(others, score, bigger):
+            theirs = best_at(others, score, bigger, base.get("untrained"))
+            if theirs and theirs[0]:  # no part of none can be saved
                 times = seconds_to(own, lines, found[0]), seconds_to(base, others, theirs[0])
                 saved.append((_saved(found[0], theirs[0]), _saved(*times)))
     summary: dict[str, Any] = {"pairs": len(pairs), "reached": len(reached)}

@@ -80,6 +80,7 @@ class _Outcome(TypedDict):
     sizes: NotRequired[Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]]
     stopping_step: NotRequired[NonNegativeInt]
     peak_memory: NotRequired[PositiveInt | None]
+    untrained: NotRequired[float | None]
     users: NotRequired[PositiveInt]
     items: NotRequired[PositiveInt]
 
@@ -287,6 +288,8 @@ def main(path: str) -> None:
         "epochs": len(records),
         "stopping_step": config["stopping_step"],
         "switch_epoch": method["switch_epoch"],
+        # Scored without a word only where it may be the best one.
+        "untrained": method.get("initial_valid_score"),
         "seconds": _seconds(records, start_up, perf_counter() - start),
         "peak_memory": _peak_memory(),
         "split": split,

@@ -250,21 +250,22 @@ def closing_lines(
     return [
         *said,
         f"{set_color('next', 'yellow')}:",
-        f"  recbole-sr report {folder}",
+        *([f"  recbole-sr report {folder}"] if method["epochs"] else []),
         *([f"  recbole-sr recommend {checkpoint} -k 10 -o top.csv"] if lists else []),
         f"  recbole-sr embeddings {checkpoint} -o embeddings",
     ]
 
 
 def _untrained(result: Mapping[str, Any], metric: str) -> str | None:
-    """How well the untrained model ranks, and what keeps it where no epoch ranks as high."""
+    """How well the untrained model ranks, and what keeps it where it could be the best one."""
     score, best = result["sr"]["initial_valid_score"], result["best_valid_score"]
     if score is None:
         return None
     text = f"valid {metric} {score:.4f}"
     wins = score > best if result["valid_score_bigger"] else score < best
-    if wins and result["sr"]["best_epoch"] is not None:
-        text += ", above every epoch; --sr_keep_untrained=True keeps it"
+    judged = result["sr"]["best_epoch"] is not None
+    if wins and judged and all(phase["name"] == "main" for phase in result["sr"]["phases"]):
+        text += ", better than every epoch; --sr_keep_untrained=True keeps it"
     return text
 
 

@@ -223,7 +223,7 @@ def run_recbole_sr(
         rank at start and end), ``switch_epoch`` (first epoch of the main phase; None without a
         switch), ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank),
         ``best_epoch`` (whose score is ``best_valid_score``; None where none was evaluated, -1 where
-        ``sr_keep_untrained`` keeps the untrained model),
+        it is the untrained model's),
         ``initial_valid_score`` (of the tables that ``sr_init`` fills, before training; else None),
         and the paths ``checkpoint`` and ``run_folder`` (None unless ``saved``). With ``sr_final``
         also ``final``: the same paths of the model that was trained on all interactions, and its
@@ -348,7 +348,8 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
     if found["best_epoch"] is None:
         raise InputError(
             "sr_final: expected a best epoch, by whose number all interactions are trained on, got "
-            "none, as no epoch of the main phase was evaluated; set eval_step: 1, or raise epochs"
+            "none, as no epoch of the main phase was evaluated; set eval_step: 1, raise epochs, "
+            "or give eval_args a validation part"
         )
     epochs = found["best_epoch"] + 1
     group = current_group()

@@ -132,6 +132,7 @@ class PhasedTrainer(_Trainer):
         self.initial_valid_score = float(scores[self.valid_metric])
         restore_random_states(states, train_data)
         if candidate:
+            self._check_defined(self.initial_valid_score)
             self.best_valid_score, self.best_valid_result = self.initial_valid_score, scores
             if self.run_state.saving:
                 self._save_checkpoint(UNTRAINED, verbose=False)
@@ -299,18 +300,23 @@ class PhasedTrainer(_Trainer):
         start = perf_counter()
         found = super()._valid_epoch(*args, **kwargs)
         score, result = self.group.first(lambda: found)
-        if math.isnan(score) and all(record.valid_score is None for record in self.epoch_records):
-            raise InputError(
-                f"valid_metric: expected a number as {self.valid_metric} of the validation part, "
-                "got NaN, as where all its labels are alike; change threshold, eval_args (split) "
-                "or valid_metric"
-            )
+        if all(record.valid_score is None for record in self.epoch_records):
+            self._check_defined(score)
         self.epoch_records[-1].valid_seconds = perf_counter() - start
         self.schedule.observe(float(score))
         self.epoch_records[-1].valid_score = float(score)
         self.write_epoch_records()
         self._describe_epochs()
         return score, result
+
+    def _check_defined(self, score: float) -> None:
+        """Stop at a first validation score that is none."""
+        if math.isnan(score):
+            raise InputError(
+                f"valid_metric: expected a number as {self.valid_metric} of the validation part, "
+                "got NaN, as where all its labels are alike; change threshold, eval_args (split) "
+                "or valid_metric"
+            )
 
     def _describe_epochs(self) -> None:
         for record in self.epoch_records[self._described :] if self._verbose else ():

@@ -39,7 +39,7 @@ def test_the_published_recipe_takes_the_place_of_the_models():
         0,
         5,
     )
-    assert idle_keys(made.options, made.origins) == []
+    assert idle_keys(made.options, made.origins, made.final_config_dict) == []
 
 
 @pytest.mark.parametrize(("loss", "said"), [("align", True), ("bpr", False)])
@@ -122,7 +122,11 @@ def test_a_key_that_would_do_nothing_is_refused(model, key, value, with_it):
         config(model, files, **{key: value})
     made = config(model, files, **{key: value}, **with_it)
     assert made[key] == value
-    assert not [text for text in idle_keys(made.options, made.origins) if text.startswith(key)]
+    assert not [
+        text
+        for text in idle_keys(made.options, made.origins, made.final_config_dict)
+        if text.startswith(key)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +165,7 @@ def test_what_has_no_effect_is_said_before_training(keys, sentence, caplog):
 def test_a_default_recipe_has_nothing_without_effect():
     for model in ("BPR", "LightGCN", "NeuMF", "DGCF", "SASRec", "FM"):
         made = config(model)
-        assert idle_keys(made.options, made.origins) == []
+        assert idle_keys(made.options, made.origins, made.final_config_dict) == []
 
 
 def test_the_table_has_every_key():

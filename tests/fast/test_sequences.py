@@ -60,6 +60,19 @@ def test_blocks_are_filled_as_one(monkeypatch):
         assert not row[end - start :].any()
 
 
+def assert_same_rows(given):
+    theirs = prepared(given)
+    with quick_reading():
+        ours = prepared(given)
+    expected = theirs.inter_feat.interaction
+    assert list(ours.inter_feat.interaction) == list(expected)
+    for name, values in expected.items():
+        assert ours.inter_feat[name].dtype == values.dtype
+        assert torch.equal(ours.inter_feat[name], values), name
+    assert ours.field2seqlen == theirs.field2seqlen
+    assert ours.field2type == theirs.field2type
+
+
 @pytest.mark.parametrize("most", [1, 3, 50])
 @pytest.mark.parametrize("numerical", [[], ["price"], ["price", "shape"]])
 def test_the_rows_of_sequential_data_are_recboles(folder, most, numerical):
@@ -70,15 +83,36 @@ def test_the_rows_of_sequential_data_are_recboles(folder, most, numerical):
         "MAX_ITEM_LIST_LENGTH": most,
         "numerical_features": numerical,
     }
-    theirs = prepared(given)
-    with quick_reading():
-        ours = prepared(given)
-    expected = theirs.inter_feat.interaction
-    assert list(ours.inter_feat.interaction) == list(expected)
-    for name, values in expected.items():
-        assert ours.inter_feat[name].dtype == values.dtype
-        assert torch.equal(ours.inter_feat[name], values), name
-    assert ours.field2seqlen == theirs.field2seqlen
+    assert_same_rows(given)
+
+
+def test_so_are_those_of_a_file_without_order_and_of_other_names(folder, tmp_path):
+    head, *lines = LINES
+    cells = [line.split("\t") for line in lines[::-1]]
+    lines = [
+        "\t".join([*row[:2], str(int(row[2]) // 3), *row[3:]]) for row in cells[::2] + cells[1::2]
+    ]
+    head = head.replace("user_id", "who").replace("item_id", "what").replace("timestamp", "when")
+    (tmp_path / "shop" / "shop.inter").write_text("\n".join([head, *lines]) + "\n")
+    given = {
+        "data_path": folder,
+        "load_col": {"inter": ["who", "what", "when", "price"]},
+        "USER_ID_FIELD": "who",
+        "ITEM_ID_FIELD": "what",
+        "TIME_FIELD": "when",
+        "LIST_SUFFIX": "_before",
+        "ITEM_LIST_LENGTH_FIELD": "how_many",
+        "numerical_features": ["price"],
+        "discretization": {"price": {"method": "ED", "bucket": 3}},
+    }
+    assert_same_rows(given)
+
+
+def test_a_length_that_has_the_name_of_a_list_is_refused(folder):
+    columns = ["user_id", "item_id", "timestamp"]
+    given = {"data_path": folder, "load_col": {"inter": columns}}
+    with pytest.raises(InputError, match="ITEM_LIST_LENGTH_FIELD: expected another name"):
+        prepared({**given, "ITEM_LIST_LENGTH_FIELD": "item_id_list"})
 
 
 def test_data_of_one_event_each_are_refused(folder, tmp_path):

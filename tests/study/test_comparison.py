@@ -111,6 +111,8 @@ def test_reached_at_skips_epochs_without_validation():
     assert best_at(lines(None, 0.2, None, 0.4), 0.3, bigger=True) == (4, 8.0)
     assert best_at(lines(0.5, 0.2), 0.3, bigger=False) == (2, 4.0)
     assert best_at(lines(0.1), 0.3, bigger=True) is None
+    assert best_at(lines(0.1), 0.3, bigger=True, untrained=0.3) == (0, 0.0)
+    assert best_at(lines(0.4), 0.3, bigger=True, untrained=0.2) == (1, 2.0)
 
 
 def test_a_failed_run_is_a_row_that_says_so():

@@ -1,4 +1,4 @@
-"""``sr_keep_untrained``: the untrained model is the best one where no epoch ranks higher."""
+"""``sr_keep_untrained``: the untrained model is the best one where no epoch ranks as high."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from contract import settings_of
 from resuming import without_seconds
 
-from recbole_sr import load_data_and_model, recommend, report, resume, run_recbole_sr
+from recbole_sr import compare, load_data_and_model, recommend, report, resume, run_recbole_sr
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.runs import checkpoint
@@ -60,9 +60,9 @@ def test_it_is_kept_where_no_epoch_ranks_higher(tiny):
     outcome = json.loads((Path(method["run_folder"]) / "result.json").read_text())
     assert outcome["best_epoch"] == -1
     lines = closing_lines(result, "mrr@10", 1.0)
-    assert any("none of 3, but the untrained, valid mrr@10" in line for line in lines)
+    assert any("the untrained model (none of 3), valid mrr@10" in line for line in lines)
     report([method["run_folder"]], "report.html")
-    assert "none of 3, but the untrained" in Path("report.html").read_text("utf-8")
+    assert "the untrained model (none of 3)" in Path("report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("saved", [True, False])
@@ -97,16 +97,21 @@ def test_training_is_the_same_with_and_without(tiny):
 @pytest.mark.parametrize(
     "model", ["LightGCN", "NCL", "CKE", "KGAT", "MultiDAE", "LDiffRec", "FM", "TransRec"]
 )
-def test_it_serves_models_of_every_kind(model, tiny):
+def test_it_serves_models_of_every_kind(model, tiny, scored):
+    scored.extend([0.9, 0.8, 0.7])
     init = {"sr_init": "transitions"} if model == "TransRec" else {}
-    given = {**settings_of(model, tiny), **KEEP, **init, "epochs": 2, "learning_rate": 1.0}
+    given = {**settings_of(model, tiny), **KEEP, **init, "epochs": 2}
     result = run_recbole_sr(model, "tiny", config_dict=given)
-    best = max(
-        [result["sr"]["initial_valid_score"]]
-        + [epoch["valid_score"] for epoch in result["sr"]["epochs"]]
-    )
-    assert result["best_valid_score"] == best
-    assert checkpoint.read_model(result["sr"]["checkpoint"]).epoch == result["sr"]["best_epoch"]
+    assert result["sr"]["best_epoch"] == -1
+    assert checkpoint.read_model(result["sr"]["checkpoint"]).epoch == -1
+
+
+def test_less_may_be_better(tiny):
+    given = {**settings_of("FM", tiny), **KEEP, "epochs": 2, "learning_rate": 10.0}
+    given |= {"metrics": ["RMSE"], "valid_metric": "RMSE"}
+    result = run_recbole_sr("FM", "tiny", config_dict=given)
+    assert result["sr"]["best_epoch"] == -1
+    assert result["best_valid_score"] < min(x["valid_score"] for x in result["sr"]["epochs"])
 
 
 def test_an_interrupted_run_keeps_it(tiny, monkeypatch):
@@ -164,13 +169,44 @@ def test_what_does_not_go_with_it_is_refused(settings, message, tiny):
         Config(model, "tiny", config_dict={**tiny, **own})
 
 
-@pytest.mark.parametrize("settings", [{"sr_warm_epochs": 2}, {"sr_train_on": "all"}])
-def test_it_has_no_effect_where_its_score_does_not_count(settings, tiny, caplog):
+PARTS = {"split": {"RS": [0.9, 0, 0.1]}, "order": "RO", "group_by": "user", "mode": "full"}
+WITHOUT = {
+    "sr_warm_epochs: 2": {"sr_warm_epochs": 2},
+    "sr_train_on: all": {"sr_train_on": "all"},
+    "eval_step: 0": {"eval_step": 0},
+    "an eval_args without a validation part": {"eval_args": PARTS},
+}
+
+
+@pytest.mark.parametrize(("why", "settings"), WITHOUT.items(), ids=WITHOUT)
+def test_it_has_no_effect_where_its_score_does_not_count(why, settings, tiny, caplog):
     given = {**tiny, **KEEP, **WORSE, **settings}
-    ((key, value),) = settings.items()
     Config("BPR", "tiny", config_dict=given).log_recipe()
-    assert f"sr_keep_untrained: True (config_dict) has no effect with {key}: {value}" in caplog.text
+    assert f"sr_keep_untrained: True (config_dict) has no effect with {why}" in caplog.text
     assert run_recbole_sr("BPR", "tiny", config_dict=given)["sr"]["best_epoch"] in (None, 2)
+
+
+def test_without_epochs_a_score_that_is_none_is_refused(tiny):
+    given = {**settings_of("FM", tiny), **KEEP, "epochs": 0, "threshold": {"rating": -1}}
+    with pytest.raises(InputError, match="valid_metric: expected a number as auc"):
+        run_recbole_sr("FM", "tiny", config_dict=given)
+
+
+def test_a_stage_that_pretrains_is_not_without_epochs(tiny):
+    stage = {"train_stage": "actor_pretrain", "pretrain_epochs": 2, "save_step": 1}
+    given = {**settings_of("RaCT", tiny), **KEEP, **stage, "epochs": 0}
+    with pytest.raises(InputError, match="epochs: expected at least 1 with train_stage"):
+        Config("RaCT", "tiny", config_dict=given)
+
+
+def test_a_comparison_counts_it(tiny):
+    Path("keep.yaml").write_text("sr_init: spectral\nsr_keep_untrained: True\nlearning_rate: 10\n")
+    shared = {**tiny, "epochs": 2}
+    found = compare(["BPR"], ["tiny"], seeds=2, variants=["keep.yaml"], config_dict=shared)
+    row = next(row for row in found["rows"] if row["variant"] == "keep")
+    assert row["best_epoch"]["mean"] == 0
+    assert row["to_baseline"]["reached"] == 2
+    assert row["to_baseline"]["epochs"]["mean"] == 0
 
 
 @pytest.mark.parametrize(
@@ -193,5 +229,12 @@ def test_a_run_says_where_it_would_have_been_better(bigger, best, said, tiny):
     result = train(tiny, epochs=1, sr_keep_untrained=False)
     result |= {"best_valid_score": best, "valid_score_bigger": bool(bigger)}
     result["sr"]["initial_valid_score"] = 0.4
-    text = "valid mrr@10 0.4000" + ", above every epoch; --sr_keep_untrained=True keeps it" * said
+    text = (
+        "valid mrr@10 0.4000"
+        + ", better than every epoch; --sr_keep_untrained=True keeps it" * said
+    )
     assert any(line.endswith(text) for line in closing_lines(result, "mrr@10", 1.0))
+    result["sr"]["phases"][0]["name"] = "warm"
+    assert any(
+        line.endswith("valid mrr@10 0.4000") for line in closing_lines(result, "mrr@10", 1.0)
+    )

@@ -116,7 +116,7 @@ def read_runs(folder: Path, empty: bool = False) -> list[Run]:
     if not runs and (folder / "settings.json").is_file():
         raise InputError(
             f"{folder}: expected a run with an epoch in metrics.jsonl, got one without; wait until "
-            "its first epoch has ended, unless it is of epochs: 0"
+            "its first epoch has ended (one of epochs: 0 has nothing to draw)"
         )
     if not runs and not empty:
         raise InputError(
