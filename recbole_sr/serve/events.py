@@ -41,6 +41,8 @@ _SPLIT = 3  # interactions that a user needs to be in training, validation and t
 _ZONED = re.compile(r"[T ].*(?:Z|[+-][\d:]+)$")  # as at the end of 2015-02-13T10:00:00+01:00
 _PLAIN = "biufM"  # kinds of columns of numbers and dates; others are read as text
 _TOPK = 10  # RecBole's default
+_SPARSE = 2e-3  # share of all pairs up to which DirectAU with popularity ranked higher
+_LARGE = 500_000  # interactions from which it takes the file for about a million
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Prepared:
         replaced: whether it took the place of an older one.
         properties: the property file beside it.
         command: trains a model on the data set.
+        sparse_command: trains what ranks higher on sparse data; empty where the data are not.
     """
 
     source: str
@@ -78,6 +81,7 @@ class Prepared:
     replaced: bool
     properties: Path
     command: str
+    sparse_command: str
 
     @property
     def density(self) -> float:
@@ -94,6 +98,7 @@ class Prepared:
             f"{self.items:,} items, {self.interactions:,} interactions, density "
             f"{100 * self.density:.3g} %",
             f"train a first model by:\n  {self.command}",
+            *self._sparse(),
             f"train one to serve, in the end on all interactions, by:\n  {self.command} "
             "--sr_final=True",
         ]
@@ -109,6 +114,11 @@ class Prepared:
         if self.ignored:
             lines.insert(1, f"ignored columns: {', '.join(self.ignored)[:500]}")
         return "\n".join(lines)
+
+    def _sparse(self) -> list[str]:
+        if not self.sparse_command:
+            return []
+        return [f"on data as sparse as these this may rank higher:\n  {self.sparse_command}"]
 
 
 def prepare(
@@ -194,6 +204,7 @@ def prepare(
         replaced=inter.exists(),
         properties=properties,
         command=_command(properties, settings, more),
+        sparse_command=_sparse_command(properties, settings, more, users * items, len(left)),
     )
     inter.parent.mkdir(parents=True, exist_ok=True)
     # First the file with the mark, without which the other would be a stranger's.
@@ -372,12 +383,32 @@ def _settings(inter: Path, keys: Iterable[str], items: int) -> dict[str, Any]:
     return settings
 
 
-def _command(properties: Path, settings: Mapping[str, Any], more: Mapping[str, str]) -> str:
+def _sparse_command(
+    properties: Path,
+    settings: Mapping[str, Any],
+    more: Mapping[str, str],
+    pairs: int,
+    interactions: int,
+) -> str:
+    """DirectAU with popularity, by the file for so many interactions; empty for dense data."""
+    if interactions > _SPARSE * pairs:
+        return ""
+    if interactions > _LARGE:
+        more, file = {**more, "sr_popularity": "0.1"}, "loss/directau_large.yaml"
+    else:
+        file = "loss/directau_sparse.yaml"
+    return _command(properties, settings, more, file)
+
+
+def _command(
+    properties: Path, settings: Mapping[str, Any], more: Mapping[str, str], file: str = ""
+) -> str:
     """Name the property file; or, as names of such files are separated by spaces, its contents."""
     if len(str(properties).split()) == 1:
-        given = [f"--config_files={properties}"]
+        given = [f"--config_files={' '.join(filter(None, (str(properties), file)))}"]
     else:
         given = [f"--{key}={value}" for key, value in settings.items()]
+        given += [f"--config_files={file}"] if file else []
     return shlex.join(["recbole-sr", "-m", "BPR", *given, *(f"--{k}={v}" for k, v in more.items())])
 
 

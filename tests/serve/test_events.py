@@ -451,6 +451,29 @@ def test_the_command_that_is_printed_trains(folder, more, items, capsys):
     assert main([*command[1:], *QUICK]) == 0
 
 
+@pytest.mark.parametrize("folder", ["shop", "a shop"])
+@pytest.mark.parametrize(
+    ("large", "file", "more"), [(10**6, "directau_sparse", []), (9, "directau_large", ["0.1"])]
+)
+def test_on_sparse_data_a_second_command_is_printed_and_trains(
+    folder, large, file, more, monkeypatch
+):
+    monkeypatch.setattr("recbole_sr.serve.events._LARGE", large)
+    rows = [(f"u{n}", f"i{(n + step) % 1500}") for n in range(1500) for step in range(3)]
+    done = prepare(pd.DataFrame(rows), folder, user=0, item=1)
+    command = shlex.split(done.sparse_command)
+    assert f"loss/{file}.yaml" in done.sparse_command
+    assert [x for x in command if "popularity" in x] == [f"--sr_popularity={x}" for x in more]
+    assert f"this may rank higher:\n  {done.sparse_command}\n" in str(done)
+    assert main([*command[1:], *QUICK]) == 0
+
+
+def test_on_dense_data_it_is_not():
+    done = prepare(write(table()), "shop", **COLUMNS)
+    assert done.sparse_command == ""
+    assert "sparse" not in str(done)
+
+
 def test_the_data_set_is_found_by_its_name_and_the_folder_above():
     prepare(write(table()), "data/shop", **COLUMNS)
     load = "--load_col={inter: [user_id, item_id]}"
