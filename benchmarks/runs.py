@@ -23,7 +23,7 @@ BASELINES = ("stock", "off")
 
 def until(score: float, result: dict[str, Any], epochs: list[dict[str, Any]]) -> float | None:
     """Seconds from the start of a run to a validation score, start-up and evaluation included."""
-    found = best_at(epochs, score, result["valid_score_bigger"])
+    found = best_at(epochs, score, result["valid_score_bigger"], result.get("untrained"))
     if found is None:
         return None
     return seconds_to(result, epochs, found[0])
@@ -71,7 +71,9 @@ def lines(study: Path) -> Iterator[dict[str, Any]]:
     runs = [*finished(study)]
     best = {run["seed"]: run["best_valid_score"] for run, _ in runs if run["variant"] in BASELINES}
     for run, epochs in runs:
-        reached = best_at(epochs, best[run["seed"]], run["valid_score_bigger"])
+        reached = best_at(
+            epochs, best[run["seed"]], run["valid_score_bigger"], run.get("untrained")
+        )
         yield {
             "model": run["model"],
             "data_set": run["dataset"],
