@@ -49,12 +49,9 @@ def main() -> None:
 
 def measured(model: str, data_set: str) -> list[list[str]]:
     """Two rows of the table."""
-    columns = {"inter": ["user_id", "item_id", *COLUMNS.get(model, [])]}
-    if get_model(model).type == ModelType.KNOWLEDGE:
-        columns |= GRAPH
-    settings = {"load_col": columns, **SETTINGS.get(model, {})}
     runs = {
-        way: experiment(model, data_set, way == "ours", **settings) for way in ("stock", "ours")
+        way: experiment(model, data_set, way == "ours", **settings_of(model))
+        for way in ("stock", "ours")
     }
     found = {}
     for what, work in (("epoch", epoch), ("ranking", ranking)):
@@ -63,6 +60,14 @@ def measured(model: str, data_set: str) -> list[list[str]]:
         [f"{model}, {data_set}", what, f"{stock:.2f}", f"{ours:.2f}", f"{stock / ours:.1f} x"]
         for what, (stock, ours) in ((what, times.values()) for what, times in found.items())
     ]
+
+
+def settings_of(model: str) -> dict[str, Any]:
+    """The columns that a model reads, and what its family needs."""
+    columns = {"inter": ["user_id", "item_id", *COLUMNS.get(model, [])]}
+    if get_model(model).type == ModelType.KNOWLEDGE:
+        columns |= GRAPH
+    return {"load_col": columns, **SETTINGS.get(model, {})}
 
 
 def epoch(run: Run) -> None:

@@ -18,7 +18,7 @@ from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.summary import best_at, seconds_to
 
 VARIANTS = ("stock", "off", "default")
-BASELINES = ("stock", "off")
+Runs = list[tuple[dict[str, Any], list[dict[str, Any]]]]
 
 
 def until(score: float, result: dict[str, Any], epochs: list[dict[str, Any]]) -> float | None:
@@ -29,16 +29,22 @@ def until(score: float, result: dict[str, Any], epochs: list[dict[str, Any]]) ->
     return seconds_to(result, epochs, found[0])
 
 
-def finished(study: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+def finished(study: Path) -> Runs:
     """The result and the epochs of each run of a comparison."""
-    for folder in map(RunFolder, sorted((study / "runs").iterdir())):
-        yield folder.read("result.json"), folder.epochs()
+    folders = map(RunFolder, sorted((study / "runs").iterdir()))
+    return [(folder.read("result.json"), folder.epochs()) for folder in folders]
+
+
+def baselines_best(runs: Runs) -> dict[int, float]:
+    """The best validation score of each seed's baseline: stock, or off where there is none."""
+    variant = "stock" if any(run["variant"] == "stock" for run, _ in runs) else "off"
+    return {run["seed"]: run["best_valid_score"] for run, _ in runs if run["variant"] == variant}
 
 
 def rows(study: Path) -> list[list[str]]:
     """A row for each variant of a comparison of one model on one data set."""
-    runs = [*finished(study)]
-    best = {run["seed"]: run["best_valid_score"] for run, _ in runs if run["variant"] == "stock"}
+    runs = finished(study)
+    best = baselines_best(runs)
     whole: dict[str, dict[int, Any]] = {variant: {} for variant in VARIANTS}
     reached: dict[str, dict[int, Any]] = {variant: {} for variant in VARIANTS}
     for result, epochs in runs:
@@ -68,8 +74,8 @@ def beside(stock: dict[int, Any], ours: dict[int, Any]) -> list[str]:
 
 def lines(study: Path) -> Iterator[dict[str, Any]]:
     """Of each run: what was chosen, how long it trained, and its scores."""
-    runs = [*finished(study)]
-    best = {run["seed"]: run["best_valid_score"] for run, _ in runs if run["variant"] in BASELINES}
+    runs = finished(study)
+    best = baselines_best(runs)
     for run, epochs in runs:
         reached = best_at(
             epochs, best[run["seed"]], run["valid_score_bigger"], run.get("untrained")

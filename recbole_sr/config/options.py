@@ -296,8 +296,7 @@ class Options(BaseModel):
     @property
     def keeps_untrained(self) -> bool:
         """Whether the untrained model can be the best one: scores of a warm phase do not count."""
-        judged = self.sr_train_on == "training" and not self.sr_warm_epochs
-        return bool(self.sr_keep_untrained and self.initialization and judged)
+        return bool(self.sr_keep_untrained and self.initialization and not self.sr_warm_epochs)
 
     @property
     def initialization(self) -> Initialization | None:

@@ -81,8 +81,7 @@ def summarize(trainer: Any) -> dict[str, Any]:
             )
             start = end
     best = float(trainer.best_valid_score)
-    untrained = trainer.options.keeps_untrained or not records
-    found = [UNTRAINED] if untrained and trainer.initial_valid_score == best else []
+    found = [UNTRAINED] if trainer.initial_valid_score == best else []  # unless an epoch is as good
     found += [record["epoch"] for record in records if record["valid_score"] == best]
     return {
         "phases": phases,

@@ -190,9 +190,7 @@ def _of_single_events(dataset: Any, part: Any) -> Interaction:
 def _filled_up(values: Tensor, like: Tensor) -> Tensor:
     """Lists as long as others are, with zeros at their ends."""
     whole = like.new_zeros(len(values), *like.shape[1:])
-    if values.dim() == 1:
-        return values.to(like)
-    whole[:, : values.shape[1]] = values
+    whole[tuple(map(slice, values.shape))] = values
     return whole
 
 

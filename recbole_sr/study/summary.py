@@ -225,7 +225,7 @@ def _ends(runs: Sequence[tuple[Result, Sequence[Mapping[str, Any]]]]) -> dict[st
         at = [place for place, (_, x) in enumerate(scored) if x == run["best_valid_score"]]
         if not at and run.get("untrained") == run["best_valid_score"]:
             best.append(0)
-        if at:
+        elif at:
             best.append(scored[at[-1]][0])
             sign = 1 if run["valid_score_bigger"] else -1
             last = [sign * score for _, score in scored[-_PATIENCE:]]

@@ -45,8 +45,13 @@ def final_config(config: Config, epochs: int, switch_epoch: int | None) -> Confi
 
     """
     settings = to_plain(config.final_config_dict)
-    settings |= {"sr_train_on": "all", "sr_switch": "epochs", "epochs": epochs}
-    settings |= {"sr_final": False, "sr_keep_untrained": False}
+    settings |= {
+        "epochs": epochs,
+        "sr_final": False,
+        "sr_keep_untrained": False,
+        "sr_switch": "epochs",
+        "sr_train_on": "all",
+    }
     if switch_epoch is not None:  # one more than the key says under sr_published
         settings["sr_warm_epochs"] = switch_epoch - config.options.sr_published
     return Config.from_plain(settings, config.model_class)
