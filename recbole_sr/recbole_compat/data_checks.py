@@ -234,7 +234,7 @@ def _check_parts_when_split() -> None:
                     f"histories, got {self.item_list_length_field!r}; rename it"
                 )
             alone = ~self.inter_feat[self.uid_field].duplicated(keep=False)
-            self.sr_single_events = self._dataframe_to_interaction(self.inter_feat[alone])
+            self.sr_single_events = self.inter_feat[alone]
         parts = build(self)
         if not len(parts[0].inter_feat):
             raise InputError(

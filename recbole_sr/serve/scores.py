@@ -175,8 +175,9 @@ def _of_single_events(dataset: Any, part: Any) -> Interaction:
     """Rows of users with one event: it comes after a history without an item."""
     known = part.inter_feat.interaction
     events = getattr(dataset, "sr_single_events", None)  # none of given sequences
-    if events is None:
+    if events is None or events.empty:
         return Interaction({field: values[:0] for field, values in known.items()})
+    events = dataset._dataframe_to_interaction(events)
     return Interaction(
         {
             field: _filled_up(events[field], values)

@@ -126,6 +126,22 @@ def test_a_user_with_one_event_has_a_list_that_follows_it(model, known, tiny, se
     assert "not learnt" not in caplog.text
 
 
+@pytest.mark.parametrize("model", ["SASRec", "GRU4RecF"])
+def test_sequences_in_interactions_are_served_where_no_user_has_one_event(model, tiny, serve):
+    file = Path("data/tiny/tiny.inter")
+    given = settings_of(model, tiny)
+    columns = [*given["load_col"]["inter"], "words", "numbers"]
+    given["load_col"] = {**given["load_col"], "inter": columns}
+    head, *lines = file.read_text().splitlines()
+    lines = [f"{line}\ta b c\t1 2" for line in lines]
+    file.write_text("\n".join([f"{head}\twords:token_seq\tnumbers:float_seq", *lines]) + "\n")
+    serve(model, **given)
+    found = recommend("any", ["u1"], k=3)
+    assert found["rank"].tolist() == [1, 2, 3]
+    rows = scores.Scorer("any", "all").inputs(torch.tensor([1]))
+    assert (rows["words_list"][0, : rows["item_length"][0]] > 0).all()
+
+
 def test_users_are_served_in_the_order_given_and_unknown_ones_named(serve, caplog):
     serve("BPR")
     found = recommend("any", ["u7", "nobody", "u3", "u7", "[PAD]"], k=2)
