@@ -96,7 +96,8 @@ def plain_state(value: Any) -> Any:
             if not isinstance(part, nn.Module)
         }
     if isinstance(value, list | tuple):
-        return type(value)(map(plain_state, value))
+        kind = list if isinstance(value, list) else tuple  # and no kind of one's own
+        return kind(map(plain_state, value))
     if isinstance(value, np.ndarray | np.generic):
         return torch.from_numpy(value) if value.ndim else value.item()
     return value if isinstance(value, torch.Tensor) else to_plain(value)

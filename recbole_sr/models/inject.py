@@ -257,7 +257,8 @@ def cast_like(before: Any, value: Any, device: torch.device) -> Any:
 
     Args:
         before: the attribute.
-        value: what a checkpoint has of it; a tensor on the CPU where it was a tensor or array.
+        value: what a checkpoint has of it; a tensor on the CPU where it was a tensor or array, a
+            number of Python where it was one of numpy.
         device: for a tensor that replaces none, as NCL's centroids do.
 
     Example:
@@ -265,8 +266,10 @@ def cast_like(before: Any, value: Any, device: torch.device) -> Any:
         array([1., 1.], dtype=float32)
 
     """
+    if isinstance(before, np.generic):
+        return type(before)(value)
+    if isinstance(before, np.ndarray):
+        return value.numpy() if isinstance(value, Tensor) else np.asarray(value, before.dtype)
     if not isinstance(value, Tensor):
         return value
-    if isinstance(before, np.ndarray):
-        return value.numpy()
     return value.to(before.device if isinstance(before, Tensor) else device)

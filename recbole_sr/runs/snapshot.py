@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from copy import copy
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_sr.config.plain import plain_state
 from recbole_sr.errors import InputError
 from recbole_sr.models.inject import cast_like
 
@@ -99,7 +100,7 @@ class ModelMemory:
     def state_dict(self) -> dict[str, Any]:
         """The changed attributes by ``module.path:attribute``, arrays as tensors."""
         return {
-            key: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+            key: plain_state(value.copy() if isinstance(value, np.ndarray) else value)
             for key, value in self._attributes()
             if _changed(self._start.get(key), value)
         }
@@ -120,18 +121,29 @@ class ModelMemory:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(isinstance(item, int | float) for item in value)
-    return value is None or isinstance(value, int | float | Tensor | np.ndarray)
+    """Numbers, texts, tensors and arrays of numbers; lists and the like, of numbers and texts."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "biuf"
+    return isinstance(value, Tensor) or _is_python(value)
+
+
+def _is_python(value: Any) -> bool:
+    if type(value) is dict:
+        return all(map(_is_python, (*value, *value.values())))
+    if type(value) in (list, tuple):
+        return all(map(_is_python, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def _mark(value: Any) -> Any:
     """Something to tell by, later, whether the value was replaced or written to."""
-    return (value, value._version) if isinstance(value, Tensor) else copy(value)
+    return (value, value._version) if isinstance(value, Tensor) else deepcopy(value)
 
 
 def _changed(mark: Any, value: Any) -> bool:
     if isinstance(value, Tensor):
         kept = isinstance(mark, tuple) and mark[0] is value and mark[1] == value._version
         return not kept  # RaCT's counts begin as a number
-    return not np.array_equal(mark, value)
+    if isinstance(value, np.ndarray):
+        return not np.array_equal(mark, value)
+    return type(mark) is not type(value) or bool(mark != value)

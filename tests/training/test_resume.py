@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -206,6 +207,44 @@ def test_memory_holds_what_changed_and_nothing_else():
     assert second.order.tolist() == [9, 8, 2, 3]
     assert second[0].history.tolist() == [0, 5]
     assert second[0].centroids.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (np.float64(0.5), np.float64(0.25)),
+        (np.float32(0.5), np.float32(0.1)),
+        (np.int64(1), np.int64(7)),
+        (np.bool_(False), np.bool_(True)),
+        (np.array(2.0), np.array(3.0)),
+        ({"step": 0, "seen": [1]}, {"step": 3, "seen": [1, 2], 4: ("a", None)}),
+        ((0, 1.5), (1, 2.5)),
+        ("first", "second"),
+        ([], [[1, "a"], [2.5, None]]),
+        (None, 1),
+    ],
+    ids=lambda value: f"{type(value).__name__} {value}",
+)
+def test_memory_of_every_kind_comes_back_from_a_file_as_it_was(before, after, tmp_path):
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    first.memory, second.memory = deepcopy(before), deepcopy(before)
+    memory = snapshot.ModelMemory(first)
+    assert memory.state_dict() == {}
+    first.memory = deepcopy(after)
+    checkpoint.write({"memory": memory.state_dict()}, tmp_path / "file")
+    snapshot.ModelMemory(second).load_state_dict(checkpoint.read(tmp_path / "file")["memory"])
+    assert type(second.memory) is type(after)
+    assert second.memory == after
+
+
+def test_memory_that_is_written_to_in_place_counts_as_changed():
+    net = torch.nn.Linear(2, 2)
+    net.seen, net.rows, net.objects = {"users": [1]}, [[1], [2]], np.array([{}, None])
+    memory = snapshot.ModelMemory(net)
+    net.seen["users"].append(2)
+    net.rows[0][0] = 3
+    net.objects[1] = "no numbers, so not of the memory"
+    assert memory.state_dict() == {":seen": {"users": [1, 2]}, ":rows": [[3], [2]]}
 
 
 def test_memory_comes_back_to_where_the_model_computes():
