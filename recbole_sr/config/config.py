@@ -124,9 +124,11 @@ class Config(recbole.config.Config):
             for key, value in settings.items()
             if key not in REMOVED or value != REMOVED[key]
         }
-        config.final_config_dict = from_plain(of_today)
-        config.options = Options.from_mapping(config.final_config_dict)
-        config.origins = config.external_config_dict = {}
+        found = from_plain(of_today)
+        config.options = Options.from_mapping(found)
+        # Keys that are newer than the file are at their defaults.
+        config.final_config_dict = {**config.options.model_dump(), **found}
+        config.origins, config.external_config_dict = {}, {}
         config.model, config.dataset = config["model"], config["dataset"]
         if model_class is None and config.model not in SUPPORTED:
             raise InputError(

@@ -328,10 +328,11 @@ class Options(BaseModel):
         )
 
     def _check_combinations(self, settings: Mapping[str, Any]) -> None:
-        if self.sr_warm_epochs and not (self.warm_regularizers or self.sr_main_regularizers):
+        weights = [*self.warm_regularizers.values(), *self.sr_main_regularizers.values()]
+        if self.sr_warm_epochs and not any(weights):
             raise InputError(
                 f"sr_warm_epochs is {self.sr_warm_epochs} but sr_warm_regularizers and "
-                "sr_main_regularizers are both empty; give one a weight, such as "
+                "sr_main_regularizers have no weight other than 0; give one a weight, such as "
                 f"{{{WARM_REGULARIZER}: {REGULARIZERS[WARM_REGULARIZER].weight}}}, or set "
                 "sr_warm_epochs: 0 for training in one phase"
             )

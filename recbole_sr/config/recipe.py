@@ -88,8 +88,13 @@ def idle_keys(
         f"{' or '.join(needs)}"
         for key, needs in _idle(options)
     ]
-    # The first evaluation is always the best so far, so that one more than patience is needed.
-    if options.sr_switch == "metric" and 0 < options.sr_warm_epochs <= options.sr_patience + 1:
+    # The first evaluation is always the best so far, and that of the last warm epoch is too late.
+    evaluations = max(options.sr_warm_epochs - 1, 0) // max(settings["eval_step"], 1)
+    if (
+        options.sr_switch == "metric"
+        and options.sr_warm_epochs
+        and evaluations <= options.sr_patience
+    ):
         sentences.append(
             f"sr_switch: metric ({origins.get('sr_switch', DEFAULT)}) has no effect, as "
             f"sr_warm_epochs: {options.sr_warm_epochs} ends the warm phase before sr_patience: "

@@ -109,7 +109,8 @@ class Phase:
 
         Penalties are multiplied by the number of terms that the model's own loss adds up, so that a
         weight means the same for sums and means, and added to the first part of a tuple. Where only
-        some batches have them they are larger by as much: the mean over the batches is the same.
+        some batches have them they are larger by as much: the mean over the batches is the same
+        where ``every`` divides their number, and a little larger where it does not.
         """
         loss = batch.model_loss(partial(self._replacement, batch) if self.loss else None)
         if batch.index % self.every:

@@ -21,13 +21,13 @@ def of_matrix(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
 
     @wraps(function)
-    def checked(x: Tensor, *others: Any) -> Tensor:
+    def checked(x: Tensor, *others: Any, **named: Any) -> Tensor:
         if x.ndim != 2:
             raise ValueError(f"expected a matrix (N, D), got shape {tuple(x.shape)}")
         if not x.is_floating_point():
             raise TypeError(f"expected a floating-point matrix, got {x.dtype}")
         with autocast(x.device.type, enabled=False):
-            return function(widened(x), *others)
+            return function(widened(x), *others, **named)
 
     return checked
 

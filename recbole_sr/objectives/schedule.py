@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
@@ -55,8 +56,8 @@ class Schedule:
 
     def begin_epoch(self, epoch: int) -> Phase:
         """Decide the phase of an epoch that is about to be trained; epochs count from 0."""
-        stays = self.switch == "metric" and self._misses >= self.patience
-        if self.warming and (stays or epoch >= self.warm_epochs):
+        stagnant = self.switch == "metric" and self._misses >= self.patience
+        if self.warming and (stagnant or epoch >= self.warm_epochs):
             self.warming = False
             self.switch_epoch = epoch
         return self.phase
@@ -64,7 +65,9 @@ class Schedule:
     def observe(self, score: float) -> None:
         """Take note of a validation score of the epoch just trained; NaN is never better."""
         best = self._best_score
-        if best is None or (score > best if self.bigger else score < best):
+        if math.isnan(score):
+            self._misses += 1
+        elif best is None or (score > best if self.bigger else score < best):
             self._best_score = score
             self._misses = 0
         else:

@@ -67,7 +67,8 @@ def unit_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
               \operatorname{srank}(\hat X)}{\lambda \|x_i\|} (a_i^2 \hat x_i - a_i v)
 
     Args:
-        x: ``(N, D)``, floating point. Rows of length zero stay zero.
+        x: ``(N, D)``, floating point, of norms whose squares the dtype can hold. Zero rows stay
+            zero.
         peers: have the other rows of the matrix; the rank is that of all rows.
 
     Returns:

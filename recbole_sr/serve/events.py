@@ -103,7 +103,7 @@ class Prepared:
             "--sr_final=True",
         ]
         if self.ratings:
-            low, high = (f"{rating:g}" for rating in self.ratings)
+            low, high = map(_text, self.ratings)
             lines.insert(
                 1,
                 f"ratings are {low} to {high}; a ranking model learns from all alike: for the best "

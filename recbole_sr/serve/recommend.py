@@ -127,6 +127,8 @@ def _warn(users: Sequence[str], what: str) -> None:
 
 def _warn_of_ties(lists: pd.DataFrame) -> None:
     """Name users whose list has one score alone, as where a sigmoid is 1 for any item."""
+    if lists.empty:
+        return
     users, _, ranks, scores = (lists[name].to_numpy() for name in lists.columns)
     first = np.flatnonzero(ranks == 1)
     last = np.append(first[1:], len(ranks)) - 1

@@ -116,6 +116,8 @@ def compare(
     for key, names in (("model", models), ("dataset", datasets)):
         if not all(isinstance(name, str) for name in names):
             raise InputError(f"{key}: expected a name or a list of names, got {names}; give names")
+        if not names:
+            raise InputError(f"{key}: expected a name, got none; give one")
         if len(set(names)) < len(names):
             raise InputError(f"{key}: expected distinct names, got {', '.join(names)}; drop one")
     beside = {

@@ -68,10 +68,10 @@ class PhasedTrainer(_Trainer):
     _gradients: GradientSum | None = None
 
     def __init__(self, config: Any, model: Any):
+        self.options = Options.from_mapping(config.final_config_dict)
         self.group = current_group()
         with nullcontext() if self.group.leads else without_boards():
             super().__init__(config, model)
-        self.options = Options.from_mapping(config.final_config_dict)
         self.schedule = self.options.schedule(self.valid_metric_bigger)
         self.epoch_records: list[EpochRecord] = []
         self.initial_stable_rank: Ranks | None = None
@@ -201,7 +201,7 @@ class PhasedTrainer(_Trainer):
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)
-        if self.config["sr_fast"]:
+        if self.options.sr_fast:
             optimizer = fused(optimizer)
         if isinstance(optimizer, SparseAdam):
             refuse_dense_gradients(optimizer, self.model)

@@ -95,7 +95,11 @@ REFUSED = {
     "text for truth": ({"sr_monitor": "yes"}, "sr_monitor: expected a valid boolean, got 'yes'"),
     "nothing to regularise": (
         {"sr_warm_epochs": 5, "sr_warm_regularizers": {}},
-        "are both empty; give one a weight",
+        "have no weight other than 0; give one a weight",
+    ),
+    "weights of nothing": (
+        {"sr_warm_epochs": 5, "sr_warm_regularizers": {"stable_rank": 0.0, "uniformity": 0}},
+        "have no weight other than 0; give one a weight",
     ),
     "metric without validation": (
         {"sr_warm_epochs": 5, "sr_switch": "metric", "eval_step": 0},

@@ -154,6 +154,11 @@ def test_a_key_that_would_do_nothing_is_refused(model, key, value, with_it):
             "sr_switch: metric (config_dict) has no effect, as sr_warm_epochs: 6 ends the warm "
             "phase before sr_patience: 5 can; raise sr_warm_epochs, or lower sr_patience",
         ),
+        (
+            {"sr_warm_epochs": 18, "sr_switch": "metric", "eval_step": 3},
+            "sr_switch: metric (config_dict) has no effect, as sr_warm_epochs: 18 ends the warm "
+            "phase before sr_patience: 5 can; raise sr_warm_epochs, or lower sr_patience",
+        ),
     ],
 )
 def test_what_has_no_effect_is_said_before_training(keys, sentence, caplog):

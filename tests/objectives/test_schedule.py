@@ -68,6 +68,8 @@ def test_smaller_can_be_better():
 def test_nan_is_never_better():
     names = run(schedule(switch="metric", patience=2), [0.1, math.nan, math.nan, 0.0])
     assert names == ["warm"] * 3 + ["main"]
+    names = run(schedule(switch="metric", patience=2), [math.nan, 0.1, 0.0, 0.0, 0.0])
+    assert names == ["warm"] * 4 + ["main"]
 
 
 def test_the_weights_that_hold_a_rank_are_part_of_the_state():

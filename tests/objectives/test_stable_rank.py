@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from references import stable_rank_reference
 
+from recbole_sr.objectives.peers import ALONE
+from recbole_sr.objectives.regularizers import effective_rank
 from recbole_sr.objectives.stable_rank import stable_rank, unit_stable_rank
 
 sizes = st.integers(1, 12)
@@ -223,3 +225,9 @@ def test_of_unit_rows_is_computed_in_single_for_half_precision(dtype):
     assert x.grad.dtype == dtype
     unit = torch.nn.functional.normalize(x.detach().float())
     torch.testing.assert_close(rank, stable_rank_reference(unit))
+
+
+def test_peers_may_be_named():
+    x = torch.eye(3)
+    assert unit_stable_rank(x, peers=ALONE) == unit_stable_rank(x)
+    assert effective_rank(x, peers=ALONE) == effective_rank(x)

@@ -543,5 +543,12 @@ def test_the_report_says_how_to_learn_from_good_ratings_alone(capsys):
     ]
 
 
+def test_a_rating_of_many_digits_is_not_rounded():
+    rows = [(user, item, n + 1_234_567) for user, item, n in ROWS]
+    done = prepare(write(table(rows)), "shop", rating="when", **COLUMNS)
+    highest = max(row[2] for row in rows)
+    assert f"'[{highest},inf)'" in str(done)
+
+
 def test_it_is_a_public_name():
     assert recbole_sr.prepare is events.prepare

@@ -142,6 +142,17 @@ def test_sequences_in_interactions_are_served_where_no_user_has_one_event(model,
     assert (rows["words_list"][0, : rows["item_length"][0]] > 0).all()
 
 
+def test_a_user_who_has_every_item_has_an_empty_list(tiny, serve):
+    file = Path("data/tiny/tiny.inter")
+    head, *lines = file.read_text().splitlines()
+    columns = len(head.split("\t"))
+    every = ["\t".join(["all", f"i{n}", *["3"] * (columns - 2)]) for n in range(60)]
+    file.write_text("\n".join([head, *lines, *every]) + "\n")
+    serve("BPR", sr_loss="align", train_neg_sample_args=None)
+    assert recommend("any", ["all"], k=3).empty
+    assert recommend("any", ["all", "u1"], k=3)["user_id"].tolist() == ["u1"] * 3
+
+
 def test_users_are_served_in_the_order_given_and_unknown_ones_named(serve, caplog):
     serve("BPR")
     found = recommend("any", ["u7", "nobody", "u3", "u7", "[PAD]"], k=2)

@@ -469,6 +469,8 @@ REFUSED = {
         {"tune_file": "deep.yaml"},
         "embedding_size: expected at least 1, got 0",
     ),
+    "no model": ({"models": []}, "model: expected a name, got none; give one"),
+    "no data set": ({"datasets": []}, "dataset: expected a name, got none; give one"),
     "a model twice": ({"models": ["BPR", "BPR"]}, "model: expected distinct names"),
     "a data set twice": ({"datasets": ["ml-100k"] * 2}, "dataset: expected distinct names"),
     "unknown model": ({"models": ["LightGCM"]}, "LightGCM"),

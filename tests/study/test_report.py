@@ -159,6 +159,19 @@ def test_runs_of_their_own_are_not_called_seeds(single, tmp_path):
     assert "lines of one name" not in page
 
 
+def test_folders_of_one_name_are_told_apart(single, study, tmp_path):
+    folder, _ = single
+    other = shutil.copytree(folder, tmp_path / "more" / folder.name)
+    page = page_of(folder, other)
+    assert str(other) in page
+    assert str(folder) in page
+    assert "lines of one name" not in page
+    second = shutil.copytree(study, tmp_path / "more" / study.name)
+    page = page_of(study, second)
+    for one in (study, second):
+        assert f"{one}, none" in page
+
+
 def test_a_comparison_begins_with_its_finding(study):
     comparison = RunFolder(study).read("comparison.json")
     comparison["baseline"] = "none"

@@ -66,11 +66,12 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     check_output(output, PAGE)
-    comparisons = [_comparison(Path(folder)) for folder in folders]
+    paths = [Path(folder) for folder in folders]
+    comparisons = [_comparison(path) for path in paths]
     runs = [
         run
-        for folder, comparison in zip(map(Path, folders), comparisons, strict=True)
-        for run in _named(folder, len(folders) > 1, empty=bool(comparison))
+        for path, title, comparison in zip(paths, _titles(paths), comparisons, strict=True)
+        for run in _named(path, title, len(paths) > 1, empty=bool(comparison))
     ]
     page = Environment(
         loader=PackageLoader("recbole_sr.study.report", "templates"),
@@ -90,12 +91,22 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     return runs
 
 
-def _named(folder: Path, among_others: bool, empty: bool) -> list[Run]:
+def _titles(paths: Sequence[Path]) -> list[str]:
+    """The folders' names; of those that have one in common, the paths as they were given."""
+    names = [path.name for path in paths]
+    return [
+        name if names.count(name) == 1 else str(path)
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _named(folder: Path, title: str, among_others: bool, empty: bool) -> list[Run]:
     """The runs of a folder; beside another study's, a variant is named with its study."""
     runs = read_runs(folder, empty)
-    if among_others and (folder / "runs").is_dir():
-        return [replace(run, label=f"{folder.name}, {run.label}") for run in runs]
-    return runs
+    if not among_others:
+        return runs
+    is_study = (folder / "runs").is_dir()
+    return [replace(run, label=f"{title}, {run.label}" if is_study else title) for run in runs]
 
 
 def read_runs(folder: Path, empty: bool = False) -> list[Run]:
