@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
-from recbole.utils import FeatureType
 from torch import Tensor
 
 __all__ = ["augmented"]
 
-_NUMERICAL = (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
 _AT_ONCE = 2**16  # rows whose positions are held at a time
 
 
@@ -32,15 +30,15 @@ def augmented(theirs: Any) -> Any:
         self._aug_presets()
         self._check_field("uid_field", "time_field")
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
-        most = self.config["MAX_ITEM_LIST_LENGTH"]
-        starts, targets = histories(self.inter_feat[self.uid_field], most)
+        starts, targets = histories(self.inter_feat[self.uid_field], self.max_item_list_len)
         rows = self.inter_feat[targets]
         lists = {self.item_list_length_field: targets - starts}
         for field in self.inter_feat:
             if field != self.uid_field:
                 name = getattr(self, f"{field}_list_field")
-                made = _empty(self, field, name, len(targets))
-                lists[name] = filled(made, self.inter_feat[field], starts, targets)
+                values = self.inter_feat[field]
+                made = values.new_zeros(len(targets), self.max_item_list_len, *values.shape[1:])
+                lists[name] = filled(made, values, starts, targets)
         rows.update(Interaction(lists))
         self.inter_feat = rows
 
@@ -95,13 +93,3 @@ def filled(lists: Tensor, values: Tensor, starts: Tensor, ends: Tensor) -> Tenso
         inside = positions < ends[block, None]
         lists[block][inside] = values[positions[inside]]
     return lists
-
-
-def _empty(dataset: Any, field: str, name: str, rows: int) -> Tensor:
-    """Zeros of a field's lists, in the shape that RecBole gives them."""
-    length = dataset.field2seqlen[name]
-    shape = (length,) if isinstance(length, int) else tuple(length)
-    is_number = dataset.field2type[field] in _NUMERICAL
-    if is_number and field in dataset.config["numerical_features"]:
-        shape = (*shape, 2)  # a number and the place of its bucket
-    return torch.zeros((rows, *shape), dtype=dataset.inter_feat[field].dtype)

@@ -23,6 +23,7 @@ from recbole_sr.recbole_compat.atomic_file import MISSING, AtomicFile
 __all__ = ["check_data", "parse_intervals"]
 
 _TOKENS = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
+_LISTS = (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ)
 _LARGEST = float(np.finfo(np.float32).max)
 _NAMED = 3  # lines that a message names
 _INTERVALS = [f"{name}_num_interval" for name in ("user_inter", "item_inter", "entity_kg")]
@@ -66,6 +67,8 @@ def _check_files_when_read() -> None:
         file = AtomicFile(Path(path), config["encoding"], config["field_separator"])
         file.check()
         file.choose(kind, ids, chosen, dropped)
+        if kind in ("user", "item"):
+            _check_shared_names(self, file, ids)
         try:
             frame = load(self, path, source)
         except ValueError:
@@ -78,7 +81,7 @@ def _check_files_when_read() -> None:
         if any(_has_infinite(frame[name]) for name in numbers):
             _find_bad_number(file, config["seq_separator"])
         for name in numbers:
-            if frame[name].isna().all() and not self.benchmark_filename_list:
+            if _has_none(frame[name]) and not self.benchmark_filename_list:
                 raise InputError(
                     f"{file.path}: expected numbers as {name}, got none; fill the column in, or "
                     "take it out of load_col"
@@ -101,7 +104,13 @@ def _check_filters() -> None:
 
     def filter_checked(self: Any) -> None:
         for field, chosen in (self.config["val_interval"] or {}).items():
-            is_text = self.field2type.get(field) in _TOKENS
+            kind = self.field2type.get(field)
+            if kind in _LISTS:
+                raise InputError(
+                    f"val_interval ({field}): expected a column of single values, as RecBole "
+                    f"compares whole lists, got one of type {kind.value}; drop it"
+                )
+            is_text = kind in _TOKENS
             texts = isinstance(chosen, list) and all(isinstance(value, str) for value in chosen)
             if is_text and not texts:
                 raise InputError(
@@ -203,6 +212,7 @@ def _check_given_sequences() -> None:
                 f"MAX_ITEM_LIST_LENGTH: expected at least {lengths.max()}, the longest {items}, "
                 f"got {self.max_item_list_len}; raise it, or shorten the lists"
             )
+        self.item_id_list_field = items  # RecBole reads it by this name, whatever that of the items
         presets(self)
 
     SequentialDataset._benchmark_presets = presets_checked
@@ -224,15 +234,15 @@ def _check_parts_when_split() -> None:
                 f" sorts, got {', '.join(self.inter_feat)}; add it to load_col"
             )
         sequential = self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        if by_time or (sequential and not self.benchmark_filename_list):
+        if by_time:
+            if self.time_field in (self.config["discretization"] or ()):
+                raise InputError(
+                    f"discretization: expected other columns than {self.time_field}, by which "
+                    "eval_args (order: TO) sorts, got it among them; drop it"
+                )
             _count_merged_times(self)
         if sequential and not self.benchmark_filename_list:
-            lists = {f"{field}{self.config['LIST_SUFFIX']}" for field in self.inter_feat}
-            if self.item_list_length_field in lists:
-                raise InputError(
-                    "ITEM_LIST_LENGTH_FIELD: expected another name than that of a column of "
-                    f"histories, got {self.item_list_length_field!r}; rename it"
-                )
+            _check_names_of_histories(self)
             alone = ~self.inter_feat[self.uid_field].duplicated(keep=False)
             self.sr_single_events = self.inter_feat[alone]
         parts = build(self)
@@ -249,12 +259,52 @@ def _check_parts_when_split() -> None:
     Dataset.build = build_checked
 
 
+def _check_names_of_histories(data: Any) -> None:
+    """Refuse columns that have the name of one that RecBole makes, and puts in their place."""
+    columns = {name for part in data.feat_name_list for name in getattr(data, part).columns}
+    fields = set(data.inter_feat) - {data.uid_field}
+    lists = {f"{field}{data.config['LIST_SUFFIX']}" for field in fields}
+    length = data.item_list_length_field
+    if length in lists | columns:
+        raise InputError(
+            "ITEM_LIST_LENGTH_FIELD: expected a name that no column has, of the data or of "
+            f"histories, got {length!r}; give another, or take the column out of load_col"
+        )
+    if clash := sorted(lists & columns):
+        raise InputError(
+            "LIST_SUFFIX: expected one that makes names of histories which no column of the data "
+            f"has, got {clash[0]!r}; give another, or take the column out of load_col"
+        )
+
+
+def _check_shared_names(data: Any, file: AtomicFile, ids: Sequence[str]) -> None:
+    """Refuse a column that another file has too: RecBole tells columns apart by name alone."""
+    for name in file.read:
+        if name in ids or name not in data.field2source:
+            continue
+        other = data.field2source[name].value
+        if (types := {data.field2type[name].value, file.types[name]}) != {"float"}:
+            raise InputError(
+                f"{file.path}: expected columns of its own, got {name} of type "
+                f"{' and '.join(sorted(types))}, which the file of {other} has, too; rename it, or "
+                "take it out of load_col"
+            )
+        data.logger.warning(
+            f"{file.path}: the file of {other} has a column {name}, too, and RecBole tells columns "
+            "apart by name alone: models and filters read one of the two; rename it, or take it "
+            "out of load_col"
+        )
+
+
 def _count_merged_times(data: Any) -> None:
     """Say how many times of a user are one, as RecBole keeps them as float32.
 
     RecBole's sorting is stable: a file whose lines are in the order of time keeps it.
     """
-    times = data.inter_feat[[data.uid_field, data.time_field]].drop_duplicates()
+    times = data.inter_feat[[data.uid_field, data.time_field]]
+    if data.time_field in (data.config["numerical_features"] or ()):  # has its bucket beside it
+        times = times.assign(**{data.time_field: times[data.time_field].str[0]})
+    times = times.drop_duplicates()
     kept = times.astype({data.time_field: np.float32})
     is_sorted = not (times.groupby([*map(kept.get, kept)])[data.time_field].diff() < 0).any()
     kept = kept.drop_duplicates()
@@ -288,6 +338,12 @@ def _count_repeated_pairs(data: Any, parts: Sequence[Any]) -> None:
             f"model has seen what it is to find; {key}, or repeatable: True if users are to be "
             "given again what they have"
         )
+
+
+def _has_none(column: pd.Series) -> bool:
+    """Whether no line has a number."""
+    is_empty = column.map(len) == 0 if column.dtype == object else column.isna()
+    return bool(is_empty.all())
 
 
 def _has_infinite(column: pd.Series) -> bool:

@@ -132,11 +132,13 @@ class Scorer:
         user, item = self.dataset.uid_field, self.dataset.iid_field
         for part in self.parts:
             yield part.inter_feat[user], part.inter_feat[item]
-            if self.is_sequential:  # the first item of a sequence is nobody's target
-                first = part.inter_feat[part.item_id_list_field][:, 0]
-                yield part.inter_feat[user], first
+            if self.is_sequential:
+                histories = part.inter_feat[_histories(part)]
+                # The first item of a sequence is nobody's target. Given ones may have any others.
+                some = histories if part.benchmark_filename_list else histories[:, :1]
+                yield part.inter_feat[user].repeat_interleave(some.shape[1]), some.flatten()
         if self.is_sequential:
-            items = self._latest[self.parts[0].item_id_list_field]
+            items = self._latest[_histories(self.parts[0])]
             yield self._latest[user].repeat_interleave(items.shape[1]), items.flatten()
 
     def _of_pairs(self, inputs: Any) -> Iterator[Tensor]:
@@ -171,6 +173,12 @@ def _warn_of_a_run_that_goes_on(file: Path) -> None:
         )
 
 
+def _histories(part: Any) -> str:
+    """The field of the histories of items, which RecBole names after that of the items."""
+    name: str = getattr(part, f"{part.iid_field}_list_field")
+    return name
+
+
 def _of_single_events(dataset: Any, part: Any) -> Interaction:
     """Rows of users with one event: it comes after a history without an item."""
     known = part.inter_feat.interaction
@@ -202,6 +210,8 @@ def _latest(parts: Sequence[Any], single: Interaction, dataset: Any) -> Interact
     names = [name for name in names if name in parts[0].inter_feat]
     known = [*(part.inter_feat for part in parts), single]
     columns = [torch.cat([rows[name] for rows in known]).numpy() for name in names]
+    # A time among numerical_features has the place of its bucket beside it.
+    columns = [column if column.ndim == 1 else column[:, 0] for column in columns]
     order = np.lexsort(columns[::-1])
     users = columns[0][order]
     last = torch.from_numpy(order[np.append(users[1:] != users[:-1], True)])
@@ -213,7 +223,7 @@ def _latest(parts: Sequence[Any], single: Interaction, dataset: Any) -> Interact
         name = getattr(parts[0], f"{field}_list_field", None)
         if name in rows:
             rows[name] = _appended(rows[name], lengths, rows[field])
-    rows[length] = (lengths + 1).clamp(max=rows[parts[0].item_id_list_field].shape[1])
+    rows[length] = (lengths + 1).clamp(max=rows[_histories(parts[0])].shape[1])
     return Interaction(rows)
 
 

@@ -16,6 +16,7 @@ from recbole_sr.config.recbole_keys import reads_labels
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.init.initialization import Initialization
 from recbole_sr.models.entry import AutoEncoder, ModelEntry
+from recbole_sr.models.features import columns_of_interactions
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.models.sources import Missing
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_judged",
     "check_labels",
     "check_parts",
+    "check_ranked",
     "by_columns",
     "check_settings",
     "check_several",
@@ -52,6 +54,12 @@ def check_settings(config: Config, entry: ModelEntry) -> None:
 
     """
     _check_sides(config, entry)
+    order = config["eval_args"]["order"]
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and order != "TO":
+        raise InputError(
+            f"eval_args (order): expected TO for {config['model']}, which learns from sequences, "
+            f"got {order}; set it"
+        )
     for key, value in entry.needs.items():
         if config[key] != value:
             raise InputError(
@@ -346,4 +354,20 @@ def check_parts(config: Config, training: Any) -> None:
         raise InputError(
             f"eval_args: expected a split that leaves interactions to train on, got "
             f"{config['eval_args']['split']} of {config['dataset']}; raise the first ratio"
+        )
+
+
+def check_ranked(config: Config, model: Any, dataset: Any) -> None:
+    """Refuse a ranking of all items by a model that reads more of an interaction than its ids.
+
+    Raises:
+        InputError: names the columns.
+
+    """
+    found = columns_of_interactions(model, dataset)
+    if found and "full" in config["eval_args"]["mode"].values():
+        raise InputError(
+            f"load_col (inter): expected users and items alone for {config['model']}, as items "
+            "that a user has no interaction with are ranked (eval_args: {mode: full}), got "
+            f"{', '.join(found)} too; take that out, or set eval_args: {{mode: uni100}}"
         )

@@ -49,6 +49,7 @@ from recbole_sr.training.checks import (
     check_judged,
     check_labels,
     check_parts,
+    check_ranked,
     check_settings,
     check_several,
 )
@@ -472,6 +473,7 @@ def prepare(config: Config, has_weights: bool = False, logged: bool = True) -> E
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     with config.model_refused():
         model = inject(model_class)(config, train_data._dataset).to(config["device"])
+    check_ranked(config, model, dataset)
     if config.options.sr_fast:
         fuse_gelu(model)
     if config.options.sr_published and not has_weights:

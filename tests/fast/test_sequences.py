@@ -108,11 +108,32 @@ def test_so_are_those_of_a_file_without_order_and_of_other_names(folder, tmp_pat
     assert_same_rows(given)
 
 
-def test_a_length_that_has_the_name_of_a_list_is_refused(folder):
-    columns = ["user_id", "item_id", "timestamp"]
-    given = {"data_path": folder, "load_col": {"inter": columns}}
-    with pytest.raises(InputError, match="ITEM_LIST_LENGTH_FIELD: expected another name"):
-        prepared({**given, "ITEM_LIST_LENGTH_FIELD": "item_id_list"})
+def test_a_filter_may_leave_out_the_longest_list(folder, tmp_path):
+    longest = "u2\ti6\t1\t99\ta b c d\t1 2 3 4"
+    (tmp_path / "shop" / "shop.inter").write_text("\n".join([*LINES, longest]) + "\n")
+    given = {"data_path": folder, "load_col": None, "val_interval": {"price": "[0,50]"}}
+    with quick_reading():
+        rows = prepared(given).inter_feat
+    assert rows["tags_list"].shape[2] == 2
+    assert rows["shape_list"].shape[2] == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "says"),
+    [
+        ([], {"ITEM_LIST_LENGTH_FIELD": "item_id_list"}, "ITEM_LIST_LENGTH_FIELD: expected a name"),
+        (["price"], {"ITEM_LIST_LENGTH_FIELD": "price"}, "of histories, got 'price'; give another"),
+        (["price", "price_list"], {}, "LIST_SUFFIX: expected .*, got 'price_list'; give another"),
+    ],
+    ids=["of a list", "of a column", "a list of a column"],
+)
+def test_columns_of_the_names_of_histories_are_refused(columns, settings, says, folder, tmp_path):
+    head = LINES[0].replace("shape", "price_list")
+    (tmp_path / "shop" / "shop.inter").write_text("\n".join([head, *LINES[1:]]) + "\n")
+    read = ["user_id", "item_id", "timestamp", *columns]
+    given = {"data_path": folder, "load_col": {"inter": read}, **settings}
+    with pytest.raises(InputError, match=says):
+        prepared(given)
 
 
 def test_data_of_one_event_each_are_refused(folder, tmp_path):

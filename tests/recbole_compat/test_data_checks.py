@@ -421,6 +421,96 @@ def test_given_histories_that_would_be_misread_are_refused(head, line, settings,
         read("SASRec", benchmark_filename=[*"abc"], load_col=None, **settings)
 
 
+def add(suffix, name, values):
+    """Add a column to a file, of its values in turn."""
+
+    def change(lines):
+        head, *others = lines
+        cells = [f"{line}\t{values[at % len(values)]}" for at, line in enumerate(others)]
+        return [f"{head}\t{name}", *cells]
+
+    edit(suffix, change)
+
+
+def test_given_histories_may_have_any_names(tiny):
+    head = "user_id:token\twhat_list:token_seq\twhat:token"
+    for part in "abc":
+        lines = [f"u{user}\ti1 i{user}\ti{user + 1}" for user in range(9)]
+        (FOLDER / f"tiny.{part}.inter").write_text("\n".join([head, *lines]) + "\n")
+    given = {**settings_of("SASRec", tiny), "ITEM_ID_FIELD": "what", "benchmark_filename": [*"abc"]}
+    columns = ["user_id", "what_list", "what"]
+    given |= {"alias_of_item_id": ["what_list"], "load_col": {"inter": columns}}
+    rows = prepare(Config("SASRec", "tiny", config_dict=given)).train_data.dataset.inter_feat
+    assert rows["item_length"].tolist() == [2] * 9
+
+
+@pytest.mark.parametrize("model", ["BPR", "FM"])
+@pytest.mark.parametrize(("one", "other"), [("user", "item"), ("inter", "item"), ("inter", "user")])
+def test_a_column_of_two_files_is_refused_or_named(one, other, model, read, caplog):
+    given = {"load_col": None, "threshold": {"rating": 2}}
+    add(one, "size:float", [1, 2])
+    add(other, "size:float", [3, 4])
+    with caplog.at_level(logging.WARNING):
+        read(model, **given)
+    assert (
+        f"tiny.{other}: the file of {one} has a column size, too, and RecBole tells" in caplog.text
+    )
+    add(one, "kind:token", ["a"])
+    add(other, "kind:token", ["b"])
+    says = rf"tiny\.{other}: expected columns of its own, got kind of type token, .* of {one} has"
+    with pytest.raises(InputError, match=says):
+        read(model, **given)
+    read(model, **given, unload_col={other: ["kind"]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"discretization": {"timestamp": {"method": "LD"}}}, "discretization: expected other col"),
+        ({"eval_args": {"order": "RO"}}, r"eval_args \(order\): expected TO for SASRec, which lea"),
+        (
+            {"val_interval": {"tags": ["a"]}},
+            r"val_interval \(tags\): .*, got one of type token_seq",
+        ),
+        ({"val_interval": {"sizes": "[0,1]"}}, r"\(sizes\): expected a column of single values"),
+    ],
+    ids=["times in buckets", "no order", "filtered by lists", "filtered by numbers"],
+)
+def test_what_recbole_would_misread_of_sequences_is_refused(settings, says, tiny):
+    add("inter", "tags:token_seq", ["a b", "c"])
+    add("inter", "sizes:float_seq", ["1 2", "3"])
+    numbers = {"numerical_features": ["timestamp"]} if "discretization" in settings else {}
+    given = {**settings_of("SASRec", tiny), "load_col": None, **numbers, **settings}
+    with pytest.raises(InputError, match=says):
+        prepare(Config("SASRec", "tiny", config_dict=given))
+
+
+def test_times_may_be_numerical_features(tiny):
+    given = {"numerical_features": ["timestamp"], "eval_args": {"order": "TO"}}
+    given |= {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    for model in ("BPR", "SASRec"):
+        prepare(Config(model, "tiny", config_dict={**settings_of(model, tiny), **given}))
+
+
+def test_lists_without_a_number_are_refused(read):
+    add("item", "sizes:float_seq", [""])
+    with pytest.raises(InputError, match=r"tiny\.item: expected numbers as sizes, got none"):
+        read("FM", numerical_features=["sizes"])
+
+
+@pytest.mark.parametrize("mode", ["full", {"valid": "uni20", "test": "full"}])
+def test_a_ranking_of_all_items_by_a_column_of_interactions_is_refused(mode, tiny):
+    given = {**settings_of("FM", tiny), "load_col": {"inter": ["user_id", "item_id", "rating"]}}
+    given |= {"numerical_features": ["rating"], "threshold": None}
+    given |= {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
+    given |= {"metrics": ["Recall"], "valid_metric": "Recall@10"}
+    with pytest.raises(
+        InputError, match=r"load_col \(inter\): expected users and items alone for F"
+    ):
+        prepare(Config("FM", "tiny", config_dict={**given, "eval_args": {"mode": mode}}))
+    prepare(Config("FM", "tiny", config_dict={**given, "eval_args": {"mode": "uni20"}}))
+
+
 @pytest.mark.parametrize(("model", "fast"), [("BPR", True), ("BPR", False), ("SASRec", True)])
 def test_users_without_items_to_be_found_have_scores_of_their_own(model, fast, tiny):
     """Of a sequential model RecBole leaves them out, so that scores stand in others' rows."""

@@ -142,6 +142,40 @@ def test_sequences_in_interactions_are_served_where_no_user_has_one_event(model,
     assert (rows["words_list"][0, : rows["item_length"][0]] > 0).all()
 
 
+@pytest.mark.parametrize("known", ["training", "all"])
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "FPMC"])
+def test_columns_may_have_any_names(model, known, tiny, serve):
+    file = Path("data/tiny/tiny.inter")
+    text = file.read_text().replace("user_id", "who", 1).replace("item_id", "what", 1)
+    file.write_text(text.replace("timestamp", "when", 1) + "once\ti7\t1\t3\n")
+    names = {"USER_ID_FIELD": "who", "ITEM_ID_FIELD": "what", "TIME_FIELD": "when"}
+    more = {"load_col": {"inter": ["who", "what", "when"]}, "numerical_features": ["when"]}
+    made = serve(model, **names, **more)
+    once, item = made.dataset.token2id("who", "once"), made.dataset.token2id("what", "i7")
+    rows = scores.Scorer("any", known).inputs(torch.tensor([once]))
+    assert rows["what_list"][0, :2].tolist() == [item, 0]
+    found = recommend("any", ["u1", "once"], k=100, known=known)
+    assert list(found.columns) == ["who", "what", "rank", "score"]
+    had = {line.split("\t")[1] for line in text.splitlines() if line.startswith("u1\t")}
+    listed = {*found["what"][found["who"] == "u1"]}
+    assert not listed & had if known == "all" else listed & had
+
+
+@pytest.mark.parametrize(("known", "parts"), [("training", 1), ("validation", 2), ("all", 3)])
+def test_given_histories_are_known_whole(known, parts, tiny, serve):
+    """They need not go on from each other, as RecBole's own do."""
+    at = {part: [f"i{5 * place + step}" for step in range(4)] for place, part in enumerate("abc")}
+    for part, (*history, target) in at.items():
+        lines = [f"u{user}\t{' '.join(history)}\t{target}" for user in range(40)]
+        head = "user_id:token\titem_id_list:token_seq\titem_id:token"
+        Path(f"data/tiny/tiny.{part}.inter").write_text("\n".join([head, *lines]) + "\n")
+    given = {"benchmark_filename": [*"abc"], "alias_of_item_id": ["item_id_list"]}
+    serve("GRU4Rec", **given, load_col={"inter": ["user_id", "item_id_list", "item_id"]})
+    found = recommend("any", ["u1"], k=100, known=known)
+    had = {item for part in "abc"[:parts] for item in at[part]}
+    assert set(found["item_id"]) == {item for items in at.values() for item in items} - had
+
+
 def test_a_user_who_has_every_item_has_an_empty_list(tiny, serve):
     file = Path("data/tiny/tiny.inter")
     head, *lines = file.read_text().splitlines()
@@ -194,6 +228,7 @@ def test_a_model_that_reads_more_of_an_interaction_is_refused_and_not_offered(se
     columns = {"inter": ["user_id", "item_id", "timestamp", "rating"]}
     numbers = ["timestamp", "rating"]
     more = {**RANKED, "load_col": columns, "numerical_features": numbers}
+    more["eval_args"] = {"mode": "uni20"}  # whose negatives have the rest of the interaction
     serve("FM", **more)
     with pytest.raises(InputError, match="got FM, which also reads 'rating', 'timestamp' of each"):
         recommend("any")
