@@ -17,17 +17,22 @@ initialization  scores of the spectral initialisation before training, by its po
 gains           the pictures of results/README.md and results/recipes.md, from their tables
 peers           closed forms, implicit and LensKit beside BPR's default, each tuned; goes on, too
 spectral        seconds of the spectral initialisation
+objectives      an epoch of each training objective beside a model's own
 uniformity      exact uniformity against ``torch.pdist``, time and memory
 startup         from the settings to the first batch
 recipes         what the method does for a model beside stock, by candidates; goes on where it was
 transitions     how well untrained item rows of sequential models predict the next item
 paper           the paper's grid in its own setting, and its tables
 paper_pictures  its pictures
+public          recipes on LightGCN's own splits, beside published scores; goes on where it was
+kinds           made data whose users are of a few kinds alone
+runs            the runs of comparisons as CSV
 families        an epoch and a ranking of models of each family, ours and stock
 distributed     a training step of several processes
 models          every listed model for one epoch of ml-100k, a process each; one run
 growth          time and peak memory of a step, an initialisation, sampling and ranking, from 10^4
                 to 10^7 rows
+long_runs       seconds of long runs, from their epochs and rankings measured side by side
 first_score     from a command to a test score, beside implicit's ALS
 convert         makes RecBole's files of the data sets in results/data.md
 quality         loss and metrics over 5 seeds, with a paired test

@@ -11,9 +11,11 @@ import shutil
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
-from recbole_sr import cli
+from recbole_sr import cli, prepare
 from recbole_sr.config.config import Config
 from recbole_sr.study import compare
 from recbole_sr.study import text as study_text
@@ -43,6 +45,7 @@ NAMES = {"FOLDER": "data", "SEED": "2020", "MARGIN": "1.0", "MODEL": "BPR"}
 FILES = {
     "mine.yaml": "sr_warm_epochs: 3\n",
     "other.yaml": "learning_rate: 0.003\n",
+    "features.yaml": "topk: [10]\n",
     "all.yaml": "learning_rate: 0.003\n",
     "shop/shop.yaml": "load_col: {inter: [user_id, item_id]}\n",  # by `recbole-sr prepare`
     "grid.yaml": "choice: {learning_rate: [0.001, 0.003], embedding_size: [8, 16, 32, 64, 96]}\n",
@@ -136,6 +139,57 @@ def test_the_events_of_the_csv_page_are_prepared_as_it_says(tmp_path, monkeypatc
     prepare, train = re.search(r"^```bash\n(.*?)^```", page, re.M | re.S)[1].splitlines()
     assert cli.main(shlex.split(prepare)[1:]) == 0
     assert train.removesuffix(" --sr_final=True") in capsys.readouterr().out
+
+
+@pytest.fixture
+def features(tmp_path, monkeypatch):
+    """The page of features followed, up to its command, on made events."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "guides" / "features.md").read_text("utf-8")
+    blocks = dict(re.findall(r"^```(\w*)\n(.*?)^```", page, re.M | re.S))
+    events = pd.DataFrame(
+        [(f"u{n}", f"i{(n + 3 * at) % 30}", at, at) for n in range(20) for at in range(8)],
+        columns=["who", "what", "when", "stars"],
+    )
+    prepare(events, "shop", user="who", item="what", time="when", rating="stars")
+    head = blocks[""].splitlines()[0]
+    lines = [f"i{at}\t{'ab'[at % 2]}\t{at}.5" for at in range(30)]
+    Path("shop/shop.item").write_text("\n".join([head, *lines]) + "\n")
+    Path("features.yaml").write_text(blocks["yaml"])
+    return [*shlex.split(blocks["bash"])[1:], "--epochs=1"]
+
+
+def test_the_page_of_features_ends_with_lists(features, tmp_path, capsys):
+    assert cli.main(features) == 0
+    (file,) = (x for x in (tmp_path / "saved").glob("*.pth") if ".run" not in x.name)
+    capsys.readouterr()
+    assert cli.main(["recommend", str(file), "-k", "3"]) == 0
+    assert capsys.readouterr().out.startswith("user_id,item_id,rank,score\nu0,")
+    tables = torch.load(file, weights_only=True)["state_dict"]
+    assert "float_embedding_table.embedding.weight" in tables  # of the prices
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"-m": "GRU4RecF", "selected_features": ["category"], "train_neg_sample_args": None},
+        {
+            "-m": "DeepFM",
+            "load_col": None,
+            "threshold": {"rating": 4},
+            "train_neg_sample_args": None,
+            "eval_args": {"mode": "labeled"},
+            "metrics": ["AUC", "LogLoss"],
+            "valid_metric": "AUC",
+        },
+    ],
+    ids=["sequential", "labels"],
+)
+def test_what_else_the_page_of_features_says_trains(settings, features):
+    model = settings.pop("-m")
+    files = [*features[2].removeprefix("--config_files=").split(), "more.yaml"]
+    Path("more.yaml").write_text(json.dumps(settings))
+    assert experiment.run_recbole_sr(model, config_file_list=files, config_dict={"epochs": 1})
 
 
 def test_the_page_of_files_names_what_a_run_writes(tiny, tmp_path):

@@ -86,6 +86,11 @@ def test_every_room_says_what_it_is_for():
         text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8")))
         assert text, room
         assert "never knows" in text, room
+        files = (PACKAGE / room).rglob("*.py")
+        imported = {name for file in files for name in ours(file)} & {*FLOORS} - {room}
+        others = ("what lies below it", "the rooms below it", "every other room")
+        any_below = any(words in " ".join(text.split()) for words in others)
+        assert any_below or imported == set(re.findall(r"``(\w+)``", text)) & {*FLOORS}, room
 
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(PACKAGE)))

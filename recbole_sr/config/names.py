@@ -1,4 +1,4 @@
-"""The names of keys, for whom the settings themselves would take seconds to import."""
+"""Names of keys, read without the settings, which take seconds to import."""
 
 from __future__ import annotations
 

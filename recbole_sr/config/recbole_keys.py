@@ -399,8 +399,10 @@ def _check_metrics(keys: _Keys) -> None:
     if EvaluatorType.VALUE in types and "full" in modes:
         raise InputError(
             f"eval_args (mode): expected labeled, uniN or popN for {', '.join(keys.metrics)}, "
-            "which compare predictions with labels, got full; change the mode, or set "
-            "metrics: [Recall, NDCG] and valid_metric: NDCG@10"
+            "which compare predictions with labels, got full; set "
+            "eval_args: {mode: labeled} and a threshold for labels from ratings, or rank items: "
+            "metrics: [Recall, NDCG], valid_metric: NDCG@10 and train_neg_sample_args: "
+            "{distribution: uniform, sample_num: 1}"
         )
     if EvaluatorType.RANKING in types and "labeled" in modes:
         raise InputError(

@@ -33,7 +33,7 @@ class ModelBatch:
         interaction: RecBole's batch.
         own_loss: calculates the model's loss from the batch.
         share: what of the batch's rows is this process's; None where it has all of them.
-        columns: what of the tables is; None as above.
+        columns: what of the tables is this process's; None where it has all of them.
         index: how many batches of the epoch came before.
 
     Attributes:

@@ -73,7 +73,7 @@ def _chain(model: Any, way: AutoEncoder, columns: Mapping[str, Column]) -> Chain
 
 
 def _seen(model: Any, layer: nn.Linear, column: Column, returned: bool) -> Tensor:
-    """What enters a layer the first time, or is returned, for each user whose items are scored."""
+    """The input, or the output, of a layer's first call, for every user."""
     found: list[Tensor] = []
     calls: list[Tensor] = []
 

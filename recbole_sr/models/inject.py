@@ -126,7 +126,7 @@ class RegularizedModel(_Model):
             group: the processes that calculate it together; all are given the same batches.
 
         Raises:
-            RuntimeError: at the end, if the phase regularises and a side was never regularised,
+            InputError: at the end, if the phase regularises and a side was never regularised,
                 unless all batches were of a knowledge graph.
 
         """

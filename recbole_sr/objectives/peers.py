@@ -1,4 +1,4 @@
-"""Who else has a part of the batch: one process has none, several share what a penalty reads."""
+"""The other processes that hold rows of the batch, of which a penalty reads all."""
 
 from __future__ import annotations
 

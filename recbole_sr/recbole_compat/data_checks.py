@@ -231,7 +231,7 @@ def _check_parts_when_split() -> None:
         if by_time and self.time_field not in self.inter_feat:
             raise InputError(
                 f"TIME_FIELD: expected the column {self.time_field}, by which eval_args (order: TO)"
-                f" sorts, got {', '.join(self.inter_feat)}; add it to load_col"
+                f" sorts, got {', '.join(self.inter_feat)}; add it to load_col, or to the file"
             )
         sequential = self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         if by_time:

@@ -1,7 +1,8 @@
 """What RecBole 1.2.1 needs on numpy 2, scipy 1.13, pandas 3 and later, and one fault on any.
 
 One function for each break, named after what it mends, with the version from which it is needed.
-All act on RecBole's own modules, none on another package, and change no right number on older ones.
+All act on RecBole's own modules, but for names such as ``np.float`` that numpy 1 and 2 lack; they
+change no right number on older packages.
 """
 
 from __future__ import annotations

@@ -33,12 +33,15 @@ _FIELDS = {
     "time": ("timestamp", "float"),
 }
 _IDS = ("user", "item")
-_FORMS = {"time": " (all are to be ISO dates, as 2024-01-31 10:00, or all seconds since 1970)"}
+_FORMS = {"time": " (all are to be ISO dates, as 2024-01-31 10:00, or all numbers)"}
 _MARK = "# Written by recbole-sr prepare, which replaces this file and its .inter when run again."
 _LARGEST = float(np.finfo(np.float32).max)  # RecBole keeps numbers as float32
 _EXACT = 2**53  # the whole numbers that a float tells apart
 _SPLIT = 3  # interactions that a user needs to be in training, validation and test
 _ZONED = re.compile(r"[T ].*(?:Z|[+-][\d:]+)$")  # as at the end of 2015-02-13T10:00:00+01:00
+_UTC = re.compile(r"(?<=\d) ?(?:UTC|GMT)$")  # as other programs write Z
+_UNITS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+_LATEST = 1e10  # seconds since 1970, in the year 2286; later times are of a smaller unit
 _PLAIN = "biufM"  # kinds of columns of numbers and dates; others are read as text
 _TOPK = 10  # RecBole's default
 _SPARSE = 2e-3  # share of all pairs up to which DirectAU with popularity ranked higher
@@ -147,8 +150,8 @@ def prepare(
             of these names are replaced only if this function wrote them.
         user: the column of users.
         item: the column of items.
-        time: the column of times: numbers, taken as seconds and kept as they are, or ISO dates,
-            in UTC where they have no zone, which become seconds since 1970.
+        time: the column of times: numbers, which are kept as they are, or ISO dates, in UTC where
+            they have no zone, which become seconds since 1970.
         rating: the column of ratings, which are numbers.
         encoding: of a text file; None is UTF-8, with or without a byte order mark.
 
@@ -187,8 +190,8 @@ def prepare(
             f"{users} users; check that {user!r} names users and {item!r} items"
         )
     settings = _settings(inter, [*columns], items)
-    # For one who has every item, no negative can be drawn.
-    more = {"user_inter_num_interval": f"[0,{items})"} if most == items else {}
+    if most == items:  # no negative can be drawn for one who has every item
+        settings["user_inter_num_interval"] = f"[0,{items})"
     prepared = Prepared(
         source=source,
         read=reading.read,
@@ -203,8 +206,8 @@ def prepare(
         inter=inter,
         replaced=inter.exists(),
         properties=properties,
-        command=_command(properties, settings, more),
-        sparse_command=_sparse_command(properties, settings, more, users * items, len(left)),
+        command=_command(properties, settings),
+        sparse_command=_sparse_command(properties, settings, users * items, len(left)),
     )
     inter.parent.mkdir(parents=True, exist_ok=True)
     # First the file with the mark, without which the other would be a stranger's.
@@ -337,6 +340,8 @@ def _floats(column: pd.Series) -> NDArray[np.float64]:
 
 def _seconds(column: pd.Series) -> NDArray[np.float64]:
     """Seconds since 1970 of ISO dates, NaN for anything else."""
+    if column.dtype.kind not in _PLAIN:
+        column = column.str.replace(_UTC, "Z", regex=True)
     # Apart, as pandas 2 gives a date without a zone that of the one before it.
     zoned = np.fromiter((bool(_ZONED.search(str(value))) for value in column), bool, len(column))
     seconds = np.full(len(column), np.nan)
@@ -358,10 +363,14 @@ def _merged(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _described(times: pd.Series, are_dates: bool) -> str:
-    kind = "ISO dates, written as seconds since 1970" if are_dates else "numbers, taken as seconds"
+    fitting = ((name, size) for name, size in _UNITS.items() if times.max() < size * _LATEST)
+    unit, factor = next(fitting, ("seconds", 1.0))
+    kind = f"numbers, taken as {unit}"
+    if are_dates:
+        kind, factor = "ISO dates, written as seconds since 1970", 1.0
     try:
         ends = [
-            str(datetime.fromtimestamp(end, timezone.utc).date())
+            str(datetime.fromtimestamp(end / factor, timezone.utc).date())
             for end in (times.min(), times.max())
         ]
     except (ValueError, OverflowError, OSError):
@@ -384,32 +393,25 @@ def _settings(inter: Path, keys: Iterable[str], items: int) -> dict[str, Any]:
 
 
 def _sparse_command(
-    properties: Path,
-    settings: Mapping[str, Any],
-    more: Mapping[str, str],
-    pairs: int,
-    interactions: int,
+    properties: Path, settings: Mapping[str, Any], pairs: int, interactions: int
 ) -> str:
     """DirectAU with popularity, by the file for so many interactions; empty for dense data."""
     if interactions > _SPARSE * pairs:
         return ""
     if interactions > _LARGE:
-        more, file = {**more, "sr_popularity": "0.1"}, "loss/directau_large.yaml"
-    else:
-        file = "loss/directau_sparse.yaml"
-    return _command(properties, settings, more, file)
+        large = _command(properties, settings, "loss/directau_large.yaml")
+        return f"{large} --sr_popularity=0.1"
+    return _command(properties, settings, "loss/directau_sparse.yaml")
 
 
-def _command(
-    properties: Path, settings: Mapping[str, Any], more: Mapping[str, str], file: str = ""
-) -> str:
+def _command(properties: Path, settings: Mapping[str, Any], file: str = "") -> str:
     """Name the property file; or, as names of such files are separated by spaces, its contents."""
     if len(str(properties).split()) == 1:
         given = [f"--config_files={' '.join(filter(None, (str(properties), file)))}"]
     else:
         given = [f"--{key}={value}" for key, value in settings.items()]
         given += [f"--config_files={file}"] if file else []
-    return shlex.join(["recbole-sr", "-m", "BPR", *given, *(f"--{k}={v}" for k, v in more.items())])
+    return shlex.join(["recbole-sr", "-m", "BPR", *given])
 
 
 def _write(path: Path, frame: pd.DataFrame, tokens: Mapping[str, dict[str, int]]) -> None:
@@ -446,6 +448,6 @@ def _warn_of_rare(prepared: Prepared, counts: Mapping[str, NDArray[Any]]) -> Non
     if full := int((counts["user"] == prepared.items).sum()):
         getLogger().warning(
             f"{prepared.inter}: {full:,} of {prepared.users:,} users have each of the "
-            f"{prepared.items:,} items, so that no negative can be drawn; the command below leaves "
-            "these users out"
+            f"{prepared.items:,} items, so that no negative can be drawn; "
+            f"{prepared.properties} leaves these users out"
         )

@@ -62,6 +62,11 @@ def recommend(
     if isinstance(users, str) or not (users is None or isinstance(users, Iterable)):
         raise InputError(f"users: expected a list of ids, got {users!r}; give [{users!r}]")
     scorer = Scorer(model_file, known, model_class, data_path)
+    if scorer.config["val_interval"]:
+        getLogger().warning(
+            "val_interval: interactions that it leaves out are not known, so that lists may have "
+            "their items"
+        )
     ids = _ids(scorer, users)
     seen = None if with_known else scorer.seen(ids)
     blocks = []

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_trainer, init_seed, set_color
+from recbole.utils import ModelType, get_trainer, init_seed, set_color
 
 from recbole_sr.config.config import Config
 from recbole_sr.config.data_files import check_dataset
@@ -519,7 +519,8 @@ def _read_data(config: Config) -> tuple[Any, Any, Any, Any]:
         loaders = prepare_data(config, dataset)
         check_parts(config, loaders[0]._dataset)
     parts = ", ".join(f"{len(loader._dataset):,}" for loader in loaders)
-    _screen.info(
-        f"{size}; {'trained on all' if on_all else f'for training, validation and test: {parts}'}"
-    )
+    used = "trained on all" if on_all else f"for training, validation and test: {parts}"
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and not dataset.benchmark_filename_list:
+        used += "; a user's first has no history to follow from"
+    _screen.info(f"{size}; {used}")
     return (dataset, *loaders)

@@ -176,12 +176,12 @@ class PhasedTrainer(_Trainer):
         self.logger.info(f"Loading model structure and parameters from {file}")
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:
-        return self._with_numbers(super()._full_sort_batch_eval(batched_data))
+        return self._refuse_nan(super()._full_sort_batch_eval(batched_data))
 
     def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
-        return self._with_numbers(super()._neg_sample_batch_eval(batched_data))
+        return self._refuse_nan(super()._neg_sample_batch_eval(batched_data))
 
-    def _with_numbers(self, scored: Any) -> Any:
+    def _refuse_nan(self, scored: Any) -> Any:
         """Refuse NaN, which RecBole takes for the best score, and infinity, which ties items."""
         # One pass, and NaN is the maximum of what holds any; what is not ranked is -infinity.
         if not (highest := scored[1].max()) < math.inf:

@@ -119,7 +119,8 @@ def test_parquet_is_read():
     frame.set_index("who").to_parquet("events.parquet")
     done = prepare("events.parquet", "shop", **COLUMNS, time="when")
     assert done.dropped == {"user": 1}
-    assert {user for user, *_ in read()} == {str(2**60 + 1), str(2**60 + 2)}
+    users = {line.split("\t")[0] for line in Path("shop/shop.inter").read_text().splitlines()[1:]}
+    assert users == {str(2**60 + 1), str(2**60 + 2)}
     assert done.times == "ISO dates, written as seconds since 1970: 1970-01-02 to 1970-01-08"
     with pytest.raises(InputError, match=r"user: expected a column of events\.parquet, "):
         prepare("events.parquet", "shop", user="whom", item="what")
@@ -254,9 +255,30 @@ def test_dates_are_read_beyond_those_of_nanoseconds_or_dropped_and_counted():
 
 
 def test_times_that_are_no_dates_as_seconds_are_told_as_numbers():
-    rows = [(user, item, 10**13 + n) for user, item, n in ROWS]
+    rows = [(user, item, 10**20 + n) for user, item, n in ROWS]
     said = prepare(write(table(rows)), "shop", **COLUMNS, time="when").times
-    assert said == "numbers, taken as seconds: 1e+13 to 1e+13"
+    assert said == "numbers, taken as seconds: 1e+20 to 1e+20"
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}.items(),
+)
+def test_the_unit_of_times_is_told_by_their_size(unit, factor):
+    rows = [(user, item, (1_700_000_000 + n) * factor) for user, item, n in ROWS]
+    done = prepare(write(table(rows)), "shop", **COLUMNS, time="when")
+    assert done.times == f"numbers, taken as {unit}: 2023-11-14 to 2023-11-14"
+    written = Path("shop/shop.inter").read_text().splitlines()
+    assert float(written[1].split("\t")[2]) == min(row[2] for row in rows)
+
+
+@pytest.mark.parametrize("zone", [" UTC", "UTC", " GMT", "Z", "+00:00"])
+def test_zones_are_read_as_programs_write_them(zone):
+    rows = [(user, item, f"2024-03-10 17:15:{n % 60:02}{zone}") for user, item, n in ROWS]
+    done = prepare(write(table(rows)), "shop", **COLUMNS, time="when")
+    assert not done.dropped
+    written = Path("shop/shop.inter").read_text().splitlines()
+    assert float(written[1].split("\t")[2]) == 1_710_090_900 + min(n % 60 for *_, n in ROWS)
 
 
 def test_near_times_keep_their_order_in_recbole(caplog):
@@ -301,7 +323,7 @@ def test_lines_that_cannot_be_used_are_dropped_and_counted(caplog):
     said = (
         "events.csv: dropped events: 2 without a usable user; 1 without a usable item; "
         "3 without a usable rating, such as 'y'; 3 without a usable time, such as 'x' "
-        "(all are to be ISO dates, as 2024-01-31 10:00, or all seconds since 1970)"
+        "(all are to be ISO dates, as 2024-01-31 10:00, or all numbers)"
     )
     assert caplog.messages[0] == said
 
@@ -487,14 +509,14 @@ def test_the_property_file_serves_from_any_folder(monkeypatch):
     assert main(["-m", "LightGCN", "--config_files=../data/shop/shop.yaml", *QUICK]) == 0
 
 
-def test_users_who_have_every_item_are_said_and_left_out_of_the_command(caplog):
+def test_users_who_have_every_item_are_said_and_left_out_by_the_property_file(caplog):
     rows = [(user, item) for user in "abc" for item in "123"]
     with pytest.raises(InputError, match="but not with every item of the data, got 3 to 3 of 3 "):
         prepare(pd.DataFrame(rows), "shop", user=0, item=1)
     rows += [("d", "1"), ("d", "4"), ("d", "3"), *(("e", item) for item in "1234")]
     done = prepare(pd.DataFrame(rows), "shop", user=0, item=1)
     assert "1 of 5 users have each of the 4 items" in caplog.text
-    assert done.command.endswith("shop.yaml '--user_inter_num_interval=[0,4)'")
+    assert 'user_inter_num_interval: "[0,4)"' in done.properties.read_text()
     assert main([*shlex.split(done.command)[1:], *QUICK]) == 0
 
 

@@ -176,6 +176,18 @@ def test_given_histories_are_known_whole(known, parts, tiny, serve):
     assert set(found["item_id"]) == {item for items in at.values() for item in items} - had
 
 
+def test_items_of_interactions_that_a_filter_leaves_out_may_be_listed_and_that_is_said(
+    tiny, serve, caplog
+):
+    columns = {"load_col": {"inter": ["user_id", "item_id", "rating"]}}
+    serve("BPR", **columns)
+    recommend("any", ["u1"], k=3)
+    assert "val_interval" not in caplog.text
+    serve("BPR", **columns, val_interval={"rating": "[3,inf)"})
+    recommend("any", ["u1"], k=3)
+    assert "val_interval: interactions that it leaves out are not known" in caplog.text
+
+
 def test_a_user_who_has_every_item_has_an_empty_list(tiny, serve):
     file = Path("data/tiny/tiny.inter")
     head, *lines = file.read_text().splitlines()
