@@ -17,6 +17,7 @@ from benchmarks.harness import report
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.summary import best_at, seconds_to
 
+SETTINGS = ("learning_rate", "weight_decay", "embedding_size")
 VARIANTS = ("stock", "off", "default")
 Runs = list[tuple[dict[str, Any], list[dict[str, Any]]]]
 
@@ -85,8 +86,7 @@ def lines(study: Path) -> Iterator[dict[str, Any]]:
             "data_set": run["dataset"],
             "variant": run["variant"],
             "seed": run["seed"],
-            "learning_rate": run["settings"]["learning_rate"],
-            "weight_decay": run["settings"].get("weight_decay", 0.0),
+            **{key: run["settings"][key] for key in SETTINGS if key in run["settings"]},
             "epochs": run["epochs"],
             "epochs_to_the_baselines_best": reached and reached[0],
             **{f"valid_{metric}": score for metric, score in run["best_valid_result"].items()},

@@ -46,6 +46,7 @@ FILES = {
     "mine.yaml": "sr_warm_epochs: 3\n",
     "other.yaml": "learning_rate: 0.003\n",
     "features.yaml": "topk: [10]\n",
+    "data/kinds/kinds.yaml": "topk: [10]\n",  # by `python -m benchmarks.kinds`
     "all.yaml": "learning_rate: 0.003\n",
     "shop/shop.yaml": "load_col: {inter: [user_id, item_id]}\n",  # by `recbole-sr prepare`
     "grid.yaml": "choice: {learning_rate: [0.001, 0.003], embedding_size: [8, 16, 32, 64, 96]}\n",
@@ -245,11 +246,10 @@ def accepted(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("document", "line"), COMMANDS)
 def test_a_command_is_accepted(document, line, accepted, tmp_path):
-    if document not in RESULTS:
-        for name, text in FILES.items():
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_text(text)
-    else:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    if document in RESULTS:
         for file in (ROOT / "benchmarks" / "studies").glob("*.yaml"):
             shutil.copy(file, tmp_path)
     line = re.sub(r"\b[A-Z]{4,}\b", lambda name: NAMES.get(name[0], name[0]), line)
