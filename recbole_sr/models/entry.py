@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from recbole_sr.errors import InputError
-from recbole_sr.models.sources import Source
+from recbole_sr.models.sources import Missing, Source
 
 __all__ = ["AutoEncoder", "ModelEntry"]
 
@@ -82,7 +82,8 @@ class ModelEntry:
         note: what else a user of the model must know.
 
     Raises:
-        InputError: ``sole_loss`` beside a source that reads what the model's code calculates.
+        InputError: both sides are missing, ``loss`` beside a side that is none of one matrix, or
+            ``sole_loss`` beside a source that reads what the model's code calculates.
 
     Example:
         >>> from recbole_sr.models.sources import Table
@@ -110,6 +111,17 @@ class ModelEntry:
     note: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.user, Missing) and isinstance(self.item, Missing):
+            raise InputError(
+                "Representations: expected a side that has some, got Missing for both; name the "
+                "tables of one"
+            )
+        for name in ("user", "item") if self.loss else ():
+            if not self.side(name).single:
+                raise InputError(
+                    f"Representations (loss): expected one matrix of the {name}s, of whose dot "
+                    f"products the loss is a function, got {self.side(name).about}; drop loss"
+                )
         if self.sole_loss and (self.user.computed or self.item.computed):
             raise InputError(
                 "sole_loss: expected False where a source reads what the model's code calculates, "

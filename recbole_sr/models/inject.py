@@ -19,7 +19,7 @@ from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.popularity import PopularityScores
 from recbole_sr.models.registry import entry_of
 from recbole_sr.models.share import share_of
-from recbole_sr.models.sources import Call
+from recbole_sr.models.sources import Call, resolve
 from recbole_sr.models.tables import columns, stable_ranks, whole_tables
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.recbole_compat.classes import subclass, with_mixins
@@ -105,11 +105,32 @@ class RegularizedModel(_Model):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
+        self._sr_check_paths()
         self.sr_columns = columns(config, dataset)
         sampling = config["train_neg_sample_args"]
         self.sr_label = config["LABEL_FIELD"]
         self.sr_batch_negatives = config["sr_batch_negatives"] or 0
         self.sr_negatives = 0 if sampling["distribution"] == "none" else sampling["sample_num"]
+
+    def _sr_check_paths(self) -> None:
+        """Refuse a model of one's own that names attributes which it does not have."""
+        entry = self.sr_entry
+        sides = [(entry.side(name), name) for name in ("user", "item")]
+        paths = [
+            (path, name) for side, name in sides for path in (*side.watched, *side.initialized)
+        ]
+        for path, of in [
+            *paths,
+            (entry.loss or "", "loss"),
+            *((x, "layers") for x in entry.layers),
+        ]:
+            try:
+                resolve(self, path)
+            except (AttributeError, LookupError, TypeError):
+                raise InputError(
+                    f"sr_representations ({of}): expected the path of an attribute of "
+                    f"{type(self).__name__}, got {path!r}; correct it"
+                ) from None
 
     @property
     def sr_entry(self) -> ModelEntry:

@@ -6,6 +6,7 @@ has a recipe. A model that is not listed is refused: there is no guessing what t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from operator import itemgetter
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_sr.errors import InputError, nearest
+from recbole_sr.errors import InputError, first_line, nearest
 from recbole_sr.models.entry import AutoEncoder, ModelEntry
 from recbole_sr.models.sources import (
     Call,
@@ -48,7 +49,8 @@ def entry_of(model_class: type) -> ModelEntry:
     looked up in the registry, and a subclass of one inherits its entry.
 
     Raises:
-        InputError: neither, or the model is refused; it says why, and what to do.
+        InputError: neither, the method does not return such an entry, or the model is refused; it
+            says why, and what to do.
 
     Example:
         >>> from recbole.model.general_recommender import LightGCN
@@ -60,8 +62,7 @@ def entry_of(model_class: type) -> ModelEntry:
     """
     own = getattr(model_class, "sr_representations", None)
     if own is not None:
-        declared: ModelEntry = own()
-        return declared
+        return _declared(model_class.__name__, own)
     if is_recboles(model_class):
         return named(model_class.__name__)
     for parent in model_class.__mro__:
@@ -74,6 +75,21 @@ def entry_of(model_class: type) -> ModelEntry:
         "def sr_representations(cls): return recbole_sr.Representations("
         'user=recbole_sr.Table("user_embedding"), item=recbole_sr.Table("item_embedding"))'
     )
+
+
+def _declared(name: str, sr_representations: Callable[[], Any]) -> ModelEntry:
+    """What a model of one's own says of itself."""
+    try:
+        declared = sr_representations()
+        got = f"a {type(declared).__name__}"
+    except TypeError as error:  # no class method, or no such argument
+        declared, got = None, f"an error ({first_line(error)})"
+    if not isinstance(declared, ModelEntry):
+        raise InputError(
+            f"model: expected {name}.sr_representations to be a class method that returns "
+            f"recbole_sr.Representations(user=..., item=...), got {got}; correct it"
+        )
+    return declared
 
 
 def named(model_name: str) -> ModelEntry:

@@ -88,6 +88,7 @@ class Source:
         initialized: paths of the tables that ``sr_init`` can fill; none where there are none.
         linear: whether what is read is a mean over linear layers, the tables being the first.
         whole: whether a step computes the representations of all ids, whatever its batch.
+        single: whether what is read is one matrix.
 
     """
 
@@ -98,6 +99,7 @@ class Source:
     initialized: tuple[str, ...] = ()
     linear: bool = False
     whole = False
+    single = True
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
         """The representations of these ids, still attached to the graph.
@@ -135,6 +137,7 @@ class Missing(Source):
     """
 
     always = False
+    single = False
 
     def __init__(self, why: str):
         self.about = f"none: {why}"
@@ -162,6 +165,7 @@ class Table(Source):
         self.paths = self.watched = paths
         self.initialized = (*paths, read) if read else paths
         self.about = f"rows of {self._sign.join(paths)}"
+        self.single = len(paths) == 1
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
@@ -195,6 +199,7 @@ class Sum(Table):
 
     def __init__(self, *paths: str):
         super().__init__(*paths)
+        self.single = True
         self.initialized = paths[:1]  # the others stay small beside the sum
 
     def _joined(self, matrices: list[Tensor]) -> list[Tensor]:
@@ -259,7 +264,7 @@ class Propagated(Source):
 
     def vectors(self, step: Step, ids: Tensor) -> list[Tensor]:
         """See :class:`Source`."""
-        return [embedding(ids, self.pick(step.calls[self.module][0].output))]
+        return [embedding(ids, self.pick(call.output)) for call in step.calls[self.module][:1]]
 
     def tables(self, model: nn.Module, column: Column) -> list[Tensor]:
         """See :class:`Source`."""

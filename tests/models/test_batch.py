@@ -124,6 +124,7 @@ class Factorization(GeneralRecommender):
         super().__init__(config, dataset)
         self.people = nn.Embedding(self.n_users, 8)
         self.things = nn.Embedding(self.n_items, 8)
+        self.own_loss = nn.Identity()  # which no test calls
 
     @classmethod
     def sr_representations(cls):

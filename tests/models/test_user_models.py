@@ -16,7 +16,14 @@ from recbole.utils import InputType
 from torch import nn
 
 import recbole_sr
-from recbole_sr import load_data_and_model, run_recbole_sr
+from recbole_sr import (
+    Missing,
+    Propagated,
+    Representations,
+    Table,
+    load_data_and_model,
+    run_recbole_sr,
+)
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.models.inject import inject
@@ -33,6 +40,7 @@ class Undeclared(GeneralRecommender):
         self.people = nn.Embedding(self.n_users, 8)
         self.things = nn.Parameter(torch.randn(self.n_items, 8))
         self.map = nn.Linear(8, 8)
+        self.dropout = nn.Dropout()  # which is never called
         self.popularity = np.zeros(self.n_items)
 
     def forward(self):
@@ -144,8 +152,57 @@ def test_a_class_that_does_not_say_is_shown_how(tiny):
 
 
 def test_a_class_that_says_what_is_not_there_fails_at_once(tiny):
-    with pytest.raises(AttributeError, match="nothing"):
+    says = r"sr_representations \(item\): expected the path of an attr.* of Wrong, got 'map.nothing'"
+    with pytest.raises(InputError, match=says):
         run_recbole_sr(Wrong, "tiny", config_dict={**tiny, "epochs": 1, "sr_warm_epochs": 1})
+
+
+TABLES = {"user": Table("people"), "item": Table("things")}
+
+
+def given(representations):
+    return type("Mine", (Undeclared,), {"sr_representations": classmethod(representations)})
+
+
+@pytest.mark.parametrize(
+    ("representations", "says"),
+    [
+        (lambda cls: TABLES, "model: expected Mine.sr_representations to be .*, got a dict; corr"),
+        (lambda: None, r"got an error \(.*takes 0 positional arguments but 1 was given\); correct"),
+        (
+            lambda cls: Representations(user=Missing("one"), item=Missing("other")),
+            "Representations: expected a side that has some, got Missing for both; name",
+        ),
+        (
+            lambda cls: Representations(Table("people", "others"), Table("things"), loss="loss"),
+            r"\(loss\): expected one matrix of the users, .*, got rows of people, others; drop",
+        ),
+        (
+            lambda cls: Representations(Table("people"), Missing("none"), loss="loss"),
+            r"\(loss\): expected one matrix of the items, .*, got none: none; drop loss",
+        ),
+        (
+            lambda cls: Representations(**TABLES, loss="los"),
+            r"sr_representations \(loss\): expected the path of an attribute of .*, got 'los'",
+        ),
+        (
+            lambda cls: Representations(**TABLES, layers=("map.weights",)),
+            r"sr_representations \(layers\): expected the path of an attr.*, got 'map.weights'",
+        ),
+        (
+            lambda cls: Representations(
+                user=Table("people"), item=Propagated(lambda output: output, module="dropout")
+            ),
+            "the warm phase regularised no item in a whole epoch",
+        ),
+    ],
+    ids=["dict", "arguments", "none", "two", "one side", "loss", "layers", "never called"],
+)
+def test_what_a_class_says_wrongly_of_itself_is_refused(representations, says, tiny):
+    with pytest.raises(InputError, match=says):
+        run_recbole_sr(
+            given(representations), "tiny", config_dict={**tiny, "epochs": 1, "sr_warm_epochs": 1}
+        )
 
 
 def test_a_namesake_of_recboles_model_does_not_get_its_defaults(tiny):
