@@ -8,7 +8,6 @@ do. Its split is therefore another one: ``benchmarks.peers`` has its score on Re
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from benchmarks.harness import RUNS, data_sets, interleaved, report
+from benchmarks.harness import RUNS, data_folder, data_sets, interleaved, report
 
 # Chosen by benchmarks.peers at 64 factors, on the first seed.
 TUNED = {
@@ -31,7 +30,7 @@ ITERATIONS, WIDTH, TOP, PART, SEED = 15, 64, 20, 0.1, 2020
 def ours(data_set: str) -> list[str]:
     """The command of BPR's default for one epoch, which is not validated, tested once."""
     keys = {
-        "data_path": os.environ["RECBOLE_DATA"],
+        "data_path": data_folder(),
         "load_col": "{inter: [user_id, item_id]}",
         "metrics": "[NDCG]",
         "topk": f"[{TOP}]",
@@ -50,7 +49,7 @@ def als(data_set: str) -> float:
     from implicit.als import AlternatingLeastSquares
     from implicit.evaluation import ndcg_at_k
 
-    path = Path(os.environ["RECBOLE_DATA"], data_set, f"{data_set}.inter")
+    path = Path(data_folder(), data_set, f"{data_set}.inter")
     ids = [pd.factorize(column)[0] for _, column in pd.read_csv(path, sep="\t").items()]
     drawn = np.random.default_rng(SEED).random(len(ids[0]))  # a tenth is test, one validation
     shape = tuple(column.max() + 1 for column in ids[:2])

@@ -31,6 +31,7 @@ from recbole_sr.training.trainer import inject_trainer
 __all__ = [
     "Run",
     "append_record",
+    "data_folder",
     "data_sets",
     "epochs_to",
     "experiment",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 RUNS = 5
+_DATA = Path(os.environ.get("RECBOLE_DATA", "dataset")).absolute()  # runs change the folder
 
 
 def data_sets(*default: str) -> list[str]:
@@ -65,13 +67,18 @@ def study_settings() -> dict[str, Any]:
 @contextmanager
 def scratch_folder() -> Iterator[None]:
     """A working folder for what RecBole writes, gone at the end."""
-    folder = tempfile.mkdtemp()
+    folder, before = tempfile.mkdtemp(), os.getcwd()
     os.chdir(folder)
     try:
         yield
     finally:
-        os.chdir("/")
+        os.chdir(before)
         shutil.rmtree(folder)
+
+
+def data_folder() -> str:
+    """The folder of the data sets' folders."""
+    return str(_DATA)
 
 
 def quiet() -> None:
@@ -100,7 +107,7 @@ def record_parser(name: str, description: str | None, records: Path) -> argparse
 
 def recorded_run(data_set: str) -> dict[str, Any]:
     """The settings of a run of which scores are all that is kept."""
-    place = {} if data_set == "ml-100k" else {"data_path": os.environ["RECBOLE_DATA"]}
+    place = {} if data_set == "ml-100k" else {"data_path": data_folder()}
     return {
         **place,
         "metric_decimal_place": 6,
@@ -175,7 +182,7 @@ def experiment(model: str, dataset: str, fast: bool, **settings: Any) -> Run:
     """Our pipeline's preparation; ``fast=False`` is stock RecBole bit for bit, as a test proves."""
     sys.argv = sys.argv[:1]
     warnings.simplefilter("ignore")
-    folder = os.environ.get("RECBOLE_DATA", "dataset")
+    folder = data_folder()
     bundled = dataset == "ml-100k" and not Path(folder, dataset).is_dir()
     given = {
         **({} if bundled else {"data_path": folder}),

@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.harness import (
     append_record,
+    data_folder,
     quiet,
     read_records,
     record_parser,
@@ -154,7 +155,7 @@ def run(
 
 def path(data_set: str, part: str) -> Path:
     """The file of a part of the split."""
-    return Path(os.environ["RECBOLE_DATA"], data_set, f"{data_set}.{part}.inter")
+    return Path(data_folder(), data_set, f"{data_set}.{part}.inter")
 
 
 def write_parts(data_set: str) -> Path:

@@ -93,7 +93,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
         raise InputError(f"{path}: expected a folder to write to, got one that is read-only")
 
 
-def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> None:
+def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> Path:
     """Refuse an output that cannot be written, before work is done for it.
 
     It never takes the place of an input, of what a run or a study keeps, or of a pipe or a device:
@@ -103,22 +103,26 @@ def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> None:
         path: of the output.
         replaced: how a file begins that may be replaced, upper case or lower; none may if empty.
 
+    Returns:
+        Where to write: the path, or where it leads if it is a link.
+
     Raises:
         InputError: names the file.
 
     """
     check_place(path)
+    place = Path(os.path.realpath(path) if os.path.islink(path) else path)
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)
     except FileNotFoundError:
-        return
+        return place
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {_reason(error)}; give another name") from None
     found = _KINDS.get(kind, "a file of another kind" if replaced else "a file")
     if kind == stat.S_IFREG and replaced:
         with open(path, "rb") as file:
             if file.read(len(replaced)).lower() == replaced.lower():
-                return
+                return place
     raise InputError(f"{path}: expected a new file, got {found} that is there; give another name")
 
 

@@ -30,7 +30,7 @@ def export(model_file: str | os.PathLike[str], exported_file: str | os.PathLike[
         InputError: ``model_file`` is not a checkpoint of this package, its model scores as RecBole
             cannot, there is no such folder, or something has the name ``exported_file`` already.
     """
-    check_output(exported_file)
+    place = check_output(exported_file)
     state = checkpoint.read_model(model_file)
     keys = ("epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter", "optimizer")
     exported = {name: getattr(state, name) for name in keys}
@@ -42,7 +42,7 @@ def export(model_file: str | os.PathLike[str], exported_file: str | os.PathLike[
                 f"{ours.options.popularity:g}; serve it with recbole-sr recommend or embeddings"
             )
         exported["config"] = _stock_config(ours)
-    with replacing(exported_file) as file:
+    with replacing(place) as file:
         torch.save(exported, file)
 
 

@@ -261,7 +261,10 @@ def _begun(config: Config) -> str | None:
     told = {"model", "dataset", "seed", *config.external_config_dict} & {*config.final_config_dict}
     for file in Path(config["checkpoint_dir"]).glob("*/environment.json") if restarts() else ():
         folder = RunFolder(file.parent)
-        launched_as = (folder.read(file.name) or {}).get("launch")
+        try:
+            launched_as = (folder.read(file.name) or {}).get("launch")
+        except InputError:  # of another run, which is damaged
+            continue
         if launched_as != launch_name() or not Path(f"{folder.path}.run.pth").is_file():
             continue
         saved = folder.read("settings.json") or {}

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +158,14 @@ def test_runs_of_their_own_are_not_called_seeds(single, tmp_path):
     page = page_of(folder, other)
     assert page.count("<article>") == 2
     assert "lines of one name" not in page
+
+
+def test_a_page_goes_where_a_link_leads(study):
+    Path("link.html").symlink_to("real.html")
+    for _ in range(2):
+        report([str(study)], "link.html")
+        assert Path("link.html").is_symlink()
+    assert Path("real.html").read_text().startswith("<!doctype html>")
 
 
 def test_folders_of_one_name_are_told_apart(single, study, tmp_path):

@@ -65,7 +65,7 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     # Studies and commands that write no page do without these.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    check_output(output, PAGE)
+    place = check_output(output, PAGE)
     paths = [Path(folder) for folder in folders]
     comparisons = [_comparison(path) for path in paths]
     runs = [
@@ -87,7 +87,7 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
         comparisons=list(filter(None, comparisons)),
     )
     # Names may hold bytes that are no UTF-8.
-    write_whole(Path(output), text.encode("utf-8", "replace").decode())
+    write_whole(place, text.encode("utf-8", "replace").decode())
     return runs
 
 
