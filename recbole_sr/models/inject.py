@@ -115,15 +115,10 @@ class RegularizedModel(_Model):
     def _sr_check_paths(self) -> None:
         """Refuse a model of one's own that names attributes which it does not have."""
         entry = self.sr_entry
-        sides = [(entry.side(name), name) for name in ("user", "item")]
-        paths = [
-            (path, name) for side, name in sides for path in (*side.watched, *side.initialized)
-        ]
-        for path, of in [
-            *paths,
-            (entry.loss or "", "loss"),
-            *((x, "layers") for x in entry.layers),
-        ]:
+        sides = {name: entry.side(name) for name in ("user", "item")}
+        said = {name: (*side.watched, *side.initialized) for name, side in sides.items()}
+        said |= {"loss": (entry.loss or "",), "layers": entry.layers}
+        for of, path in ((of, path) for of, paths in said.items() for path in paths):
             try:
                 resolve(self, path)
             except (AttributeError, LookupError, TypeError):
