@@ -134,6 +134,10 @@ class Missing(Source):
     Args:
         why: in words.
 
+    Example:
+        >>> Missing("a user is the items of the history").about
+        'none: a user is the items of the history'
+
     """
 
     always = False
@@ -246,6 +250,10 @@ class Propagated(Source):
             item.
         linear: see :class:`Source`.
 
+    Example:
+        >>> Propagated(lambda users_and_items: users_and_items[0]).watched  # its forward
+        ('',)
+
     """
 
     pick: Callable[[Any], Tensor]
@@ -281,6 +289,10 @@ class Encoded(Source):
         module: path of the module; ``""`` is the model's ``forward``.
         each: every row counts, as where each is a sequence; else the first row of each id.
         always: whether each epoch has them; S3Rec's pretraining has not.
+
+    Example:
+        >>> Encoded(lambda call, step: call.output, "output for each sequence", each=True).about
+        'output for each sequence'
 
     """
 

@@ -29,6 +29,10 @@ def export(model_file: str | os.PathLike[str], exported_file: str | os.PathLike[
     Raises:
         InputError: ``model_file`` is not a checkpoint of this package, its model scores as RecBole
             cannot, there is no such folder, or something has the name ``exported_file`` already.
+
+    Example:
+        >>> export("saved/BPR.pth", "recboles.pth")  # doctest: +SKIP
+
     """
     place = check_output(exported_file)
     state = checkpoint.read_model(model_file)

@@ -222,7 +222,7 @@ def run_recbole_sr(
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
         ``test_result``, and ``sr``: ``phases`` (name, regularizers, first and last epoch, stable
         rank at start and end), ``switch_epoch`` (first epoch of the main phase; None without a
-        switch), ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank),
+        switch), ``epochs`` (of each, what :class:`~recbole_sr.runs.epochs.EpochRecord` has),
         ``best_epoch`` (whose score is ``best_valid_score``; None where none was evaluated, -1 where
         it is the untrained model's),
         ``initial_valid_score`` (of the tables that ``sr_init`` fills, before training; else None),
@@ -289,6 +289,10 @@ def resume(run_file: str, model_class: type | None = None) -> dict[str, Any]:
 
     Raises:
         InputError: there is no such file, or it is not what a run saved.
+
+    Example:
+        >>> resume("saved/BPR-DATE.run.pth")["test_result"]  # doctest: +SKIP
+
     """
     start = perf_counter()
     with processes(
@@ -388,6 +392,11 @@ def objective_function(
 
     Returns:
         As :func:`run_recbole_sr`, and ``model``, the model's name.
+
+    Example:
+        >>> from recbole.trainer import HyperTuning
+        >>> HyperTuning(objective_function, "random", params_file="a.hyper")  # doctest: +SKIP
+
     """
     refuse_several("objective_function")
     config = Config(config_dict=config_dict, config_file_list=config_file_list)
@@ -414,6 +423,10 @@ def load_data_and_model(
     Raises:
         InputError: there is no such file, it is damaged, it is not of this package, or the data set
             has changed since: the model's rows would be those of other users and items.
+
+    Example:
+        >>> config, model, *data = load_data_and_model("saved/BPR.pth")  # doctest: +SKIP
+
     """
     saved = checkpoint.read_model(model_file)
     with checkpoint.restoring(model_file), warnings_alone():

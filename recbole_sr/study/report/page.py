@@ -61,6 +61,9 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     Raises:
         InputError: a folder holds neither a run nor a study, or there is none for the page.
 
+    Example:
+        >>> report(["saved/BPR-DATE", "comparison"], "report.html")  # doctest: +SKIP
+
     """
     # Studies and commands that write no page do without these.
     from jinja2 import Environment, PackageLoader, StrictUndefined
