@@ -417,7 +417,7 @@ def _check_metrics(keys: _Keys) -> None:
     if keys.valid_metric.lower() not in map(str.lower, evaluated):
         raise InputError(
             f"valid_metric: expected one of those evaluated, {', '.join(evaluated)}, got "
-            f"{keys.valid_metric!r}; add it to metrics and topk"
+            f"{keys.valid_metric!r}; set valid_metric: {evaluated[0]}, say, or metrics and topk"
         )
 
 

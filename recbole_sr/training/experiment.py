@@ -222,7 +222,8 @@ def run_recbole_sr(
         RecBole's ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result`` and
         ``test_result``, and ``sr``: ``phases`` (name, regularizers, first and last epoch, stable
         rank at start and end), ``switch_epoch`` (first epoch of the main phase; None without a
-        switch), ``epochs`` (of each, what :class:`~recbole_sr.runs.epochs.EpochRecord` has),
+        switch), ``epochs`` (epoch, phase, train_loss, train_seconds, valid_score, stable_rank,
+        valid_seconds, rank_weight),
         ``best_epoch`` (whose score is ``best_valid_score``; None where none was evaluated, -1 where
         it is the untrained model's),
         ``initial_valid_score`` (of the tables that ``sr_init`` fills, before training; else None),
