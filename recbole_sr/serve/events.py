@@ -68,6 +68,7 @@ class Prepared:
         properties: the property file beside it.
         command: trains a model on the data set.
         sparse_command: trains what ranks higher on sparse data; empty where the data are not.
+        width: of tables, where users seem to be of a few kinds; else None.
     """
 
     source: str
@@ -85,6 +86,7 @@ class Prepared:
     properties: Path
     command: str
     sparse_command: str
+    width: int | None
 
     @property
     def density(self) -> float:
@@ -102,6 +104,7 @@ class Prepared:
             f"{100 * self.density:.3g} %",
             f"train a first model by:\n  {self.command}",
             *self._sparse(),
+            *self._narrow(),
             f"train one to serve, in the end on all interactions, by:\n  {self.command} "
             "--sr_final=True",
         ]
@@ -117,6 +120,14 @@ class Prepared:
         if self.ignored:
             lines.insert(1, f"ignored columns: {', '.join(self.ignored)[:500]}")
         return "\n".join(lines)
+
+    def _narrow(self) -> list[str]:
+        if self.width is None:
+            return []
+        return [
+            "users seem to be of a few kinds alone, for which narrower tables may rank higher:\n  "
+            f"{self.command} --embedding_size={self.width}"
+        ]
 
     def _sparse(self) -> list[str]:
         if not self.sparse_command:
@@ -208,6 +219,7 @@ def prepare(
         properties=properties,
         command=_command(properties, settings),
         sparse_command=_sparse_command(properties, settings, users * items, len(left)),
+        width=_width(left),
     )
     inter.parent.mkdir(parents=True, exist_ok=True)
     # First the file with the mark, without which the other would be a stranger's.
@@ -390,6 +402,15 @@ def _settings(inter: Path, keys: Iterable[str], items: int) -> dict[str, Any]:
     if items < _TOPK:
         settings |= {"topk": [items], "valid_metric": f"MRR@{items}"}
     return settings
+
+
+def _width(pairs: pd.DataFrame) -> int | None:
+    if len(pairs) > _LARGE:  # it would take longer than all else
+        return None
+    from recbole_sr.serve.width import narrow_width  # takes a second to import
+
+    users, items = (np.unique(pairs[key], return_inverse=True)[1] for key in _IDS)
+    return narrow_width(users, items)
 
 
 def _sparse_command(
