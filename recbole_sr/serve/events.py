@@ -213,7 +213,7 @@ def prepare(
         items=items,
         interactions=len(left),
         times=_described(left["time"], bool(reading.dates)) if "time" in left else "",
-        ratings=(left["rating"].min(), left["rating"].max()) if "rating" in left else None,
+        ratings=_ends(left["rating"]) if "rating" in left else None,
         inter=inter,
         replaced=inter.exists(),
         properties=properties,
@@ -450,6 +450,11 @@ def _write(path: Path, frame: pd.DataFrame, tokens: Mapping[str, dict[str, int]]
             ]
             lines = "\n".join(map("\t".join, zip(*columns, strict=True)))
             file.write(f"{lines}\n".encode())
+
+
+def _ends(column: pd.Series) -> tuple[float, float]:
+    """The lowest and the highest, as numbers of Python, whose text is the number alone."""
+    return float(column.min()), float(column.max())
 
 
 def _text(number: float) -> str:
