@@ -79,16 +79,16 @@ def entry_of(model_class: type) -> ModelEntry:
 
 def _declared(name: str, sr_representations: Callable[[], Any]) -> ModelEntry:
     """What a model of one's own says of itself."""
+    expected = (
+        f"model: expected {name}.sr_representations to be a class method that returns "
+        "recbole_sr.Representations(user=..., item=...), got"
+    )
     try:
         declared = sr_representations()
-        got = f"a {type(declared).__name__}"
-    except TypeError as error:  # no class method, or no such argument
-        declared, got = None, f"an error ({first_line(error)})"
+    except TypeError as error:  # it takes arguments, or fails itself
+        raise InputError(f"{expected} an error ({first_line(error)}); correct it") from error
     if not isinstance(declared, ModelEntry):
-        raise InputError(
-            f"model: expected {name}.sr_representations to be a class method that returns "
-            f"recbole_sr.Representations(user=..., item=...), got {got}; correct it"
-        )
+        raise InputError(f"{expected} a {type(declared).__name__}; correct it")
     return declared
 
 

@@ -283,7 +283,8 @@ def _check_shared_names(data: Any, file: AtomicFile, ids: Sequence[str]) -> None
         if name in ids or name not in data.field2source:
             continue
         other = data.field2source[name].value
-        if (types := {data.field2type[name].value, file.types[name]}) != {"float"}:
+        types = {data.field2type[name].value, file.types[name]}
+        if types not in ({"float"}, {"float_seq"}):
             raise InputError(
                 f"{file.path}: expected columns of its own, got {name} of type "
                 f"{' and '.join(sorted(types))}, which the file of {other} has, too; rename it, or "

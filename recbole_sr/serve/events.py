@@ -192,7 +192,8 @@ def prepare(
     counts = {key: np.unique(left[key], return_counts=True)[1] for key in _IDS}
     users, items = len(counts["user"]), len(counts["item"])
     fewest, most = counts["user"].min(), counts["user"].max()
-    if not ((counts["user"] >= _SPLIT) & (counts["user"] < items)).any():
+    limit, items_left = _limit(left)
+    if not ((counts["user"] >= _SPLIT) & (counts["user"] < (limit or items))).any():
         expected = f"a user with {_SPLIT} items, one for training, validation and test each"
         if most >= _SPLIT:
             expected = f"a user with {_SPLIT} items or more, but not with every item of the data"
@@ -200,9 +201,9 @@ def prepare(
             f"user: expected {expected}, got {fewest} to {most} of {items} items for each of "
             f"{users} users; check that {user!r} names users and {item!r} items"
         )
-    settings = _settings(inter, [*columns], items)
-    if most == items:  # no negative can be drawn for one who has every item
-        settings["user_inter_num_interval"] = f"[0,{items})"
+    settings = _settings(inter, [*columns], items_left)
+    if limit:
+        settings["user_inter_num_interval"] = f"[0,{limit})"
     prepared = Prepared(
         source=source,
         read=reading.read,
@@ -228,7 +229,7 @@ def prepare(
     _write(inter, left, reading.numbers)
     if reading.dropped:
         getLogger().warning(f"{source}: dropped events: {reading.lost()}")
-    _warn_of_rare(prepared, counts)
+    _warn_of_rare(prepared, counts, limit)
     return prepared
 
 
@@ -461,7 +462,24 @@ def _text(number: float) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < _EXACT else repr(number)
 
 
-def _warn_of_rare(prepared: Prepared, counts: Mapping[str, NDArray[Any]]) -> None:
+def _limit(pairs: pd.DataFrame) -> tuple[int | None, int]:
+    """The least number of items of users for whom no negative can be drawn, and the items left.
+
+    Such users have every item, or every one that is left without others of them; None: no user.
+    """
+    limit, items = None, pairs["item"].nunique()
+    while not pairs.empty:
+        counts, items = pairs["user"].value_counts(), pairs["item"].nunique()
+        if counts.max() < items:
+            break
+        limit = items
+        pairs = pairs[pairs["user"].map(counts) < items]
+    return limit, items
+
+
+def _warn_of_rare(
+    prepared: Prepared, counts: Mapping[str, NDArray[Any]], limit: int | None
+) -> None:
     """Say where little can be learned or tested: hardly anything repeats, or users have it all."""
     few, once = int((counts["user"] < _SPLIT).sum()), int((counts["item"] < 2).sum())
     if 2 * few > prepared.users or 2 * once > prepared.items:
@@ -471,9 +489,10 @@ def _warn_of_rare(prepared: Prepared, counts: Mapping[str, NDArray[Any]]) -> Non
             f"{once:,} of {prepared.items:,} items have one alone; to leave these out, train with "
             f"--user_inter_num_interval='[{_SPLIT},inf)' --item_inter_num_interval='[2,inf)'"
         )
-    if full := int((counts["user"] == prepared.items).sum()):
+    if limit:
+        full = int((counts["user"] >= limit).sum())
         getLogger().warning(
-            f"{prepared.inter}: {full:,} of {prepared.users:,} users have each of the "
-            f"{prepared.items:,} items, so that no negative can be drawn; "
-            f"{prepared.properties} leaves these users out"
+            f"{prepared.inter}: {full:,} of {prepared.users:,} users have every item, or every one "
+            f"that is left without such users, so that no negative can be drawn; "
+            f"{prepared.properties} leaves them out"
         )

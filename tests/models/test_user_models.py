@@ -164,6 +164,15 @@ def given(representations):
     return type("Mine", (Undeclared,), {"sr_representations": classmethod(representations)})
 
 
+def test_an_error_within_the_class_method_is_the_cause(tiny):
+    def broken(cls):
+        raise TypeError("within")
+
+    with pytest.raises(InputError, match=r"got an error \(within\)") as refusal:
+        run_recbole_sr(given(broken), "tiny", config_dict=tiny)
+    assert isinstance(refusal.value.__cause__, TypeError)
+
+
 @pytest.mark.parametrize(
     ("representations", "says"),
     [

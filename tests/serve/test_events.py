@@ -115,12 +115,13 @@ def test_parquet_is_read():
     pytest.importorskip("pyarrow")
     frame = pd.DataFrame(ROWS, columns=["who", "what", "when"])
     frame["who"] = pd.array([None, *([2**60 + 1] * 5), *([2**60 + 2] * 90)], "Int64")
+    frame.loc[6:10, "who"] = 2**60 + 3  # so that each lacks what another has
     frame["when"] = pd.to_datetime(frame["when"], unit="D", utc=True)
     frame.set_index("who").to_parquet("events.parquet")
     done = prepare("events.parquet", "shop", **COLUMNS, time="when")
     assert done.dropped == {"user": 1}
     users = {line.split("\t")[0] for line in Path("shop/shop.inter").read_text().splitlines()[1:]}
-    assert users == {str(2**60 + 1), str(2**60 + 2)}
+    assert users == {str(2**60 + n) for n in (1, 2, 3)}
     assert done.times == "ISO dates, written as seconds since 1970: 1970-01-02 to 1970-01-08"
     with pytest.raises(InputError, match=r"user: expected a column of events\.parquet, "):
         prepare("events.parquet", "shop", user="whom", item="what")
@@ -515,7 +516,7 @@ def test_users_who_have_every_item_are_said_and_left_out_by_the_property_file(ca
         prepare(pd.DataFrame(rows), "shop", user=0, item=1)
     rows += [("d", "1"), ("d", "4"), ("d", "3"), *(("e", item) for item in "1234")]
     done = prepare(pd.DataFrame(rows), "shop", user=0, item=1)
-    assert "1 of 5 users have each of the 4 items" in caplog.text
+    assert "1 of 5 users have every item, or every one that is left without such" in caplog.text
     assert 'user_inter_num_interval: "[0,4)"' in done.properties.read_text()
     assert main([*shlex.split(done.command)[1:], *QUICK]) == 0
 
@@ -563,6 +564,15 @@ def test_the_report_says_how_to_learn_from_good_ratings_alone(capsys):
     assert read(**yaml.safe_load(more[0][2:].replace("=", ": "))) == [
         (*row[:2], 4.5) for row in rows if row[2] == 4.5
     ]
+
+
+def test_users_who_have_all_that_others_leave_are_left_out_too(caplog):
+    few = [(f"w{user}", f"i{(user + 3 * n) % 8}") for user in range(12) for n in range(4)]
+    rows = [(user, f"i{n}") for user, count in (("u", 12), ("v", 8)) for n in range(count)] + few
+    done = prepare(pd.DataFrame(rows), "shop", user=0, item=1)
+    assert 'user_inter_num_interval: "[0,8)"' in done.properties.read_text()
+    assert "2 of 14 users have every item, or every one that is left without such" in caplog.text
+    assert main([*shlex.split(done.command)[1:], *QUICK]) == 0
 
 
 def test_a_rating_of_many_digits_is_not_rounded():

@@ -168,6 +168,15 @@ def test_a_page_goes_where_a_link_leads(study):
     assert Path("real.html").read_text().startswith("<!doctype html>")
 
 
+def test_the_folder_that_one_is_in_has_its_name(single, tmp_path, monkeypatch):
+    folder, _ = single
+    other = shutil.copytree(folder, tmp_path / "other")
+    monkeypatch.chdir(folder)
+    page = page_of(".", other)
+    assert page.count(folder.name) > 0
+    assert "<h3></h3>" not in page
+
+
 def test_folders_of_one_name_are_told_apart(single, study, tmp_path):
     folder, _ = single
     other = shutil.copytree(folder, tmp_path / "more" / folder.name)

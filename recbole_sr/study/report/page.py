@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -94,9 +95,13 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     return runs
 
 
+def _name(path: Path) -> str:
+    return os.path.basename(os.path.abspath(path))  # of "." too; a link keeps its own
+
+
 def _titles(paths: Sequence[Path]) -> list[str]:
     """The folders' names; of those that have one in common, the paths as they were given."""
-    names = [path.name for path in paths]
+    names = [_name(path) for path in paths]
     return [
         name if names.count(name) == 1 else str(path)
         for name, path in zip(names, paths, strict=True)
@@ -150,7 +155,7 @@ def _read_run(path: Path) -> Run | None:
     if request:
         return Run(request["variant"], settings, epochs, spectra, compared=True)
     result, environment = folder.read("result.json", _Result), folder.read("environment.json")
-    return Run(path.name, settings, epochs, spectra, result, environment)
+    return Run(_name(path), settings, epochs, spectra, result, environment)
 
 
 def _section(runs: Sequence[Run]) -> dict[str, Any]:
