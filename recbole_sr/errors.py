@@ -79,18 +79,23 @@ def check_file(path: str | os.PathLike[str], what: str = "a file") -> None:
     raise InputError(f"{path}: expected {what}, got {found}; check the path")
 
 
-def check_place(path: str | os.PathLike[str]) -> None:
+def check_place(path: str | os.PathLike[str]) -> Path:
     """Refuse an output in a folder that is not there, or cannot be written to.
+
+    Returns:
+        Where to write: the path, or where it leads if it is a link.
 
     Raises:
         InputError: names the file.
 
     """
-    folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
+    place = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    folder = place.parent
     if not folder.is_dir():
         raise InputError(f"{path}: expected a file in a folder, got no folder {folder}; make it")
     if not os.access(folder, os.W_OK):
         raise InputError(f"{path}: expected a folder to write to, got one that is read-only")
+    return place
 
 
 def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> Path:
@@ -104,14 +109,13 @@ def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> Path:
         replaced: how a file begins that may be replaced, upper case or lower; none may if empty.
 
     Returns:
-        Where to write: the path, or where it leads if it is a link.
+        Where to write, as :func:`check_place`.
 
     Raises:
         InputError: names the file.
 
     """
-    check_place(path)
-    place = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    place = check_place(path)
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)
     except FileNotFoundError:

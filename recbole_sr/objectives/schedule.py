@@ -65,9 +65,8 @@ class Schedule:
     def observe(self, score: float) -> None:
         """Take note of a validation score of the epoch just trained; NaN is never better."""
         best = self._best_score
-        if math.isnan(score):
-            self._misses += 1
-        elif best is None or (score > best if self.bigger else score < best):
+        is_better = best is None or (score > best if self.bigger else score < best)
+        if is_better and not math.isnan(score):
             self._best_score = score
             self._misses = 0
         else:

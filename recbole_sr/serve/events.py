@@ -376,11 +376,12 @@ def _merged(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _described(times: pd.Series, are_dates: bool) -> str:
-    fitting = ((name, size) for name, size in _UNITS.items() if times.max() < size * _LATEST)
-    unit, factor = next(fitting, ("seconds", 1.0))
-    kind = f"numbers, taken as {unit}"
     if are_dates:
         kind, factor = "ISO dates, written as seconds since 1970", 1.0
+    else:
+        fitting = ((name, size) for name, size in _UNITS.items() if times.max() < size * _LATEST)
+        unit, factor = next(fitting, ("seconds", 1.0))
+        kind = f"numbers, taken as {unit}"
     try:
         ends = [
             str(datetime.fromtimestamp(end / factor, timezone.utc).date())
