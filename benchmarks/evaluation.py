@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest.mock import patch
 
-from benchmarks.harness import data_sets, experiment, interleaved, report
+from benchmarks.harness import beside_stock, data_sets, experiment, report, turns
 
 METRICS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP"]
 SCORING = "_full_sort_batch_eval"  # once for each block, and for each user scored again
@@ -27,14 +27,13 @@ def main() -> None:
             run = runs[way]
             results[way] = dict(run.trainer.evaluate(run.valid_data, load_best_model=False))
 
-        seconds = interleaved({way: lambda way=way: evaluate(way) for way in runs})
-        stock, ours = seconds["stock"], seconds["ours"]
+        seconds = turns({way: lambda way=way: evaluate(way) for way in runs})
         trainer, loader = runs["ours"].trainer, runs["ours"].valid_data
         with patch.object(trainer, SCORING, wraps=getattr(trainer, SCORING)) as scoring:
             evaluate("ours")
         again = f"{scoring.call_count - len(loader)} of {loader.sample_size}"
         equal = "equal" if results["stock"] == results["ours"] else f"DIFFERENT: {results}"
-        rows.append([name, f"{stock:.2f}", f"{ours:.2f}", f"{stock / ours:.1f} x", equal, again])
+        rows.append([name, *beside_stock(seconds), equal, again])
         print(results["ours"])
     report(
         "Full ranking of the validation part (BPR after 2 epochs, d = 64), seconds",

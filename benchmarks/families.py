@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from recbole.utils import ModelType, get_model
 
-from benchmarks.harness import Run, experiment, interleaved, report, train
+from benchmarks.harness import Run, beside_stock, experiment, report, train, turns
 
 # From KGAT on importing the model switches anomaly detection on, for stock models behind it too.
 DEFAULT = ("MultiVAE", "NeuMF", "DeepFM", "KGAT", "GRU4Rec", "SASRec")
@@ -53,13 +53,11 @@ def measured(model: str, data_set: str) -> list[list[str]]:
         way: experiment(model, data_set, way == "ours", **settings_of(model))
         for way in ("stock", "ours")
     }
-    found = {}
-    for what, work in (("epoch", epoch), ("ranking", ranking)):
-        found[what] = interleaved({way: partial(work, run) for way, run in runs.items()})
-    return [
-        [f"{model}, {data_set}", what, f"{stock:.2f}", f"{ours:.2f}", f"{stock / ours:.1f} x"]
-        for what, (stock, ours) in ((what, times.values()) for what, times in found.items())
-    ]
+    rows = []
+    for work in (epoch, ranking):
+        seconds = turns({way: partial(work, run) for way, run in runs.items()})
+        rows.append([f"{model}, {data_set}", work.__name__, *beside_stock(seconds)])
+    return rows
 
 
 def settings_of(model: str) -> dict[str, Any]:

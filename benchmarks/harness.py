@@ -31,6 +31,7 @@ from recbole_sr.training.trainer import inject_trainer
 __all__ = [
     "Run",
     "append_record",
+    "beside_stock",
     "data_folder",
     "data_sets",
     "epochs_to",
@@ -48,6 +49,7 @@ __all__ = [
     "study_settings",
     "test_ratio",
     "train",
+    "turns",
 ]
 
 RUNS = 5
@@ -206,18 +208,41 @@ def train(run: Run, batches: Any = None) -> float:
     return run.trainer._train_epoch(batches or run.train_data, run.epoch)
 
 
-def interleaved(
-    contestants: Mapping[str, Callable[[], Any]], runs: int = RUNS, warm_up: int = 1
-) -> dict[str, float]:
-    """Median seconds of each, taking turns so that a busy moment hits all alike."""
+def interleaved(contestants: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """Median seconds of each, in turns."""
+    return {name: statistics.median(seconds) for name, seconds in turns(contestants).items()}
+
+
+def turns(contestants: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
+    """Seconds of each by the turn, after a warm-up; a busy moment hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(warm_up + runs):
+    for turn in range(1 + RUNS):
         for name, run in contestants.items():
             start = perf_counter()
             run()
-            if turn >= warm_up:
+            if turn:
                 seconds[name].append(perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def beside_stock(
+    seconds: Mapping[str, Sequence[float]], scale: float = 1, digits: int = 2
+) -> list[str]:
+    """Three cells: the medians of ``stock`` and ``ours``, and how much faster ours is.
+
+    The ratio is the median of the turns', with the least and the most of them.
+
+    Args:
+        seconds: by the turn, of both.
+        scale: of the medians, such as 1000 for milliseconds.
+        digits: of the medians, after the point.
+
+    """
+    stock, ours = seconds["stock"], seconds["ours"]
+    medians = [f"{statistics.median(side) * scale:.{digits}f}" for side in (stock, ours)]
+    ratios = sorted(theirs / own for theirs, own in zip(stock, ours, strict=True))
+    least, most = f"{ratios[0]:.1f}", f"{ratios[-1]:.1f}"
+    return [*medians, f"{statistics.median(ratios):.1f} x ({least} to {most})"]
 
 
 def table(head: list[str], rows: list[list[Any]]) -> str:

@@ -42,7 +42,7 @@ DATA_SETS = ("ml-100k", "amazon-beauty-5core", "gowalla", "yelp2018")
 MODELS = ("BPR", "LightGCN")  # BPR's tables are matrix factorisation's
 # The property file of each loss, and its numbers of negatives.
 LOSSES = {"bpr": (1, 4, 16), "ssm": (4, 16), "directau": (0,)}
-WARM = ("none", "stable_rank", "uniformity")
+WARM = ("none", "stable_rank", "uniformity", "spectral")  # the last has no epochs
 RATIO = 0.1 / 0.8  # test interactions for each one of training
 RATES, DECAYS = (0.1, 0.01, 0.001), (1e-4, 1e-6, 1e-8)
 SEEDS = (123, 246, 492, 984, 1968)  # the authors' three, and two more
@@ -153,9 +153,11 @@ def train(cell: Cell, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
 def settings(cell: Cell, setting: Setting) -> dict[str, Any]:
     """What is set beside the two property files of a cell."""
     drawn = {"sr_batch_negatives": cell.negatives} if cell.negatives else {}
+    own = {"sr_published": False} if cell.warm == "spectral" else {}  # for tables not of N(0, 1)
     return {
         **recorded_run(cell.data_set),
         **drawn,
+        **own,
         "load_col": {"inter": ["user_id", "item_id"]},
         "learning_rate": setting.rate,
         "weight_decay": setting.decay,

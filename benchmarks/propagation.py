@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from benchmarks.harness import data_sets, experiment, interleaved, report, train
+from benchmarks.harness import beside_stock, data_sets, experiment, report, train, turns
 
 BATCHES = 20
 
@@ -30,21 +30,12 @@ def main() -> None:
     rows = []
     for name in data_sets("gowalla", "yelp2018"):
         runs = {way: experiment("LightGCN", name, way == "ours") for way in ("stock", "ours")}
-        seconds = interleaved(
+        seconds = turns(
             {way: partial(train, run, _Part(run.train_data)) for way, run in runs.items()}
         )
         batches = len(runs["ours"].train_data)
-        stock, ours = (seconds[way] / BATCHES for way in ("stock", "ours"))
-        rows.append(
-            [
-                name,
-                f"{stock * 1e3:.0f}",
-                f"{ours * 1e3:.0f}",
-                f"{stock / ours:.1f} x",
-                f"{stock * batches:.0f}",
-                f"{ours * batches:.0f}",
-            ]
-        )
+        *epoch, _ = beside_stock(seconds, batches / BATCHES, digits=0)
+        rows.append([name, *beside_stock(seconds, 1e3 / BATCHES, digits=0), *epoch])
     report(
         f"LightGCN (2 layers, batch 2048, d = 64), {BATCHES} steps with their loading",
         ["data set", "stock, ms", "ours, ms", "faster", "stock epoch, s", "our epoch, s"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.families import settings_of
-from benchmarks.harness import data_sets, experiment, interleaved, report
+from benchmarks.harness import beside_stock, data_sets, experiment, report, turns
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     cases = [(model, name) for name in data_sets("yelp2018") for model in ("BPR", "LightGCN")]
     cases.append(("GRU4Rec", "amazon-beauty-5core"))
     report(
-        "Start-up to the first batch, seconds (medians of 3)",
+        "Start-up to the first batch, seconds (medians of 5)",
         ["data set", "model", "stock", "ours", "faster"],
         [row(*case) for case in cases],
     )
@@ -22,8 +22,7 @@ def main() -> None:
 def row(model: str, data_set: str) -> list[str]:
     """The table's row of a model on a data set."""
     ways = {way: partial(start, model, data_set, way == "ours") for way in ("stock", "ours")}
-    stock, ours = interleaved(ways, runs=3).values()
-    return [data_set, model, f"{stock:.1f}", f"{ours:.1f}", f"{stock / ours:.1f} x"]
+    return [data_set, model, *beside_stock(turns(ways), digits=1)]
 
 
 def start(model: str, data_set: str, fast: bool) -> None:

@@ -190,6 +190,16 @@ def _refuse_names(keys: Collection[str]) -> None:
     refuse_unread(keys)
 
 
+def _read_known(files: Sequence[str]) -> dict[str, Any]:
+    """The values of property files, none of which may hold what is no key."""
+    from recbole_sr.config.files import file_named, read_files
+
+    found, origins = read_files(files)
+    with file_named(origins.get):
+        _refuse_names(found)
+    return found
+
+
 def _meant(stray: Sequence[str], parser: argparse.ArgumentParser) -> str:
     """What may have been meant by what is neither an option nor a property."""
     first, *others = stray
@@ -443,7 +453,7 @@ def _compare(arguments: list[str]) -> int:
     from recbole_sr.config.files import read_properties
 
     named = [*given.config_files.split(), *given.variants, given.baseline]
-    _refuse_names(read_properties([name for name in named if name.endswith((".yaml", ".yml"))]))
+    _read_known([name for name in named if name.endswith((".yaml", ".yml"))])
     from recbole_sr.study.compare import compare
     from recbole_sr.study.text import to_text
     from recbole_sr.study.trial import run_name
@@ -574,11 +584,10 @@ def _of_a_run(
     add("-d", "--dataset", help=f"name of the data set; else the files', else {_DATA_SET}")
     add("--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"')
     given, properties = parse(parser, arguments)
-    from recbole_sr.config.files import CommandLine, read_properties
+    from recbole_sr.config.files import CommandLine
 
     files = given.config_files.split()
-    said = {"model": _MODEL, "dataset": _DATA_SET, **read_properties(files)}
-    _refuse_names(said)
+    said = {"model": _MODEL, "dataset": _DATA_SET, **_read_known(files)}
     model = said["model"] if given.model is None else given.model
     dataset = said["dataset"] if given.dataset is None else given.dataset
     return given, (model, dataset, files, CommandLine(properties))

@@ -19,7 +19,15 @@ from recbole.data.utils import get_dataloader
 from recbole.utils import InputType, ModelType, get_model
 
 from recbole_sr.config import recipe
-from recbole_sr.config.files import CommandLine, Loader, literals, once, read_files, read_shipped
+from recbole_sr.config.files import (
+    CommandLine,
+    Loader,
+    file_named,
+    literals,
+    once,
+    read_files,
+    read_shipped,
+)
 from recbole_sr.config.model_keys import check_model_keys, model_keys
 from recbole_sr.config.names import REMOVED, RENAMED
 from recbole_sr.config.options import Options, published
@@ -92,15 +100,16 @@ class Config(recbole.config.Config):
         self._recipe_origins: dict[str, str] = {}
         self._file_origins: dict[str, str] = {}
         given_by = "command line" if isinstance(config_dict, CommandLine) else "config_dict"
-        with refused_by_recbole("settings"):
-            super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
-        self.options = Options.from_mapping(self.final_config_dict)
-        self.origins = self._find_origins(given_by)
-        recipe.refuse_idle_keys(self.options, self.external_config_dict)
-        self._check_evaluated()
-        self.final_config_dict.update(self.options.model_dump())
-        self["sr_warm_regularizers"] = self.options.warm_regularizers  # what null stands for
-        self._prepare_objective()
+        with file_named(self._origin):
+            with refused_by_recbole("settings"):
+                super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
+            self.options = Options.from_mapping(self.final_config_dict)
+            self.origins = self._find_origins(given_by)
+            recipe.refuse_idle_keys(self.options, self.external_config_dict)
+            self._check_evaluated()
+            self.final_config_dict.update(self.options.model_dump())
+            self["sr_warm_regularizers"] = self.options.warm_regularizers  # what null stands for
+            self._prepare_objective()
         self.parameters["Stable Rank"] = list(Options.model_fields)
 
     @classmethod
@@ -177,6 +186,13 @@ class Config(recbole.config.Config):
         given = [f"{key}: {self[key]}" for key in self.external_config_dict if key in own]
         what = f"{self['model']}{' with ' if given else ''}{', '.join(given)}"
         return refused_by_recbole(what, lambda e: is_recboles(self.model_class) and at_fault(e))
+
+    def _origin(self, key: str) -> str | None:
+        """The property file that a key is from, while the settings are put together."""
+        above = ("variable_config_dict", "cmd_config_dict")
+        if any(key in vars(self).get(settings, ()) for settings in above):
+            return None
+        return self._file_origins.get(key)
 
     def _find_origins(self, given_by: str) -> dict[str, str]:
         """Who set each key that is not a default, from the lowest to the highest."""

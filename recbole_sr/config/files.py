@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from os.path import isfile  # pathlib's raises on names that are too long
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from recbole_sr.errors import InputError, check_file
 __all__ = [
     "CommandLine",
     "Loader",
+    "file_named",
     "find_file",
     "literals",
     "once",
@@ -138,6 +139,29 @@ def _merged(layers: Iterable[tuple[str, dict[str, Any]]]) -> tuple[dict[str, Any
         settings |= own
         origins |= dict.fromkeys(own, name)
     return settings, origins
+
+
+@contextmanager
+def file_named(origin: Callable[[str], str | None]) -> Iterator[None]:
+    """Around checks of keys: at the end of their sentence stands the file that the key is from.
+
+    Args:
+        origin: the file that set a key, or None.
+
+    Example:
+        >>> with file_named({"topk": "my.yaml"}.get):
+        ...     raise InputError("topk: expected a list, got 3")
+        Traceback (most recent call last):
+        recbole_sr.errors.InputError: topk: expected a list, got 3 (in my.yaml)
+
+    """
+    try:
+        yield
+    except InputError as error:
+        key = re.sub(r"^(unknown key ')?(\w*).*", r"\2", str(error), flags=re.DOTALL)
+        if (file := origin(key)) is None:
+            raise
+        raise InputError(f"{error} (in {file})") from error.__cause__
 
 
 def find_file(name: str) -> Path:

@@ -361,6 +361,29 @@ def test_the_sentence_names_the_key_and_what_to_do(arguments, words, data, capsy
     assert re.search(words, said)
 
 
+@pytest.mark.parametrize(
+    ("line", "end"),
+    [
+        ("learnin_rate: 0.1", "did you mean 'learning_rate'? (in bad.yaml)"),
+        ("sr_warm_epoch: 3", "did you mean 'sr_warm_epochs'? (in bad.yaml)"),
+        ("sr_warm_epochs: -3", "got -3 (in bad.yaml)"),
+        ('learning_rate: "0.1"', "got '0.1'; drop the quotes (in bad.yaml)"),
+        ("eval_args: {ordr: TO}", "(did you mean 'order'?), got {'ordr': 'TO'} (in bad.yaml)"),
+        ("sr_init_window: 3", "or drop the key (in bad.yaml)"),
+    ],
+)
+def test_the_property_file_of_a_wrong_key_is_named(line, end, data, capsys):
+    Path("bad.yaml").write_text(line)
+    said = refused(["-d", "good", "--config_files", "base.yaml bad.yaml"], capsys)
+    assert said.endswith(end)
+
+
+def test_no_file_is_named_where_the_command_line_has_the_last_word(data, capsys):
+    Path("good.yaml").write_text("sr_warm_epochs: 3")
+    arguments = ["-d", "good", "--config_files", "base.yaml good.yaml", "--sr_warm_epochs=-1"]
+    assert refused(arguments, capsys).endswith("got -1")
+
+
 LEGAL = [
     "--eval_args={split: {RS: [8,1,1]}}",  # RecBole normalises them
     "--eval_args={split: {LS: valid_and_test}, mode: {valid: uni5}, group_by: none}",
