@@ -25,7 +25,7 @@ transitions     how well untrained item rows of sequential models predict the ne
 paper           the paper's grid in its own setting, and its tables
 paper_pictures  its pictures
 public          recipes on LightGCN's own splits, beside published scores; goes on where it was
-kinds           made data whose users are of a few kinds alone
+kinds           synthetic data whose users form a few clusters
 runs            the runs of comparisons as CSV
 families        an epoch and a ranking of models of each family, ours and stock
 distributed     a training step of several processes

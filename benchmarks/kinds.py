@@ -1,7 +1,7 @@
-"""Made data whose users are of a few kinds alone: ``python -m benchmarks.kinds FOLDER``.
+"""Synthetic data whose users form a few clusters: ``python -m benchmarks.kinds FOLDER``.
 
-Four of five events of a user are with items of the user's kind, the others with any. Nothing else
-tells users apart, so that all but as many singular vectors as there are kinds are noise.
+Four of five events of a user are with items of the user's cluster, the others with any. Nothing
+else tells users apart, so that all but as many singular vectors as there are clusters are noise.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from recbole_sr import prepare
 
 NAME = "kinds"
-USERS, ITEMS, KINDS, EVENTS = 800, 480, 8, 20
+USERS, ITEMS, CLUSTERS, EVENTS = 800, 480, 8, 20
 
 
 def main() -> None:
@@ -29,11 +29,13 @@ def main() -> None:
 def events(draw: np.random.Generator) -> pd.DataFrame:
     """Events of all users: columns ``user`` and ``item``, some of them twice."""
     users = np.repeat(np.arange(USERS), EVENTS)
-    weights = 1 / np.arange(1, ITEMS // KINDS + 1)  # of the items of a kind, by their popularity
-    ranks = draw.choice(ITEMS // KINDS, size=len(users), p=weights / weights.sum())
+    weights = 1 / np.arange(
+        1, ITEMS // CLUSTERS + 1
+    )  # of the items of a cluster, by their popularity
+    ranks = draw.choice(ITEMS // CLUSTERS, size=len(users), p=weights / weights.sum())
     is_own = draw.random(len(users)) < 0.8
-    kinds = np.where(is_own, users % KINDS, draw.integers(KINDS, size=len(users)))
-    return pd.DataFrame({"user": users, "item": ranks * KINDS + kinds})
+    clusters = np.where(is_own, users % CLUSTERS, draw.integers(CLUSTERS, size=len(users)))
+    return pd.DataFrame({"user": users, "item": ranks * CLUSTERS + clusters})
 
 
 if __name__ == "__main__":

@@ -134,8 +134,8 @@ class Options(BaseModel):
     """Epochs of the warm phase, at most; 0 means that there is none."""
 
     sr_switch: Literal["epochs", "metric"] = _key("epochs", "sr_warm_epochs")
-    """What ends the warm phase: its number of epochs, or sooner, a validation score that no longer
-    rises (metric)."""
+    """What ends the warm phase: epochs, its number of epochs; metric, also sr_patience evaluations
+    without a better validation score."""
 
     sr_patience: Count = _key(5, "sr_switch: metric")
     """Evaluations in a row without a better validation score that end the warm phase."""
@@ -195,7 +195,7 @@ class Options(BaseModel):
     norm of the embeddings."""
 
     sr_init_window: Count = _key(5, "sr_init: transitions")
-    """How many of the last items of a history count as those that the next one follows."""
+    """Two items of a history that are at most this many steps apart count as a transition."""
 
     sr_init_norm: Positive = _key(1.0, "sr_init: transitions")
     """Norm of the item embeddings: the root mean square over the items."""
@@ -216,9 +216,8 @@ class Options(BaseModel):
     """Epochs between two saved states that a killed run can resume from; 0 saves none."""
 
     sr_fast: bool = _key(True)
-    """Whether to use the fast reading, loaders, evaluation, optimiser, activation and propagation,
-    and to train without the anomaly detection that RecBole's import of SINE switches on; False is
-    RecBole's own, bit for bit."""
+    """Whether to use this package's faster reading, batches, evaluation, optimiser and propagation;
+    False uses RecBole's own code, and with off.yaml gives its results bit for bit."""
 
     sr_parallel: Literal["data", "columns", "auto"] = _key("data")
     """How several processes divide the work: by the rows of a batch (data), by the columns of the

@@ -68,7 +68,7 @@ class Prepared:
         properties: the property file beside it.
         command: trains a model on the data set.
         sparse_command: trains what ranks higher on sparse data; empty where the data are not.
-        width: of tables, where users seem to be of a few kinds; else None.
+        width: of tables, where users seem to form a few clusters; else None.
     """
 
     source: str
@@ -125,7 +125,7 @@ class Prepared:
         if self.width is None:
             return []
         return [
-            "users seem to be of a few kinds alone, for which narrower tables may rank higher:\n  "
+            "users seem to form a few clusters, for which narrower tables may rank higher:\n  "
             f"{self.command} --embedding_size={self.width}"
         ]
 

@@ -1,4 +1,4 @@
-"""Data whose users are of a few kinds alone, for which RecBole's tables are too wide."""
+"""Data whose users form a few clusters, for which RecBole's tables are too wide."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LEAST = 1000  # interactions, below which nothing is clear
 def narrow_width(users: NDArray[Any], items: NDArray[Any]) -> int | None:
     """A width at which BPR's initialisation ranks held-out interactions clearly higher than at 64.
 
-    Where users are of a few kinds alone, the singular vectors beyond the kinds are noise, which the
+    Where users form a few clusters, the singular vectors beyond these are noise, which the
     initialisation weighs as it does the others.
 
     Args:
