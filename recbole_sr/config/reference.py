@@ -37,6 +37,7 @@ _PAGE_HEAD = """# Keys
 
 A key set by the user overrides that key alone.
 `recbole-sr config -m MODEL` shows what is in force for a model, and who set it.
+`~` is YAML's null: not set.
 """
 _MODELS_HEAD = """The property files of these models set these keys, some of them RecBole's.
 Every other key of the package has the default above.
@@ -88,14 +89,14 @@ def _keys() -> Iterator[tuple[str, str, str, str]]:
     """Each key's name, default, type and description."""
     for key, schema in Options.model_json_schema()["properties"].items():
         kinds = [schema, *schema.get("anyOf", [])]
-        types = (kind["type"] for kind in kinds if kind.get("type", "null") != "null")
-        type_ = next(types, "number")  # a target rank is that or a mapping, which no schema says
+        types = (_TYPES[kind["type"]] for kind in kinds if kind.get("type", "null") != "null")
+        type_ = next(types, "float or dict")  # a target rank, of which no schema says it
         meaning = " ".join(schema["description"].split())
         for choices in (kind["enum"] for kind in kinds if "enum" in kind):
             meaning += f" One of: {', '.join(choices)}."
         if schema["needs"]:
             meaning += f" Needs {' or '.join(schema['needs'])}."
-        yield key, _yaml(schema.get("default")), _TYPES[type_], meaning
+        yield key, _yaml(schema.get("default")), type_, meaning
 
 
 def _entries() -> Iterator[str]:

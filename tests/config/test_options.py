@@ -33,7 +33,9 @@ def test_the_property_file_has_the_defaults():
 
 def test_the_property_file_explains_every_key_on_its_line():
     for key in Options.model_fields:
-        assert re.search(rf"^{key}:.*# \((int|float|str|bool|list|dict)\) .+\.$", YAML, re.M), key
+        assert re.search(
+            rf"^{key}:.*# \((int|float|float or dict|str|bool|list|dict)\) .+\.$", YAML, re.M
+        ), key
 
 
 REFUSED = {
