@@ -31,6 +31,23 @@ def edges(users, items, count, seed=0):
     return draw.integers(users, size=count), draw.integers(items, size=count)
 
 
+def test_no_tables_that_cannot_collapse_have_nearer_pairs_than_singular_vectors():
+    users, items = np.unique(edges(40, 30, 300), axis=1)
+    degrees = [np.bincount(side, minlength=n).clip(1) for side, n in ((users, 40), (items, 30))]
+
+    def distance(*columns):  # of all pairs, of tables whose columns are those, by the degrees
+        x, y = (side / np.sqrt(of)[:, None] for side, of in zip(columns, degrees, strict=True))
+        return ((x[users] - y[items]) ** 2).sum()
+
+    found = factorize(normalized_graph(users, items, (40, 30)), 5, seed=0)
+    nearest = distance(found.user, found.item)
+    assert nearest == pytest.approx(10 - 2 * found.values.sum(), rel=1e-5)
+    draw = np.random.default_rng(1)
+    for size in np.geomspace(1e-3, 10, 20):
+        others = (side + size * draw.normal(size=side.shape) for side in (found.user, found.item))
+        assert distance(*(np.linalg.qr(side)[0] for side in others)) > nearest
+
+
 def dense(pairs, shape):
     graph = np.zeros(shape)
     graph[pairs] = 1
