@@ -144,10 +144,15 @@ def run(cell: Cell, setting: Setting) -> dict[str, Any]:
 def train(cell: Cell, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The result of a cell's run, and the singular values that its folder had."""
     with scratch_folder():
-        files = [f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"]
-        config = Config(cell.model, cell.data_set, files, given)
+        config = Config(cell.model, cell.data_set, files(cell), given)
         result = prepare(config).train(saved=True, verbose=False)
         return result, RunFolder(Path(result["sr"]["run_folder"])).read("spectra.json")
+
+
+def files(cell: Cell) -> list[str]:
+    """Its property files. Without the authors' way to begin, the model's recipe is to be undone."""
+    undone = ["loss/model.yaml"] if cell.warm == "spectral" else []
+    return [*undone, f"published/{cell.loss}.yaml", f"warm/{cell.warm}.yaml"]
 
 
 def settings(cell: Cell, setting: Setting) -> dict[str, Any]:

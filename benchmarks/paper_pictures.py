@@ -64,7 +64,8 @@ def of_losses(records: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         for negatives in numbers:
             cell = Cell("ml-100k", "BPR", loss, negatives, "none")
             if outcome(records, cell):
-                name = f"{loss}, {negatives} negatives" if negatives else loss
+                of = f", {negatives} negative{'s' if negatives > 1 else ''}" if negatives else ""
+                name = f"{loss}{of}"
                 yield name, _trained(cell, records)
                 if loss == "directau":  # without its uniformity
                     alone = {"sr_main_regularizers": {}}
