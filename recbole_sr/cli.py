@@ -367,6 +367,8 @@ def _recommend(arguments: list[str]) -> None:
             data_path=given.data_path,
         )
     if given.output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # ids stay as they are, whatever the locale
+            sys.stdout.reconfigure(encoding="utf-8", errors="strict")
         lists.to_csv(sys.stdout, index=False)
         return
     write_table(lists, given.output)

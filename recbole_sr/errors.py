@@ -42,6 +42,7 @@ class LostProcessError(RuntimeError):
     """
 
 
+_HEAD = 1024  # bytes of a file that tell what it is
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -89,6 +90,8 @@ def check_place(path: str | os.PathLike[str]) -> Path:
         InputError: names the file.
 
     """
+    if not os.fspath(path):
+        raise InputError("the output: expected a name, got none; give one")
     place = Path(os.path.realpath(path) if os.path.islink(path) else path)
     folder = place.parent
     if not folder.is_dir():
@@ -98,15 +101,16 @@ def check_place(path: str | os.PathLike[str]) -> Path:
     return place
 
 
-def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> Path:
+def check_output(path: str | os.PathLike[str], replaced: bytes = b"", mark: bytes = b"") -> Path:
     """Refuse an output that cannot be written, before work is done for it.
 
     It never takes the place of an input, of what a run or a study keeps, or of a pipe or a device:
-    only of a file that began as this output does.
+    only of a file that began as this output does, or has its mark.
 
     Args:
         path: of the output.
         replaced: how a file begins that may be replaced, upper case or lower; none may if empty.
+        mark: what else stands in the first kilobyte of a file that may be; none may if empty.
 
     Returns:
         Where to write, as :func:`check_place`.
@@ -122,11 +126,12 @@ def check_output(path: str | os.PathLike[str], replaced: bytes = b"") -> Path:
         return place
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {_reason(error)}; give another name") from None
-    found = _KINDS.get(kind, "a file of another kind" if replaced else "a file")
-    if kind == stat.S_IFREG and replaced:
+    found = _KINDS.get(kind, "a file of another kind" if replaced or mark else "a file")
+    if kind == stat.S_IFREG and (replaced or mark):
         with open(path, "rb") as file:
-            if file.read(len(replaced)).lower() == replaced.lower():
-                return place
+            head = file.read(_HEAD)
+        if (replaced and head.lower().startswith(replaced.lower())) or (mark and mark in head):
+            return place
     raise InputError(f"{path}: expected a new file, got {found} that is there; give another name")
 
 

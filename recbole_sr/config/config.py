@@ -100,6 +100,8 @@ class Config(recbole.config.Config):
         self._recipe_origins: dict[str, str] = {}
         self._file_origins: dict[str, str] = {}
         given_by = "command line" if isinstance(config_dict, CommandLine) else "config_dict"
+        passed = {"model": model, "dataset": dataset}
+        self._passed = {key for key, value in passed.items() if value is not None}
         with file_named(self._origin):
             with refused_by_recbole("settings"):
                 super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
@@ -190,7 +192,7 @@ class Config(recbole.config.Config):
     def _origin(self, key: str) -> str | None:
         """The property file that a key is from, while the settings are put together."""
         above = ("variable_config_dict", "cmd_config_dict")
-        if any(key in vars(self).get(settings, ()) for settings in above):
+        if key in self._passed or any(key in vars(self).get(name, ()) for name in above):
             return None
         return self._file_origins.get(key)
 
@@ -381,7 +383,8 @@ class Config(recbole.config.Config):
 
     def _load_cmd_line(self) -> dict[str, Any]:
         """The ``--key=value`` arguments; the launcher and the host program own the others."""
-        return literals(once(arg for arg in sys.argv[1:] if arg.startswith("--") and "=" in arg))
+        given = literals(once(arg for arg in sys.argv[1:] if arg.startswith("--") and "=" in arg))
+        return {key: value for key, value in given.items() if key not in ("ip", "port")}
 
     def _convert_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
         return literals(config_dict)

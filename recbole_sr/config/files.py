@@ -22,6 +22,7 @@ __all__ = [
     "Loader",
     "file_named",
     "find_file",
+    "is_quoted_number",
     "literals",
     "once",
     "read_files",
@@ -194,6 +195,21 @@ def once(arguments: Iterable[str]) -> dict[str, str]:
 def literals(texts: Mapping[str, Any]) -> dict[str, Any]:
     """Text as a literal, a number of numpy's as Python's, everything else as it is."""
     return {key: _value(value) for key, value in texts.items()}
+
+
+def is_quoted_number(value: Any) -> bool:
+    """Whether a value is the text of what a property file would read as a number without quotes.
+
+    Example:
+        >>> is_quoted_number("1e-3"), is_quoted_number("1,5"), is_quoted_number(0.1)
+        (True, False, False)
+
+    """
+    if not isinstance(value, str):
+        return False
+    with suppress(yaml.YAMLError, ValueError, RecursionError):
+        return type(_read_yaml(value)) in (int, float)
+    return False
 
 
 def _included(name: str, by: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from recbole_sr.config.files import literals
+from recbole_sr.config.files import is_quoted_number
 from recbole_sr.errors import InputError, nearest
 
 __all__ = [
@@ -78,6 +78,5 @@ def validated(model: type[Model], keys: Mapping[str, Any]) -> Model:
     places = [part for part in inside if "[" not in part]  # that is pydantic's name of a type
     where = f"{key} ({', '.join(places)})" if places else key
     got = first["input"]
-    quoted = isinstance(got, str) and not isinstance(literals({key: got})[key], str)
-    advice = "; drop the quotes" if quoted else ""
+    advice = "; drop the quotes" if is_quoted_number(got) else ""
     raise InputError(f"{where}: expected {expected}, got {reprlib.repr(got)}{advice}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from recbole_sr.serve.scores import Scorer
 __all__ = ["Embeddings", "embeddings"]
 
 _ALL = "embeddings.safetensors"
+_SAYS = "dot_products"  # in its metadata
 # What `save` writes, also a part of it that a kill has left.
 _WRITTEN = rf"((user|item)(\.\d+)?\.npy|(user|item)_ids\.txt|{re.escape(_ALL)})(\.\w+\.tmp)?"
 _CHECKED = 64  # users whose scores are compared with dot products
@@ -62,7 +65,7 @@ class Embeddings:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / _ALL]  # first, as the folder is known by it should this be interrupted
         with replacing(paths[0]) as file:
-            file.write(save(dict(self.vectors), {"dot_products": str(self.dot_products)}))
+            file.write(save(dict(self.vectors), {_SAYS: str(self.dot_products)}))
         for name, own in self.vectors.items():
             paths.append(folder / f"{name}.npy")
             with replacing(paths[-1]) as file:
@@ -88,6 +91,7 @@ def check_folder(folder: str | os.PathLike[str]) -> Path:
     paths = [*folder.iterdir()] if folder.is_dir() else [folder]
     if paths and not (
         folder / _ALL in paths
+        and _is_ours(folder / _ALL)
         and all(path.is_file() and re.fullmatch(_WRITTEN, path.name) for path in paths)
     ):
         raise InputError(
@@ -96,6 +100,13 @@ def check_folder(folder: str | os.PathLike[str]) -> Path:
         )
     check_place(folder / _ALL)
     return folder
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether :meth:`Embeddings.save` wrote a file of that name."""
+    with suppress(Exception), safe_open(file, "numpy") as found:  # other data raise anything
+        return _SAYS in (found.metadata() or {})
+    return False
 
 
 def embeddings(

@@ -255,7 +255,7 @@ class _Reading:
         numbers: of the ids, in the order in which they come.
         read: how many events.
         dropped: how many are not usable, by the first column that makes them so.
-        dates: whether times are ISO dates, by the first events.
+        dates: whether times are ISO dates, by the first events that have any.
     """
 
     def __init__(self) -> None:
@@ -309,7 +309,7 @@ class _Reading:
         if column.dtype.kind not in _PLAIN:
             column = pd.Series([*map(str, column)], dtype=object)
         if key == "time" and self.dates is None:
-            self.dates = _are_dates(column)
+            self.dates = _are_dates(column)  # still None where no event has a time so far
         return _seconds(column) if key == "time" and self.dates else _floats(column)
 
     def _ids(self, key: str, column: pd.Series) -> NDArray[Any]:
@@ -339,10 +339,12 @@ def _token(key: str, value: Any) -> str:
     return str(value)
 
 
-def _are_dates(column: pd.Series) -> bool:
+def _are_dates(column: pd.Series) -> bool | None:
+    """Whether most times are dates; None where there is no usable one."""
     if column.dtype.kind in _PLAIN:
         return column.dtype.kind == "M"
-    return np.isfinite(_seconds(column)).sum() > np.isfinite(_floats(column)).sum()
+    dates, numbers = (np.isfinite(read(column)).sum() for read in (_seconds, _floats))
+    return bool(dates > numbers) if dates or numbers else None
 
 
 def _floats(column: pd.Series) -> NDArray[np.float64]:

@@ -117,7 +117,7 @@ class Events:
         """
         try:
             "".encode(self._encoding)
-        except LookupError:
+        except (LookupError, UnicodeError):
             raise InputError(
                 f"encoding: expected one such as utf-8, got {self._encoding!r}"
             ) from None

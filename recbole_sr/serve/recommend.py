@@ -79,6 +79,9 @@ def recommend(
             scores[rows, items] = -torch.inf
         blocks.append(_best(own, scores, k))
     lists = _frame(scorer.dataset, blocks)
+    listed = np.concatenate([users for users, *_ in blocks])
+    none = ids[~torch.isin(ids, torch.from_numpy(listed).to(ids))].numpy()
+    _warn(scorer.dataset.id2token(scorer.dataset.uid_field, none), "have every item, so no list")
     _warn_of_ties(lists)
     return lists
 

@@ -49,7 +49,18 @@ _FIRST_SEED = 2020  # RecBole's own
 _MOST_MINUTES = 1_000_000
 _RUNS, _TUNING, _QUICK, _PAGE = "runs", "tuning", "quick", "report.html"
 _TABLES = ("comparison.json", "comparison.md", "comparison.csv")
-_PARTS = (_RUNS, _TUNING, _QUICK, *_TABLES)
+_PARTS = (_RUNS, _TUNING, _QUICK)
+# What scores are compared by: the same in all runs.
+_JUDGED_BY = (
+    "eval_args",
+    "metrics",
+    "topk",
+    "valid_metric",
+    "repeatable",
+    "metric_decimal_place",
+)
+# What a study gives each run, and so no variant and no grid may.
+_GIVEN = {"model": "-m", "dataset": "-d", "seed": "--seed", "checkpoint_dir": "--output"}
 
 
 def compare(
@@ -111,6 +122,8 @@ def compare(
         >>> compare(["BPR"], ["ml-100k"], seeds=5)["rows"][1]["gain"]  # doctest: +SKIP
 
     """
+    if not output:
+        raise InputError("--output: expected a folder, got an empty name; give one")
     named = _named([baseline, *variants])
     shared = {**read_properties(config_file_list), **(config_dict or {})}
     model, dataset = shared.pop("model", "BPR"), shared.pop("dataset", "ml-100k")
@@ -139,6 +152,7 @@ def compare(
         shared = {**SETTINGS, **shared}
     _check_shared(shared, named)
     points = grid_points(read_properties([tune_file]), tune_trials) if tune_file else []
+    _check_grid(points[0] if points else {}, named)
     others = _keys_of_others(models, shared)
     study = _Study(Path(output), named, shared, seeds, points, jobs, minutes, others)
     groups = [
@@ -195,13 +209,27 @@ class _Study:
             check_output(self.folder / _PAGE, PAGE)
         elif os.path.lexists(self.folder):
             raise InputError(f"{self.folder}: expected a folder, got a file; give another --output")
+        held = any(os.path.lexists(self.folder / part) for part in _PARTS)
         for table in filter(os.path.lexists, (self.folder / name for name in _TABLES)):
             check_file(table)
+            if not held:
+                raise InputError(
+                    f"{table}: expected no such file, as no study is there, got one; give another "
+                    "folder by --output"
+                )
         self._check_names(groups)
+        judged_by: dict[tuple[str, str], Any] = {}
         for group, point in product(groups, self.points or [{}]):
             own = {} if group[0] in NON_GRADIENT else point  # they are not tuned
             trial = self.trial(*group)
             config = trial.config(**own)
+            first = judged_by.setdefault(group[:2], config)
+            for key in _JUDGED_BY:
+                if config[key] != first[key]:
+                    raise InputError(
+                        f"{key}: expected the same for all runs, whose scores are compared, got "
+                        f"{first[key]!r} and {config[key]!r}; give it for all, by --{key}"
+                    )
             if group[2] == "default" and config.options.off:
                 sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
                 raise InputError(
@@ -324,6 +352,22 @@ def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str,
         )
 
 
+def _check_grid(point: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> None:
+    for key, option in _GIVEN.items():
+        if key in point:
+            raise InputError(
+                f"--tune: expected no {key} in it, as a study gives each run its own, got one; "
+                f"drop it, or give it for all runs by {option}"
+            )
+    # Stock has no use for the method's keys; by them ``none`` would not be what it says.
+    ours = [key for key in point if key.startswith("sr_")]
+    if ours and variants.get("none") is VARIANTS["none"]:  # and no file of that name
+        raise InputError(
+            "--tune: expected no sr_ key in it, as 'none' is to run without the method, got "
+            f"{ours[0]}; take stock or off.yaml for none, or drop it"
+        )
+
+
 def _check_quick(
     minutes: float,
     models: Sequence[str],
@@ -392,10 +436,10 @@ def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:
                 "check the spelling"
             )
         named[name] = VARIANTS[name] if name == variant else read_properties([variant])
-        for key in ("model", "dataset"):
+        for key, option in _GIVEN.items():
             if key in named[name]:
                 raise InputError(
                     f"{variant}: expected no {key} in it, as a study trains every variant on each "
-                    f"{key}, got {named[name][key]!r}; give it as -{key[0]}"
+                    f"{key}, got {named[name][key]!r}; give it as {option}"
                 )
     return named

@@ -163,6 +163,13 @@ def _apart(results: Sequence[Result]) -> dict[str, list[list[str]]]:
 
 
 def _check_splits(finished: Sequence[Result]) -> None:
+    sizes = {sum(run["sizes"]) for run in finished if run.get("sizes")}
+    if len(sizes) > 1:
+        raise InputError(
+            f"{finished[0]['model']} on {finished[0]['dataset']}: expected the same data for all "
+            f"seeds, got {' and '.join(map(str, sorted(sizes)))} interactions; remove the runs of "
+            "the data as they were, and go on by --resume"
+        )
     for first, *others in grouped(finished, itemgetter("seed")):
         for run in others:
             if run["split"] != first["split"]:

@@ -80,7 +80,7 @@ def grid_points(space: Mapping[str, Any], trials: int) -> list[dict[str, Any]]:
     if set(space) != {"choice"} or not (grid and isinstance(grid, Mapping)):
         raise InputError(f"--tune: expected {_FORM}, got {dict(space)!r}; write it so")
     for name, values in grid.items():
-        if not (values and isinstance(values, list | tuple)):
+        if not (isinstance(name, str) and values and isinstance(values, list | tuple)):
             raise InputError(f"--tune: expected {_FORM}, got {name!r}: {values!r}; write it so")
     return [
         dict(zip(grid, values, strict=True)) for values in islice(product(*grid.values()), trials)

@@ -370,6 +370,8 @@ def test_the_sentence_names_the_key_and_what_to_do(arguments, words, data, capsy
         ('learning_rate: "0.1"', "got '0.1'; drop the quotes (in bad.yaml)"),
         ("eval_args: {ordr: TO}", "(did you mean 'order'?), got {'ordr': 'TO'} (in bad.yaml)"),
         ("sr_init_window: 3", "or drop the key (in bad.yaml)"),
+        ("learning_rate: 1,5", "got '1,5' (in bad.yaml)"),
+        ("user_inter_num_interval: '[5,1]'", "got '[5,1]' (in bad.yaml)"),
     ],
 )
 def test_the_property_file_of_a_wrong_key_is_named(line, end, data, capsys):
@@ -382,6 +384,12 @@ def test_no_file_is_named_where_the_command_line_has_the_last_word(data, capsys)
     Path("good.yaml").write_text("sr_warm_epochs: 3")
     arguments = ["-d", "good", "--config_files", "base.yaml good.yaml", "--sr_warm_epochs=-1"]
     assert refused(arguments, capsys).endswith("got -1")
+
+
+def test_no_file_is_named_for_a_model_that_the_command_line_names(data, capsys):
+    Path("good.yaml").write_text("model: LightGCN")
+    arguments = ["-m", "bpr", "-d", "good", "--config_files", "base.yaml good.yaml"]
+    assert refused(arguments, capsys).endswith("did you mean 'BPR'?")
 
 
 LEGAL = [

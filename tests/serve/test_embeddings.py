@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 from torch.nn.functional import cosine_similarity
 
 from recbole_sr import embeddings, recommend
@@ -104,6 +104,15 @@ def test_the_command_writes_the_files(tiny, capsys, serve):
     for taken in ("vectors", "file"):
         assert main(["embeddings", "any", "-o", taken]) == 2
         assert f"{taken}: expected a new or an empty folder, or one" in capsys.readouterr().err
+
+
+def test_a_file_of_that_name_by_another_program_is_kept(tmp_path):
+    mine = tmp_path / "embeddings.safetensors"
+    for content in (b"mine", save({"user": np.eye(2)})):
+        mine.write_bytes(content)
+        with pytest.raises(InputError, match="expected a new or an empty folder, or one of former"):
+            Embeddings({"user": np.eye(2)}, {}, True).save(tmp_path)
+        assert mine.read_bytes() == content
 
 
 def test_nothing_to_write_is_refused(serve, monkeypatch):

@@ -339,6 +339,15 @@ def test_a_large_file_is_read_in_parts(monkeypatch):
         prepare(write(table(rows)), "other", **COLUMNS)
 
 
+def test_dates_are_told_by_the_first_part_that_has_any(monkeypatch):
+    for module in (reading, events):
+        monkeypatch.setattr(module, "CHUNK", 7)
+    early = [f"u{n % 3},i{n}," for n in range(9)]
+    dated = [f"u{n % 3},i{n},2024-01-{n + 1:02}" for n in range(9)]
+    file = write("\n".join(["who,what,when", *early, *dated]) + "\n")
+    assert prepare(file, "shop", **COLUMNS, time="when").interactions == 9
+
+
 REFUSED = {
     "a mistyped column": (table(), ["--user=Whom"], "user: expected a column of events.csv, who, "
                           "what, when, got 'Whom'; did you mean 'who'?"),

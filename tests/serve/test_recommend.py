@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from functools import partial
@@ -188,7 +189,7 @@ def test_items_of_interactions_that_a_filter_leaves_out_may_be_listed_and_that_i
     assert "val_interval: interactions that it leaves out are not known" in caplog.text
 
 
-def test_a_user_who_has_every_item_has_an_empty_list(tiny, serve):
+def test_a_user_who_has_every_item_has_an_empty_list_and_is_named(tiny, serve, caplog):
     file = Path("data/tiny/tiny.inter")
     head, *lines = file.read_text().splitlines()
     columns = len(head.split("\t"))
@@ -196,7 +197,9 @@ def test_a_user_who_has_every_item_has_an_empty_list(tiny, serve):
     file.write_text("\n".join([head, *lines, *every]) + "\n")
     serve("BPR", sr_loss="align", train_neg_sample_args=None)
     assert recommend("any", ["all"], k=3).empty
+    caplog.clear()
     assert recommend("any", ["all", "u1"], k=3)["user_id"].tolist() == ["u1"] * 3
+    assert "users: 1 have every item, so no list: 'all'" in caplog.messages
 
 
 def test_users_are_served_in_the_order_given_and_unknown_ones_named(serve, caplog):
@@ -286,6 +289,16 @@ def test_the_command_writes_the_same_lists(name, tiny, capsys):
     capsys.readouterr()
     assert main(["recommend", file, "--user", "u3", "u5", "-k", "4"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "user_id,item_id,rank,score"
+
+
+def test_ids_on_the_screen_are_those_of_the_data_whatever_the_locale(tiny, monkeypatch):
+    file = Path("data/tiny/tiny.inter")
+    file.write_text(file.read_text("utf-8").replace("\ti1\t", "\té\t"), "utf-8")
+    model, screen = checkpoint(tiny), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, "ascii"))
+    assert main(["recommend", model, "--user", "u1", "-k", "60", "--with_known"]) == 0
+    sys.stdout.flush()
+    assert "u1,é," in screen.getvalue().decode("utf-8")
 
 
 def test_data_that_were_moved_are_found_where_they_are_said_to_be(tiny, tmp_path, capsys):

@@ -330,8 +330,10 @@ def test_two_studies_do_not_share_a_folder(tmp_path, instead_of_runs, brief):
 
 def test_a_study_is_not_begun_over_other_files(tmp_path):
     (tmp_path / "comparison.md").write_text("mine")
-    with pytest.raises(InputError, match="expected no study there"):
-        compare(output=".")
+    for resume in (False, True):
+        with pytest.raises(InputError, match=r"comparison\.md: expected no such file, as no"):
+            compare(output=".", resume=resume)
+    assert (tmp_path / "comparison.md").read_text() == "mine"
     with pytest.raises(InputError, match="expected a folder, got a file"):
         compare(output="comparison.md")
 
@@ -502,6 +504,27 @@ REFUSED = {
         "seed: expected .*4294967296",
     ),
     "a model in a variant": ({"variants": ["named.yaml"]}, "named.yaml: expected no model in it"),
+    "a seed in a variant": ({"variants": ["seed.yaml"]}, "seed.yaml: expected no seed in it"),
+    "a seed in the grid": ({"tune_file": "seeds.yaml"}, "--tune: expected no seed in it"),
+    "the method in the grid of none": (
+        {"tune_file": "method.yaml", "baseline": "none"},
+        "--tune: expected no sr_ key in it, as 'none'",
+    ),
+    "a grid of numbers": ({"tune_file": "numbers.yaml"}, "--tune: expected choice .*, got 1"),
+    "another metric for a variant": (
+        {"variants": ["recall.yaml"]},
+        "valid_metric: expected the same for all runs, .* got 'MRR@10' and 'Recall@10'",
+    ),
+    "other lengths for a variant": ({"variants": ["top.yaml"]}, "topk: expected the same for all"),
+    "sampled items for a variant": (
+        {"variants": ["sampled.yaml"]},
+        "eval_args: expected the same for all runs",
+    ),
+    "a metric in the grid": (
+        {"tune_file": "metrics.yaml"},
+        "valid_metric: expected the same for all runs",
+    ),
+    "an empty name": ({"output": ""}, "--output: expected a folder, got an empty name"),
 }
 
 
@@ -516,8 +539,16 @@ def test_what_cannot_work_is_refused_before_anything_runs(given, sentence, tmp_p
     (tmp_path / "named.yaml").write_text("model: LightGCN\n")
     (tmp_path / "misspelt.yaml").write_text("choice: {epoch: [1, 2]}\n")
     (tmp_path / "grid.yaml").write_text("choice: {epochs: [1, 2]}\n")
+    (tmp_path / "seed.yaml").write_text("seed: 5\n")
+    (tmp_path / "seeds.yaml").write_text("choice: {seed: [1, 2]}\n")
+    (tmp_path / "method.yaml").write_text("choice: {sr_init: [spectral]}\n")
+    (tmp_path / "numbers.yaml").write_text("choice: {1: [2]}\n")
+    (tmp_path / "recall.yaml").write_text("valid_metric: Recall@10\n")
+    (tmp_path / "top.yaml").write_text("topk: [5, 10]\n")
+    (tmp_path / "sampled.yaml").write_text("eval_args: {mode: uni5}\n")
+    (tmp_path / "metrics.yaml").write_text("choice: {valid_metric: [MRR@10, Recall@10]}\n")
     with pytest.raises(InputError, match=sentence):
-        compare(output="study", **given)
+        compare(**{"output": "study", **given})
     assert not (tmp_path / "study").exists()
 
 

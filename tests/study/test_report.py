@@ -334,10 +334,20 @@ def test_a_figure_takes_the_place_of_a_figure_alone(study, tmp_path, monkeypatch
     for _ in range(2):
         files = write_figures(read_runs(study), "figures")
         assert {file.parent.name for file in files} == {"figures"}
-    files[0].write_text("mine")
-    with pytest.raises(InputError, match="expected a new file, got a file"):
-        write_figures(read_runs(study), "figures")
-    assert files[0].read_text() == "mine"
+    for mine in (b"mine", b"\x89PNG\r\n\x1a\n of another program"):
+        files[0].write_bytes(mine)
+        with pytest.raises(InputError, match="expected a new file, got a file"):
+            write_figures(read_runs(study), "figures")
+        assert files[0].read_bytes() == mine
+
+
+def test_a_page_takes_the_place_of_such_a_page_alone(study):
+    for _ in range(2):
+        report([str(study)], "index.html")
+    Path("index.html").write_text("<!DOCTYPE html>\n<p>mine")
+    with pytest.raises(InputError, match=r"index\.html: expected a new file"):
+        report([str(study)], "index.html")
+    assert Path("index.html").read_text().endswith("mine")
 
 
 def test_the_command_writes_the_page(study, tmp_path, capsys):

@@ -48,8 +48,12 @@ _STYLE = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), _TEXT),
 }
 _TINY = 1e-100  # no logarithmic axis begins below
-# How a figure begins: nothing else is replaced by one.
-_STARTS = {"png": b"\x89PNG", "svg": b"<?xml"}
+# Who made a figure stands near its beginning: nothing else is replaced by one.
+_MAKER = "recbole-sr"
+_METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": _MAKER},
+    "svg": {"Creator": _MAKER, "Date": None},
+}
 
 
 def write_figures(runs: Sequence[Run], folder: str) -> list[Path]:
@@ -71,12 +75,12 @@ def write_figures(runs: Sequence[Run], folder: str) -> list[Path]:
     for group in grouped(runs, lambda run: run.section):
         for figure in draw(group):
             drawn = plot(figure)
-            for suffix, start in _STARTS.items():
+            for suffix, metadata in _METADATA.items():
                 # The name of a data set comes from a file: it may not lead to another folder.
                 name = f"{group[0].section}-{figure.id}.{suffix}".replace("/", "_")
                 file = Path(folder) / name
-                check_output(file, start)
-                _save(drawn, file, dpi=300)
+                check_output(file, mark=_MAKER.encode())
+                _save(drawn, file, dpi=300, metadata=metadata)
                 files.append(file)
     return files
 

@@ -26,7 +26,7 @@ from recbole_sr.study.trial import STOCK
 
 __all__ = ["PAGE", "read_runs", "report"]
 
-PAGE = b"<!doctype html>"  # what a page begins with: nothing else is replaced by one
+PAGE = b"<!doctype html><!-- recbole-sr -->"  # its beginning: nothing else is replaced by one
 
 # Settings that differ between any two runs and say nothing about either.
 _INCIDENTAL = {"seed", "checkpoint_dir", "show_progress", "state"}
