@@ -40,6 +40,7 @@ __all__ = [
     "interleaved",
     "median_epochs",
     "quiet",
+    "ratio",
     "read_records",
     "record_parser",
     "recorded_run",
@@ -240,9 +241,16 @@ def beside_stock(
     """
     stock, ours = seconds["stock"], seconds["ours"]
     medians = [f"{statistics.median(side) * scale:.{digits}f}" for side in (stock, ours)]
-    ratios = sorted(theirs / own for theirs, own in zip(stock, ours, strict=True))
-    least, most = f"{ratios[0]:.1f}", f"{ratios[-1]:.1f}"
-    return [*medians, f"{statistics.median(ratios):.1f} x ({least} to {most})"]
+    return [*medians, ratio(stock, ours)]
+
+
+def ratio(above: Sequence[float], below: Sequence[float], digits: int = 1) -> str:
+    """The median of the ratios of turns, with the least and the most of them."""
+    found = sorted(one / other for one, other in zip(above, below, strict=True))
+    median, least, most = (
+        f"{x:.{digits}f}" for x in (statistics.median(found), found[0], found[-1])
+    )
+    return f"{median} x ({least} to {most})"
 
 
 def table(head: list[str], rows: list[list[Any]]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from operator import itemgetter
+from statistics import median
 from typing import Any
 
-from benchmarks.harness import data_sets, experiment, interleaved, report, train
+from benchmarks.harness import data_sets, experiment, ratio, report, train, turns
 from benchmarks.rank import OBJECTIVES, PAIRS, negatives
 from recbole_sr.config.files import read_properties
 
@@ -33,13 +33,13 @@ def costs(
         objective: experiment(model, name, True, **{"train_batch_size": pairs, **settings})
         for objective, settings in objectives.items()
     }
-    seconds = interleaved({objective: partial(train, run) for objective, run in runs.items()})
+    seconds = turns({objective: partial(train, run) for objective, run in runs.items()})
     report(
         f"{model}'s tables on {name}, one training epoch ({pairs:,} pairs a step, d = 64), seconds",
         ["objective", "epoch", f"of {measure}"],
         [
-            [objective, f"{epoch:.2f}", f"{epoch / seconds[measure]:.2f} x"]
-            for objective, epoch in sorted(seconds.items(), key=itemgetter(1))
+            [objective, f"{median(epochs):.2f}", ratio(epochs, seconds[measure], digits=2)]
+            for objective, epochs in sorted(seconds.items(), key=lambda item: median(item[1]))
         ],
     )
 

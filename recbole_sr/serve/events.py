@@ -235,9 +235,14 @@ def prepare(
 
 def _targets(output: str | os.PathLike[str], events: Any) -> tuple[Path, Path]:
     """The atomic file and the property file; none of another's making, nor the one to be read."""
-    name = Path(os.path.abspath(output)).name
-    if not name:
+    path = Path(os.path.abspath(output))
+    if not (name := path.name):
         raise InputError(f"{output}: expected a folder with a name, got the root; give another")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):  # bytes that are no text
+        raise InputError(
+            f"{os.fsencode(path)!r}: expected a folder whose path is UTF-8, as a property file is "
+            "to hold it, got other bytes; give another"
+        )
     inter, properties = (Path(output, f"{name}.{suffix}") for suffix in ("inter", "yaml"))
     if inter.parent.is_dir():
         check_output(properties, _MARK.encode())

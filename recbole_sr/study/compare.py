@@ -34,7 +34,7 @@ from recbole_sr.study.report.page import PAGE, report
 from recbole_sr.study.summary import summarize
 from recbole_sr.study.text import to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial, run_name
-from recbole_sr.study.tuning import grid_points, tune
+from recbole_sr.study.tuning import TRIALS, grid_points, tune
 from recbole_sr.training.checks import check_judged, check_settings
 
 __all__ = ["VARIANTS", "compare"]
@@ -307,11 +307,14 @@ class _Study:
     def _tuned(self, trial: Trial, bar: Any) -> Trial:
         if not self.points or trial.model in NON_GRADIENT:
             return trial
-        tuned, run = tune(trial, self.points, self.folder / _TUNING / trial.name, bar, self._result)
+        folder = self.folder / _TUNING / trial.name
+        tuned, run = tune(trial, self.points, folder, bar, self._result)
         tuned.take_over(run, self.folder / _RUNS / trial.name)  # the first seed's run
         chosen = ", ".join(f"{key} {tuned.settings[key]}" for key in self.points[0])
         name = f"{trial.model} {trial.variant} on {trial.dataset}"
-        self.tuned.append(f"{name}: {chosen}, by validation the best of {len(self.points)}")
+        scored = any(one["score"] is not None for one in RunFolder(folder).read(TRIALS, list[Any]))
+        how = "by validation the best" if scored else "the first, as none had a score,"
+        self.tuned.append(f"{name}: {chosen}, {how} of {len(self.points)}")
         return tuned
 
     def _run(self, trial: Trial, bar: Any, seconds: float = math.inf) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from recbole_sr.errors import InputError
 from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.trial import Trial
 
-__all__ = ["grid_points", "tune"]
+__all__ = ["TRIALS", "grid_points", "tune"]
 
+TRIALS = "trials.json"  # settings, score and error of each trial
 _FORM = (
     "choice with a list of values for each property, as in 'choice: {learning_rate: [0.01, 0.001]}'"
 )
@@ -52,7 +53,7 @@ def tune(
         bigger = result.get("valid_score_bigger", bigger)
         score = result.get("best_valid_score")
         seen.append({"settings": settings, "score": score, "error": result["error"]})
-        RunFolder(folder).write("trials.json", seen)
+        RunFolder(folder).write(TRIALS, seen)
     scored = [number for number, one in enumerate(seen) if one["score"] is not None]
     pick = max if bigger else min
     best = pick(scored, key=lambda number: seen[number]["score"], default=0)

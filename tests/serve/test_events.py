@@ -339,6 +339,13 @@ def test_a_large_file_is_read_in_parts(monkeypatch):
         prepare(write(table(rows)), "other", **COLUMNS)
 
 
+def test_a_folder_whose_path_is_no_text_is_refused_and_not_made(tmp_path):
+    place = Path(os.fsdecode(b"caf\xe9"))
+    with pytest.raises(InputError, match=r"caf\\xe9/shop': expected a folder whose path is UTF-8"):
+        prepare(write(table()), place / "shop", **COLUMNS)
+    assert not place.exists()
+
+
 def test_dates_are_told_by_the_first_part_that_has_any(monkeypatch):
     for module in (reading, events):
         monkeypatch.setattr(module, "CHUNK", 7)

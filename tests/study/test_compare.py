@@ -190,6 +190,16 @@ def test_the_best_of_a_search_serves_all_seeds_and_is_the_first_seeds_run(
         assert said in to_text(comparison).replace("\n  ", " ")
 
 
+def test_no_setting_is_called_the_best_where_every_trial_failed(
+    instead_of_runs, brief, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Trial, "run", lambda trial, folder, *_: trial.fail("no memory", folder))
+    (tmp_path / "grid.yaml").write_text("choice: {embedding_size: [4, 8]}\n")
+    given = {"seeds": 1, "config_dict": brief, "tune_file": "grid.yaml", "output": "study"}
+    tuned = compare(["BPR"], ["tiny"], **given)["tuned"]
+    assert tuned[1] == "BPR stock on tiny: embedding_size 4, the first, as none had a score, of 2"
+
+
 def test_models_without_gradients_are_run_as_they_are(instead_of_runs, brief, tmp_path):
     (tmp_path / "grid.yaml").write_text("choice: {embedding_size: [4, 8]}\n")
     (tmp_path / "off.yaml").write_text("sr_warm_epochs: 0\n")
