@@ -1,8 +1,8 @@
 """Measurements of this package beside stock RecBole: ``python -m benchmarks.NAME``.
 
 Each prints the machine and a Markdown table. What compares with stock takes medians of 5
-interleaved runs after a warm-up, all from one process. The data sets are read
-from ``RECBOLE_DATA`` (default ``dataset``): a folder for each, such as ``gowalla/gowalla.inter``.
+interleaved runs after a warm-up, all from one process. The data sets are read from
+``RECBOLE_DATA`` (default ``dataset``): a folder for each, such as ``gowalla/gowalla.inter``.
 ``RECBOLE_DATA_SETS`` chooses them, by comma.
 
 ==============  ==================================================================================

@@ -200,36 +200,14 @@ class _Study:
         for name, number in (("seeds", self.seeds), ("jobs", self.jobs)):
             if number < 1:
                 raise InputError(f"{name}: expected 1 or more, got {number}; give a number")
-        if not resume and any(os.path.lexists(self.folder / part) for part in _PARTS):
-            raise InputError(
-                f"{self.folder}: expected no study there, but it holds one; "
-                "continue it with --resume, or give another folder by --output"
-            )
-        if self.folder.is_dir():
-            check_output(self.folder / _PAGE, PAGE)
-        elif os.path.lexists(self.folder):
-            raise InputError(f"{self.folder}: expected a folder, got a file; give another --output")
-        held = any(os.path.lexists(self.folder / part) for part in _PARTS)
-        for table in filter(os.path.lexists, (self.folder / name for name in _TABLES)):
-            check_file(table)
-            if not held:
-                raise InputError(
-                    f"{table}: expected no such file, as no study is there, got one; give another "
-                    "folder by --output"
-                )
+        self._check_folder(resume)
         self._check_names(groups)
         judged_by: dict[tuple[str, str], Any] = {}
         for group, point in product(groups, self.points or [{}]):
             own = {} if group[0] in NON_GRADIENT else point  # they are not tuned
             trial = self.trial(*group)
             config = trial.config(**own)
-            first = judged_by.setdefault(group[:2], config)
-            for key in _JUDGED_BY:
-                if config[key] != first[key]:
-                    raise InputError(
-                        f"{key}: expected the same for all runs, whose scores are compared, got "
-                        f"{first[key]!r} and {config[key]!r}; give it for all, by --{key}"
-                    )
+            _check_judged_alike(judged_by.setdefault(group[:2], config), config)
             if group[2] == "default" and config.options.off:
                 sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
                 raise InputError(
@@ -250,6 +228,26 @@ class _Study:
                 )
         # All groups have the same seeds, of which the last may be out of range.
         replace(trial, seed=trial.seed + self.seeds - 1).config(**own)
+
+    def _check_folder(self, resume: bool) -> None:
+        """Refuse a folder that is to be begun and holds a study, or files that no study wrote."""
+        holds_study = any(os.path.lexists(self.folder / part) for part in _PARTS)
+        if holds_study and not resume:
+            raise InputError(
+                f"{self.folder}: expected no study there, but it holds one; "
+                "continue it with --resume, or give another folder by --output"
+            )
+        if self.folder.is_dir():
+            check_output(self.folder / _PAGE, PAGE)
+        elif os.path.lexists(self.folder):
+            raise InputError(f"{self.folder}: expected a folder, got a file; give another --output")
+        for table in filter(os.path.lexists, (self.folder / name for name in _TABLES)):
+            check_file(table)
+            if not holds_study:
+                raise InputError(
+                    f"{table}: expected no such file, as no study is there, got one; give another "
+                    "folder by --output"
+                )
 
     def _check_names(self, groups: Sequence[tuple[str, str, str]]) -> None:
         """Refuse two groups whose runs would share a folder, as ``a-b`` with ``c``, and ``a``."""
@@ -342,6 +340,16 @@ class _Study:
         write_whole(self.folder / "comparison.md", to_markdown(comparison))
         write_whole(self.folder / "comparison.csv", to_csv(comparison))
         report([str(self.folder)], str(self.folder / _PAGE))
+
+
+def _check_judged_alike(first: Any, other: Any) -> None:
+    """Refuse two configurations of a study whose scores cannot be compared."""
+    for key in _JUDGED_BY:
+        if other[key] != first[key]:
+            raise InputError(
+                f"{key}: expected the same for all runs, whose scores are compared, got "
+                f"{first[key]!r} and {other[key]!r}; give it for all, by --{key}"
+            )
 
 
 def _check_shared(shared: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]) -> None:

@@ -31,6 +31,13 @@ def edges(users, items, count, seed=0):
     return draw.integers(users, size=count), draw.integers(items, size=count)
 
 
+def dense(pairs, shape):
+    graph = np.zeros(shape)
+    graph[pairs] = 1
+    by_user, by_item = (np.sqrt(graph.sum(axis).clip(1)) for axis in (1, 0))
+    return graph / by_user[:, None] / by_item
+
+
 def test_no_tables_that_cannot_collapse_have_nearer_pairs_than_singular_vectors():
     users, items = np.unique(edges(40, 30, 300), axis=1)
     degrees = [np.bincount(side, minlength=n).clip(1) for side, n in ((users, 40), (items, 30))]
@@ -46,13 +53,6 @@ def test_no_tables_that_cannot_collapse_have_nearer_pairs_than_singular_vectors(
     for size in np.geomspace(1e-3, 10, 20):
         others = (side + size * draw.normal(size=side.shape) for side in (found.user, found.item))
         assert distance(*(np.linalg.qr(side)[0] for side in others)) > nearest
-
-
-def dense(pairs, shape):
-    graph = np.zeros(shape)
-    graph[pairs] = 1
-    by_user, by_item = (np.sqrt(graph.sum(axis).clip(1)) for axis in (1, 0))
-    return graph / by_user[:, None] / by_item
 
 
 def random_states():
