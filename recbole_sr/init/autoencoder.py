@@ -12,7 +12,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Chain
 
-__all__ = ["LARGEST_RANK", "fill_chain"]
+__all__ = ["LARGEST_RANK", "both_signs", "directions", "fill_chain"]
 
 # More directions give a user back the very items that the input has.
 LARGEST_RANK = 64
@@ -35,8 +35,8 @@ def fill_chain(
     but for activations and a scale of each user: tables :math:`U S^p` and :math:`V S^p` have those
     of :math:`U = D_u^{-a} R D_i^{-a} V S^{-1}`. The first layer's leading units are the singular
     directions, the layers between pass them on, and the last one reads them. Units beyond those
-    keep their own weights up to the last layer, which does not read them to begin with. What is
-    added to the first layer's begins at zero.
+    keep their own weights up to the last layer, which does not read them to begin with. What else
+    would change the scores begins at zero.
 
     Args:
         chain: to fill, in place.
@@ -50,24 +50,18 @@ def fill_chain(
         InputError: no layer between the items, or one without a unit for a direction.
 
     """
-    signs = (1, -1) if chain.one_sided else (1,)
     narrowest = min((layer.shape[1] for layer in chain.layers[1:]), default=0)
-    rank = min(LARGEST_RANK, narrowest // len(signs), len(factors.values))
-    if not rank:
-        raise InputError(
-            f"sr_init: expected hidden layers of {len(signs)} units or more, which hold a singular "
-            f"direction, got {narrowest or 'no hidden layer'}; widen them, or set sr_init: model"
-        )
+    rank = directions(narrowest, factors, chain.one_sided)
     first, *between, last = chain.layers
     weights = factors.values[:rank] ** (power - 0.5)
     rows = factors.item[:, :rank] * weights
     degrees = np.asarray(graph.sign().sum(0)).ravel().clip(1)
-    encoder = _both_signs(rows / degrees[:, None] ** degree_power, signs)
-    decoder = _both_signs(rows, signs)
+    encoder = both_signs(rows / degrees[:, None] ** degree_power, chain.one_sided)
+    decoder = both_signs(rows, chain.one_sided)
     units = encoder.shape[1]
 
-    for table in chain.added:
-        table.zero_()
+    for other in chain.zeroed:
+        other.zero_()
     first[:units] = 0
     columns = first[:units, chain.items]
     columns.copy_(torch.from_numpy(encoder.T) * _SMALL / np.abs(encoder).max())
@@ -81,6 +75,38 @@ def fill_chain(
     last[chain.items, :units] = torch.from_numpy(decoder * np.float32(scale)).to(last)
 
 
-def _both_signs(rows: NDArray[Any], signs: tuple[int, ...]) -> NDArray[Any]:
-    """Each direction, and its opposite where an activation loses what is negative."""
-    return np.concatenate([sign * rows for sign in signs], axis=1)
+def directions(narrowest: int, factors: Factors, one_sided: bool) -> int:
+    """How many singular directions layers can hold.
+
+    Args:
+        narrowest: the units of the narrowest layer; 0 where there is none.
+        factors: the directions there are.
+        one_sided: whether each takes two units.
+
+    Raises:
+        InputError: none.
+
+    Example:
+        >>> directions(5, Factors(np.eye(9), np.ones(9), np.eye(9)), one_sided=True)
+        2
+
+    """
+    units = 2 if one_sided else 1
+    rank = min(LARGEST_RANK, narrowest // units, len(factors.values))
+    if not rank:
+        raise InputError(
+            f"sr_init: expected hidden layers of {units} units or more, which hold a singular "
+            f"direction, got {narrowest or 'no hidden layer'}; widen them, or set sr_init: model"
+        )
+    return rank
+
+
+def both_signs(rows: NDArray[Any], one_sided: bool) -> NDArray[Any]:
+    """Each direction, and its opposite where an activation loses what is negative.
+
+    Example:
+        >>> both_signs(np.array([[1, 2]]), one_sided=True)
+        array([[ 1,  2, -1, -2]])
+
+    """
+    return np.concatenate((rows, -rows), axis=1) if one_sided else rows

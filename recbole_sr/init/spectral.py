@@ -12,7 +12,8 @@ from torch import Tensor
 from recbole_sr.init.als import refine
 from recbole_sr.init.autoencoder import LARGEST_RANK, fill_chain
 from recbole_sr.init.svd import factorize, normalized_graph, row_norm
-from recbole_sr.init.tables import Interactions, Tables
+from recbole_sr.init.tables import Chain, Interactions, Tables, Towers
+from recbole_sr.init.towers import fill_towers
 
 __all__ = ["spectral", "spectral_table"]
 
@@ -35,9 +36,9 @@ def spectral(
 
     Where a model propagates its tables through linear layers they become those whose propagation
     is the singular vectors, so that its first scores are those of a model that scores its tables.
-    Linear layers between the tables and the score pass on what enters. An auto-encoder's layers
-    become those that score as the tables would (:mod:`recbole_sr.init.autoencoder`). No global
-    random state is read or written.
+    Linear layers between the tables and the score pass on what enters. Layers in place of tables
+    become those that score as the tables would (:mod:`recbole_sr.init.autoencoder`,
+    :mod:`recbole_sr.init.towers`). No global random state is read or written.
 
     Args:
         tables: to fill, in place.
@@ -55,11 +56,14 @@ def spectral(
     sides = {"user": tables.user, "item": tables.item}
     widths = {table.shape[1] for found in sides.values() for table in found}
     graph = normalized_graph(*interactions, degree_power)
-    factors = factorize(graph, LARGEST_RANK if tables.chain else max(widths), seed)
+    factors = factorize(graph, LARGEST_RANK if tables.layered else max(widths), seed)
     if als_iterations:
         factors = refine(factors, graph, als_iterations)
-    if tables.chain:
-        fill_chain(tables.chain, factors, graph, degree_power, power, margin)
+    if isinstance(tables.layered, Chain):
+        fill_chain(tables.layered, factors, graph, degree_power, power, margin)
+        return
+    if isinstance(tables.layered, Towers):
+        fill_towers(tables.layered, factors, graph, degree_power, power, margin)
         return
     norms = {width: row_norm(factors, graph, width, power, margin) for width in widths}
     values = torch.from_numpy(factors.values)

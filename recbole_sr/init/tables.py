@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Chain", "Histories", "Interactions", "Tables"]
+__all__ = ["Chain", "Histories", "Interactions", "Tables", "Towers"]
 
 
 class Interactions(NamedTuple):
@@ -50,7 +50,7 @@ class Chain(NamedTuple):
         items: the columns of the first and rows of the last that stand for the ``M`` items.
         one_sided: whether the activation between them loses what is negative, as ReLU does.
         entering: computes what enters the last layer for each user, ``(N, H')``.
-        added: tables that are added to what the first layer returns.
+        zeroed: what would change that, and begins at zero.
 
     """
 
@@ -58,7 +58,24 @@ class Chain(NamedTuple):
     items: slice
     one_sided: bool
     entering: Callable[[], Tensor]
-    added: Sequence[Tensor] = ()
+    zeroed: Sequence[Tensor] = ()
+
+
+class Towers(NamedTuple):
+    """Linear layers, each followed by ReLU, that lead to the vectors of users and of items.
+
+    Attributes:
+        user: weights ``(H, M')``, ``(H', H)``, ..., from a user's items.
+        item: weights ``(H, N')``, ``(H', H)``, ..., from an item's users.
+        users: the columns of the item's first layer that stand for the ``N`` users.
+        items: the columns of the user's first layer that stand for the ``M`` items.
+
+    """
+
+    user: Sequence[Tensor]
+    item: Sequence[Tensor]
+    users: slice
+    items: slice
 
 
 class Tables(NamedTuple):
@@ -70,7 +87,7 @@ class Tables(NamedTuple):
         layers: weights of the linear layers that stand between the tables and the score.
         propagated: computes what the model scores with from its one user and one item table, where
             that is a mean over linear layers of which the tables are the first; else None.
-        chain: of an auto-encoder, which has no tables of users and items; else None.
+        layered: of a model that has layers in place of tables; else None.
 
     """
 
@@ -78,4 +95,4 @@ class Tables(NamedTuple):
     item: Sequence[Tensor]
     layers: Sequence[Tensor] = ()
     propagated: Callable[[], Mapping[str, Tensor]] | None = None
-    chain: Chain | None = None
+    layered: Chain | Towers | None = None

@@ -16,15 +16,23 @@ __all__ = ["AutoEncoder", "ModelEntry"]
 
 @dataclass(frozen=True)
 class AutoEncoder:
-    """How a model leads from the items of a user to the scores of all items.
+    """How a model leads from the items of a user to the scores of all items, without users' rows.
 
     Attributes:
-        modules: paths of the modules whose linear layers, in this order, are the way.
+        modules: paths of the modules whose linear layers, in this order, are the way; none where
+            two tables are.
         activation: between them: ``tanh``, ``relu``, or the model's attribute that has its name,
             which is a key too.
-        added: paths of the tables whose rows are added to what the first layer returns.
+        zeroed: paths of the parameters that are no part of the way and begin at zero: tables whose
+            rows are added to what the first layer returns, weights of an attention.
         table: path of the table of items whose rows are the last layer; None where that is one of
             the modules'.
+        read: path of the table of items whose rows a user's items add up, in place of a first
+            layer; None where that is one of the modules'.
+        shrunk: names of the settings whose sum is the power of the number of a user's items by
+            which their sum is divided.
+        item_modules: paths of the modules whose linear layers lead from an item's users to the
+            vector that a user's is compared with, in place of a last layer; none else.
         needs: settings under which that is the way, as name and value.
 
     Example:
@@ -35,8 +43,11 @@ class AutoEncoder:
 
     modules: tuple[str, ...]
     activation: str = "tanh"
-    added: tuple[str, ...] = ()
+    zeroed: tuple[str, ...] = ()
     table: str | None = None
+    read: str | None = None
+    shrunk: tuple[str, ...] = ()
+    item_modules: tuple[str, ...] = ()
     needs: Mapping[str, Any] = field(default_factory=dict)
 
 

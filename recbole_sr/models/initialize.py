@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.initialization import Initialization
-from recbole_sr.init.tables import Chain, Histories, Interactions, Tables
+from recbole_sr.init.tables import Chain, Histories, Interactions, Tables, Towers
 from recbole_sr.models.entry import AutoEncoder, ModelEntry
 from recbole_sr.models.sources import PADDING, Column, parameter, resolve
 from recbole_sr.models.tables import evaluating, random_state_kept, whole_tables
@@ -47,29 +47,47 @@ def initialize(
     def propagated() -> dict[str, Tensor]:
         return {side: table for side, (table,) in whole_tables(model, columns).items()}
 
+    read = {"interactions": _interactions, "histories": histories}[initialization.reads]
+    data = read(dataset, columns)
     layers = [parameter(model, path) for path in entry.layers]
     linear = entry.user.linear and entry.item.linear
-    chain = _chain(model, entry.autoencoder, columns) if entry.autoencoder else None
-    tables = Tables(user, item, layers, propagated if linear else None, chain)
-    read = {"interactions": _interactions, "histories": histories}[initialization.reads]
-    initialization.fill(tables, read(dataset, columns), seed)
+    way = entry.autoencoder
+    layered = _layered(model, way, columns, data) if way else None
+    tables = Tables(user, item, layers, propagated if linear else None, layered)
+    initialization.fill(tables, data, seed)
 
 
-def _chain(model: Any, way: AutoEncoder, columns: Mapping[str, Column]) -> Chain:
-    """The linear layers of an auto-encoder."""
-    modules = [part for path in way.modules for part in resolve(model, path).modules()]
-    layers = [part for part in modules if isinstance(part, nn.Linear)]
-    items = slice(PADDING + 1, columns["item"].total)
+def _layered(
+    model: Any, way: AutoEncoder, columns: Mapping[str, Column], data: Any
+) -> Chain | Towers:
+    """The linear layers, or the tables, that lead from a user's items to scores."""
+    layers = _linear(model, way.modules)
+    users, items = (slice(PADDING + 1, columns[side].total) for side in ("user", "item"))
+    if way.item_modules:
+        of_items = _linear(model, way.item_modules)
+        user, item = ([layer.weight for layer in tower] for tower in (layers, of_items))
+        return Towers(user, item, users, items)
     one_sided = "relu" in getattr(model, way.activation, way.activation)
     weights = [layer.weight for layer in layers]
     if way.table:
         weights.append(parameter(model, way.table))
+    if way.read:
+        weights.insert(0, parameter(model, way.read).T)
 
     def entering() -> Tensor:
+        if way.read:
+            power = sum(getattr(model, name) for name in way.shrunk)
+            return _added_up(weights[0].T[items], data, power)
         return _seen(model, layers[-1], columns["user"], returned=way.table is not None)
 
-    added = [parameter(model, path) for path in way.added]
-    return Chain(weights, items, one_sided, entering, added)
+    zeroed = [parameter(model, path) for path in way.zeroed]
+    return Chain(weights, items, one_sided, entering, zeroed)
+
+
+def _linear(model: Any, paths: Iterable[str]) -> list[nn.Linear]:
+    """The linear layers of modules, in order."""
+    modules = [part for path in paths for part in resolve(model, path).modules()]
+    return [part for part in modules if isinstance(part, nn.Linear)]
 
 
 def _seen(model: Any, layer: nn.Linear, column: Column, returned: bool) -> Tensor:
@@ -90,6 +108,14 @@ def _seen(model: Any, layer: nn.Linear, column: Column, returned: bool) -> Tenso
     finally:
         hook.remove()
     return torch.cat(found)
+
+
+def _added_up(rows: Tensor, data: Interactions, power: float) -> Tensor:
+    """The sum of the rows of each user's items, ``(N, D)``, by a power of their number."""
+    users, items = (torch.from_numpy(ids).to(rows.device) for ids in (data.users, data.items))
+    total = rows.new_zeros(data.shape[0], rows.shape[1]).index_add_(0, users, rows[items])
+    number = torch.bincount(users, minlength=data.shape[0]).clamp(min=1)
+    return total / number.unsqueeze(1) ** power
 
 
 def reset_embeddings(model: nn.Module) -> None:

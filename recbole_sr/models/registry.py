@@ -217,11 +217,18 @@ _GRAPH = _graph("item_embedding")
 _LINEAR_GRAPH = _graph("item_embedding", linear=True)
 _ENTITY_GRAPH = _graph("entity_embedding")
 _FIELDS = ModelEntry(Field("user field's rows"), Field("item field's rows"))
-_ITEM_BASED = ModelEntry(
-    Missing("a user is the items of the history"),
-    Table("item_src_embedding", "item_dst_embedding"),
-    parallel=True,
-)
+
+
+def _item_based(*shrunk: str, zeroed: tuple[str, ...] = ()) -> ModelEntry:
+    """Models that score an item's row against the sum of those of the history, of another table."""
+    read, table = "item_src_embedding", "item_dst_embedding"
+    return ModelEntry(
+        Missing("a user is the items of the history"),
+        Table(read, table),
+        parallel=True,
+        autoencoder=AutoEncoder((), zeroed=zeroed, table=table, read=read, shrunk=shrunk),
+    )
+
 
 # Models that a study runs as RecBole has them, and the mixins of what they need to be right.
 NON_GRADIENT: dict[str, tuple[type, ...]] = {
@@ -245,6 +252,12 @@ MODELS: dict[str, ModelEntry | str] = {
     "DMF": ModelEntry(
         Encoded(_output, "output of user_fc_layers", "user_fc_layers"),
         Encoded(_output, "output of item_fc_layers", "item_fc_layers"),
+        autoencoder=AutoEncoder(
+            ("user_linear", "user_fc_layers"),
+            "relu",
+            item_modules=("item_linear", "item_fc_layers"),
+            needs={"inter_matrix_type": "01"},
+        ),
     ),
     "DiffRec": _output_layer(
         "mlp.mlp_layers.mlp_layers.-1",
@@ -254,7 +267,7 @@ MODELS: dict[str, ModelEntry | str] = {
     "ENMF": replace(
         _TABLES, summed=True, layers=("H_i",), parallel=True, of_parameters=("reg_loss",)
     ),
-    "FISM": _ITEM_BASED,
+    "FISM": _item_based("alpha"),
     "GCMC": ModelEntry(
         Propagated(itemgetter(0), "GcEncoder", _gcmc),
         Propagated(itemgetter(1), "GcEncoder", _gcmc),
@@ -286,7 +299,7 @@ MODELS: dict[str, ModelEntry | str] = {
         ("MultiDAE", "MultiVAE"),
         _output_layer("decoder.-1", autoencoder=AutoEncoder(("encoder", "decoder"))),
     ),
-    "NAIS": _ITEM_BASED,
+    "NAIS": _item_based("alpha", "beta", zeroed=("weight_layer",)),
     # Its trainer asks for mixed precision on GPUs alone, where that has not been tried.
     "NCL": replace(_LINEAR_GRAPH, propagation="graph", repairs=(FewerClusters,), extra="ncl"),
     "NGCF": replace(_GRAPH, propagation="graph", mixed_precision="fast path", parallel=True),

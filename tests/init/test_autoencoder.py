@@ -17,7 +17,11 @@ from recbole_sr.init.tables import Chain
 from recbole_sr.models.registry import SUPPORTED
 
 SPECTRAL = {"sr_init": "spectral"}
-AUTO_ENCODERS = sorted(name for name, where in SUPPORTED.items() if where.autoencoder)
+AUTO_ENCODERS = sorted(  # with two towers there is nothing but test_towers.py
+    name
+    for name, where in SUPPORTED.items()
+    if where.autoencoder and not where.autoencoder.item_modules
+)
 USERS, ITEMS = 30, 20
 
 
@@ -127,6 +131,32 @@ def test_macridvaes_table_holds_the_singular_vectors_and_its_encoder_finds_them(
     wanted = known / known.sum(0).clip(1) ** power @ rows @ rows.T
     scores = (found @ table.T).numpy() * np.linalg.norm(wanted, axis=1, keepdims=True)
     assert cosine(scores, wanted) > 0.98  # but for tanh
+
+
+@pytest.mark.parametrize("settings", [{}, {"alpha": 0.5}])
+@pytest.mark.parametrize("name", ["FISM", "NAIS"])
+def test_item_based_models_score_as_the_singular_vectors_do(name, settings, tiny, experiment):
+    made = experiment(name, "tiny", **{**settings_of(name, tiny), **settings, **SPECTRAL})
+    training, options = made.train_data._dataset, made.config.options
+    user, item = (training.inter_feat[field] - 1 for field in ("user_id", "item_id"))
+    shape = training.user_num - 1, training.item_num - 1
+    power = options.sr_init_degree_power
+    graph = normalized_graph(user.numpy(), item.numpy(), shape, power)
+    _, values, vectors = np.linalg.svd(graph.toarray().astype(float), full_matrices=False)
+    rank = min(made.config["embedding_size"], int((values > 1e-5).sum()))
+    weights = values[:rank] ** (2 * options.sr_init_power - 1)
+    rows = graph.sign().toarray() / graph.sign().toarray().sum(0).clip(1) ** power
+    wanted = rows @ vectors[:rank].T * weights @ vectors[:rank]
+    shrunk = made.config["alpha"] + (made.config["beta"] or 0)  # FISM has no beta
+    wanted /= graph.sign().toarray().sum(1, keepdims=True).clip(1) ** shrunk
+    users = Interaction({"user_id": torch.arange(1, training.user_num)})
+    model = made.model.eval()
+    with torch.no_grad():
+        scores = model.full_sort_predict(users).view(shape[0], -1)[:, 1:].double()
+    scores = scores.logit() if name == "NAIS" else scores  # which returns probabilities
+    assert cosine(scores.numpy(), wanted) == pytest.approx(1, abs=1e-4)
+    leads = scores[user, item] - scores[user].mean(1)
+    assert leads.mean().item() == pytest.approx(options.sr_init_margin, rel=1e-3)
 
 
 @pytest.mark.parametrize(

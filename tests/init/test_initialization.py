@@ -318,11 +318,14 @@ def test_the_models_that_can_be_initialised_are_those_with_tables_of_users_and_i
     assert not INITIALIZED & {"MultiVAE", "SASRec", "FISM", "GCMC", "DMF"}
     assert {
         "CDAE",
+        "DMF",
         "DiffRec",
+        "FISM",
         "LDiffRec",
         "MacridVAE",
         "MultiDAE",
         "MultiVAE",
+        "NAIS",
         "RaCT",
     } == AUTO_ENCODERS
 
