@@ -386,11 +386,10 @@ def _without_missing(
     data: Any, file: AtomicFile, ids: Sequence[str], frame: pd.DataFrame
 ) -> pd.DataFrame:
     """Leave out lines without ids; say where that is, and where more is missing than it seems."""
-    filled = {data.config[key] for key in ("TIME_FIELD", "LABEL_FIELD", "RATING_FIELD")}
     missing = {
         name: frame[name].map(len) == 0 if file.types[name].endswith("seq") else frame[name].isna()
         for name in file.read
-        if not file.is_number(name) or name in filled
+        if file.types[name] != "float_seq"  # which may well be empty
     }
     missing = {name: lines for name, lines in missing.items() if lines.any()}
     if not missing:

@@ -265,6 +265,16 @@ def test_what_is_filled_in_or_taken_for_missing_is_said(read, caplog):
     assert "1 of 60 lines have no class and are read as missing: line 5 ('null')" in caplog.text
 
 
+def test_numbers_of_features_that_are_filled_in_are_counted(read, caplog):
+    def with_sizes(lines):
+        sizes = ["size:float", "1.5", "", *("2.5" for _ in lines[3:])]
+        return ["\t".join(row) for row in zip(lines, sizes, strict=True)]
+
+    edit("item", with_sizes)
+    read("FM", numerical_features=["size"])
+    assert "1 of 60 lines have no size and are given the mean of the others: line 3" in caplog.text
+
+
 def test_features_of_some_are_counted_those_of_nobody_refused(read, caplog):
     edit("user", lambda lines: [*lines[:30], lines[3]])
     read("FM")
