@@ -444,14 +444,18 @@ def _compare(arguments: list[str]) -> int:
     add("-o", "--output", default="comparison", help="the study's folder")
     add("--resume", action="store_true", help="continue the study in that folder")
     add("--tune", help="grid in YAML: tune every variant in it, equally")
-    add("--trials", type=int, default=10, help="trials of each model, data set and variant")
+    add("--trials", type=int, help="of --tune, for each model, data set and variant; 10 by default")
     add("-j", "--jobs", type=int, default=1, help="runs at a time; above 1 compare epochs only")
     add("--ray", metavar="ADDRESS", help="of a Ray cluster, auto or local: a trial on each core")
     add("--quick", action="store_true", help="also Pop, ItemKNN and EASE, all within --minutes")
     add("--minutes", type=float, help="how long --quick may take; 10 by default")
     given, properties = parse(parser, arguments)
-    if given.minutes is not None and not given.quick:
-        raise InputError("--minutes: expected it with --quick alone; add --quick or drop it")
+    beside = [("minutes", "quick", given.quick), ("trials", "tune", given.tune is not None)]
+    for option, other, is_given in beside:
+        if getattr(given, option) is not None and not is_given:
+            raise InputError(
+                f"--{option}: expected it with --{other} alone; add --{other} or drop it"
+            )
     from recbole_sr.config.files import read_properties
 
     named = [*given.config_files.split(), *given.variants, given.baseline]
@@ -471,7 +475,7 @@ def _compare(arguments: list[str]) -> int:
         output=given.output,
         resume=given.resume,
         tune_file=given.tune,
-        tune_trials=given.trials,
+        tune_trials=10 if given.trials is None else given.trials,
         jobs=given.jobs,
         ray=given.ray,
         minutes=(10.0 if given.minutes is None else given.minutes) if given.quick else None,

@@ -147,6 +147,12 @@ def test_a_stray_argument_is_refused(stray, says, capsys):
     assert f"expected --key=value for every property, {says}\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "needed"), [("minutes", "quick"), ("trials", "tune")])
+def test_an_option_of_another_is_refused_without_it(option, needed, capsys):
+    assert main(["compare", f"--{option}", "3"]) == 2
+    assert f"--{option}: expected it with --{needed} alone; add" in capsys.readouterr().err
+
+
 def test_a_run_is_resumed(tiny, tmp_path):
     settings = [f"--{key}={value}" for key, value in tiny.items()]
     assert main(["-d", "tiny", *settings, "--epochs=2", "--sr_warm_epochs=1"]) == 0

@@ -151,7 +151,7 @@ def compare(
         models = list(dict.fromkeys([*models, *REFERENCES]))
         shared = {**SETTINGS, **shared}
     _check_shared(shared, named)
-    points = grid_points(read_properties([tune_file]), tune_trials) if tune_file else []
+    points = [] if tune_file is None else grid_points(read_properties([tune_file]), tune_trials)
     _check_grid(points[0] if points else {}, named)
     others = _keys_of_others(models, shared)
     study = _Study(Path(output), named, shared, seeds, points, jobs, minutes, others)
