@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ __all__ = ["Cluster", "joined"]
 
 _GLANCE = 0.2  # seconds between looks at whether to stop
 _RETRIES = 3  # of a task whose worker is lost
+_ANSWER = 5  # seconds in which a cluster's head answers, where Ray itself would try for minutes
 
 
 class Cluster:
@@ -79,8 +81,9 @@ def joined(address: str) -> Iterator[Cluster]:
         ) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a study reports to nobody
     try:
+        _knock(address)
         ray.init(address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise InputError(
             f"--ray: expected the address of a Ray cluster, got {address!r} ({first_line(error)}); "
             "start one by `ray start --head`, or give --ray local"
@@ -89,6 +92,18 @@ def joined(address: str) -> Iterator[Cluster]:
         yield Cluster(ray)
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out whether something answers at ``host:port``; other addresses are Ray's to look up.
+
+    Raises:
+        OSError, OverflowError, UnicodeError: nothing does, or it is no address.
+
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
 
 
 def _run(trial: Trial, working_folder: str) -> dict[str, bytes]:

@@ -159,3 +159,14 @@ def test_a_cluster_that_is_not_there_is_named(tiny, capsys, monkeypatch):
         joined("auto"),
     ):
         pass
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "localhost:99999", f"{'x' * 70}:1"])
+def test_an_address_where_nothing_answers_is_refused_at_once(address, monkeypatch):
+    class Waiting:  # as Ray does, for minutes
+        def init(self, *_, **__):
+            raise AssertionError("Ray was asked")
+
+    monkeypatch.setitem(sys.modules, "ray", Waiting())
+    with pytest.raises(InputError, match="--ray: expected the address of a Ray"), joined(address):
+        pass
