@@ -219,14 +219,14 @@ _ENTITY_GRAPH = _graph("entity_embedding")
 _FIELDS = ModelEntry(Field("user field's rows"), Field("item field's rows"))
 
 
-def _item_based(*shrunk: str, zeroed: tuple[str, ...] = ()) -> ModelEntry:
+def _item_based(*shrunk: str, **more: Any) -> ModelEntry:
     """Models that score an item's row against the sum of those of the history, of another table."""
     read, table = "item_src_embedding", "item_dst_embedding"
     return ModelEntry(
         Missing("a user is the items of the history"),
         Table(read, table),
         parallel=True,
-        autoencoder=AutoEncoder((), zeroed=zeroed, table=table, read=read, shrunk=shrunk),
+        autoencoder=AutoEncoder((), table=table, read=read, shrunk=shrunk, **more),
     )
 
 
@@ -299,7 +299,9 @@ MODELS: dict[str, ModelEntry | str] = {
         ("MultiDAE", "MultiVAE"),
         _output_layer("decoder.-1", autoencoder=AutoEncoder(("encoder", "decoder"))),
     ),
-    "NAIS": _item_based("alpha", "beta", zeroed=("weight_layer",)),
+    "NAIS": _item_based(
+        "alpha", "beta", zeroed=("weight_layer",), needs={"pretrain_path": None}
+    ),
     # Its trainer asks for mixed precision on GPUs alone, where that has not been tried.
     "NCL": replace(_LINEAR_GRAPH, propagation="graph", repairs=(FewerClusters,), extra="ncl"),
     "NGCF": replace(_GRAPH, propagation="graph", mixed_precision="fast path", parallel=True),

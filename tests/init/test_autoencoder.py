@@ -167,6 +167,7 @@ def test_item_based_models_score_as_the_singular_vectors_do(name, settings, tiny
         ("DiffRec", {"mlp_act_func": "none"}, "mlp_act_func: expected one of tanh, relu.*got"),
         ("DiffRec", {"mean_type": "eps"}, "mean_type: expected 'x0' with sr_init: spectral, got"),
         ("LDiffRec", {"mean_type": "eps"}, "mean_type: expected 'x0' with sr_init: spectral, got"),
+        ("NAIS", {"pretrain_path": "fism.pth"}, "pretrain_path: expected None with sr_init: spec"),
         ("RaCT", {"train_stage": "finetune"}, "train_stage: expected 'actor_pretrain' with"),
         ("CDAE", {"embedding_size": 1}, "hidden layers of 2 units or more.*got 1;"),
         ("DiffRec", {"dims_dnn": []}, "hidden layers of 1 units or more.*got no hidden layer;"),
