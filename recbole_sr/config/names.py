@@ -80,7 +80,7 @@ models reads it; did you mean 'learning_rate'?
     for name in sorted(unread):
         raise InputError(
             f"unknown key {name!r}: neither RecBole nor one of its models reads it; did you mean "
-            f"{nearest(name, defaults)!r}?"
+            f"{nearest(name, defaults | _OURS)!r}?"
         )
 
 

@@ -460,7 +460,7 @@ def check_unread(given: Iterable[str], known: Collection[str], model_class: type
     for key in sorted(unread - _recbole_look_ups(of_models=True)):
         sentence = (
             f"unknown key {key!r}: neither RecBole nor {model_class.__name__} reads it; "
-            f"did you mean {nearest(key, known)!r}?"
+            f"did you mean {nearest(key, {*known, *_QUICK_START})!r}?"
         )
         if is_recboles(model_class):
             raise InputError(sentence)

@@ -43,6 +43,8 @@ _WORDS = {
     r"less than or equal to": "at most",
 }
 
+_TYPE = re.compile(r"(int|float|str|bool|list|dict|none)$|.*[-[]")  # as pydantic names them
+
 
 class SubKeys(BaseModel):
     """A key that is a mapping: each of its own keys is known and checked."""
@@ -75,7 +77,7 @@ def validated(model: type[Model], keys: Mapping[str, Any]) -> Model:
     expected = first["msg"]
     for pattern, words in _WORDS.items():
         expected = re.sub(pattern, words, expected)
-    places = [part for part in inside if "[" not in part]  # that is pydantic's name of a type
+    places = [part for part in inside if not _TYPE.match(part)]
     where = f"{key} ({', '.join(places)})" if places else key
     got = first["input"]
     advice = "; drop the quotes" if is_quoted_number(got) else ""
