@@ -31,7 +31,7 @@ from recbole_sr.runs.folder import RunFolder
 from recbole_sr.study.cluster import Cluster, joined
 from recbole_sr.study.quick import MOST_SEEDS, REFERENCES, SETTINGS, within
 from recbole_sr.study.report.page import PAGE, report
-from recbole_sr.study.summary import summarize
+from recbole_sr.study.summary import by_run, summarize
 from recbole_sr.study.text import to_csv, to_markdown
 from recbole_sr.study.trial import OFF, STOCK, Trial, run_name
 from recbole_sr.study.tuning import TRIALS, grid_points, tune
@@ -48,7 +48,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 _FIRST_SEED = 2020  # RecBole's own
 _MOST_MINUTES = 1_000_000
 _RUNS, _TUNING, _QUICK, _PAGE = "runs", "tuning", "quick", "report.html"
-_TABLES = ("comparison.json", "comparison.md", "comparison.csv")
+_TABLES = ("comparison.json", "comparison.md", "comparison.csv", "runs.csv")
 _PARTS = (_RUNS, _TUNING, _QUICK)
 # What scores are compared by: the same in all runs.
 _JUDGED_BY = (
@@ -176,7 +176,8 @@ def compare(
         comparison = summarize(results, study.epochs(results), next(iter(named)))
         comparison["tuned"] = sorted(study.tuned)
         comparison["left_out"] = study.left_out
-        study.write(comparison)
+        runs = by_run(results, study.epochs(results), next(iter(named)))
+        study.write(comparison, runs)
     return comparison
 
 
@@ -335,10 +336,11 @@ class _Study:
         names = [run_name(result) for result in results]
         return {name: RunFolder(self.folder / _RUNS / name).epochs() for name in names}
 
-    def write(self, comparison: Mapping[str, Any]) -> None:
+    def write(self, comparison: Mapping[str, Any], runs: list[dict[str, Any]]) -> None:
         RunFolder(self.folder).write("comparison.json", comparison)
         write_whole(self.folder / "comparison.md", to_markdown(comparison))
-        write_whole(self.folder / "comparison.csv", to_csv(comparison))
+        write_whole(self.folder / "comparison.csv", to_csv(comparison["rows"]))
+        write_whole(self.folder / "runs.csv", to_csv(runs))
         report([str(self.folder)], str(self.folder / _PAGE))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from operator import itemgetter
 from statistics import fmean, stdev
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ __all__ = [
     "MIN_SEEDS",
     "MODEL_AND_DATASET",
     "best_at",
+    "by_run",
     "grouped",
     "seconds_to",
     "summarize",
@@ -92,6 +94,62 @@ def summarize(
         "unfinished": [run for run in errors if run["error"] == UNFINISHED],
         "apart": _apart(results),
     }
+
+
+def by_run(
+    results: Sequence[Result],
+    epochs: Mapping[str, Sequence[Mapping[str, Any]]],
+    baseline: str = STOCK,
+) -> list[dict[str, Any]]:
+    """What each finished run came to, one after the other.
+
+    Args:
+        results: as :func:`summarize` takes them.
+        epochs: as :func:`summarize` takes them.
+        baseline: the variant that the others are compared with.
+
+    Returns:
+        For each ``model``, ``dataset``, ``variant`` and ``seed``: ``settings`` (those that are not
+        the same for all runs), ``epochs``, ``epochs_to_best`` and ``epochs_to_baselines_best`` (on
+        the validation part; 0 is the untrained model, None is never), ``valid`` and ``test`` scores
+        and ``seconds`` of training.
+
+    """
+    finished = [result for result in results if result["error"] is None]
+    settings = [result.get("settings", {}) for result in finished]
+    keys = [key for key in dict.fromkeys(chain(*settings)) if not _alike(settings, key)]
+    best = {
+        (MODEL_AND_DATASET(run), run["seed"]): run["best_valid_score"]
+        for run in finished
+        if run["variant"] == baseline
+    }
+
+    def first(run: Result, score: float | None) -> int | None:
+        if score is None:
+            return None
+        found = best_at(
+            epochs[run_name(run)], score, run["valid_score_bigger"], run.get("untrained")
+        )
+        return found[0] if found else None
+
+    return [
+        {
+            **{key: run[key] for key in ("model", "dataset", "variant", "seed")},
+            "settings": {key: run.get("settings", {}).get(key) for key in keys},
+            "epochs": run["epochs"],
+            "epochs_to_best": first(run, run["best_valid_score"]),
+            "epochs_to_baselines_best": first(run, best.get((MODEL_AND_DATASET(run), run["seed"]))),
+            "valid": run["best_valid_result"],
+            "test": run["test_result"],
+            "seconds": run["seconds"]["training"],
+        }
+        for run in finished
+    ]
+
+
+def _alike(settings: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Whether a key has one value everywhere, or none anywhere."""
+    return all(one.get(key) == settings[0].get(key) for one in settings)
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Any]) -> list[list[T]]:

@@ -224,7 +224,7 @@ def _number(value: float | None, digits: int = 4) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def to_csv(comparison: Mapping[str, Any]) -> str:
-    """One line for each model, data set and variant; every number of the comparison a column."""
-    lines = pd.json_normalize(comparison["rows"]).dropna(axis="columns", how="all")
+def to_csv(rows: list[dict[str, Any]]) -> str:
+    """One line for each, every number a column."""
+    lines = pd.json_normalize(rows).dropna(axis="columns", how="all")
     return lines.convert_dtypes().to_csv(index=False, lineterminator="\n")

@@ -59,7 +59,7 @@ def test_switched_off_the_study_finds_stock_recbole_itself(brief, tmp_path):
     assert stock["peak_memory"]["mean"] > 2**20
     assert sum(stock["unsettled"].values()) == 1  # after two epochs
     assert json.loads(Path("study/comparison.json").read_text()) == comparison
-    for name in ("comparison.md", "comparison.csv", "report.html"):
+    for name in ("comparison.md", "comparison.csv", "runs.csv", "report.html"):
         assert (tmp_path / "study" / name).stat().st_size > 0
     assert not list((tmp_path / "study").rglob("*.pth"))
     assert not list((tmp_path / "study").rglob("*.tmp"))

@@ -8,7 +8,7 @@ import pytest
 
 from recbole_sr.errors import InputError
 from recbole_sr.study.statistics import holm, paired
-from recbole_sr.study.summary import best_at, summarize
+from recbole_sr.study.summary import best_at, by_run, summarize
 from recbole_sr.study.text import to_csv, to_markdown, to_text
 from recbole_sr.study.trial import STOCK, UNFINISHED
 
@@ -163,11 +163,31 @@ def test_runs_that_kept_no_sizes_have_no_test():
 def test_csv_and_json_hold_the_same_numbers():
     comparison = summarize(*study(default=OUR_SCORES))
     assert json.loads(json.dumps(comparison)) == comparison
-    table = list(csv.DictReader(io.StringIO(to_csv(comparison))))
+    table = list(csv.DictReader(io.StringIO(to_csv(comparison["rows"]))))
     assert [row["variant"] for row in table] == ["stock", "default"]
     ours = comparison["rows"][1]
     assert float(table[1]["test.p_value"]) == ours["test"]["p_value"]
     assert float(table[1]["test_result.hit@10.mean"]) == ours["test_result"]["hit@10"]["mean"]
+
+
+def test_each_run_has_its_own_line_with_the_settings_that_differ():
+    results, epochs = study(seeds=2, default=[0.5, 0.2])
+    for run in results:
+        rate = 0.1 if run["variant"] == STOCK else 0.2
+        run["settings"] = {"topk": [10], "learning_rate": rate}
+    results[1]["untrained"] = results[1]["best_valid_score"]
+    results.append({**result("default", 2, 0.1), "error": "ValueError: loss | nan"})
+    runs = by_run(results, epochs)
+    assert [(run["variant"], run["seed"]) for run in runs] == [
+        (variant, seed) for variant in (STOCK, "default") for seed in (0, 1)
+    ]
+    assert [run["settings"] for run in runs] == [{"learning_rate": x} for x in (0.1, 0.1, 0.2, 0.2)]
+    assert [run["epochs_to_best"] for run in runs] == [2, 0, 2, 2]
+    assert [run["epochs_to_baselines_best"] for run in runs] == [2, 0, 2, None]
+    table = list(csv.DictReader(io.StringIO(to_csv(runs))))
+    assert [float(row["test.mrr@10"]) for row in table] == [0.30, 0.31, 0.5, 0.2]
+    assert [row["epochs_to_baselines_best"] for row in table] == ["2", "0", "2", ""]
+    assert by_run(results[-1:], epochs) == []
 
 
 RISING = {
