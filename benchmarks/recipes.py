@@ -38,18 +38,23 @@ from recbole_sr.training.experiment import prepare
 
 RESULTS = Path(__file__).parents[1] / "results" / "recipes.jsonl"
 STOCK = "stock"
+
+
+def spectral(margin: float, untrained: bool = False) -> tuple[str, dict[str, Any]]:
+    """The spectral initialisation, whatever a model's recipe says of it."""
+    return "warm/spectral.yaml", {"sr_init_margin": margin, "sr_keep_untrained": untrained}
+
+
 # What each candidate is set by: a property file, and keys, which a model's recipe may have set too.
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     STOCK: ("off.yaml", {}),
     "warm phase": ("warm/stable_rank.yaml", {"sr_warm_regularizers": {"stable_rank": 0.03}}),
     "stable rank": ("off.yaml", {"sr_main_regularizers": {"stable_rank": 0.03}}),
-    "spectral": ("warm/spectral.yaml", {"sr_init_margin": 2.0}),
-    "spectral, margin 1": ("warm/spectral.yaml", {"sr_init_margin": 1.0}),
-    "spectral, margin 0.5": ("warm/spectral.yaml", {"sr_init_margin": 0.5}),
-    "spectral, margin 0.5, or untrained": (
-        "warm/spectral.yaml",
-        {"sr_init_margin": 0.5, "sr_keep_untrained": True},
-    ),
+    "spectral": spectral(2.0),
+    "spectral, margin 1": spectral(1.0),
+    "spectral, margin 0.5": spectral(0.5),
+    "spectral, margin 0.1": spectral(0.1),
+    "spectral, margin 0.5, or untrained": spectral(0.5, untrained=True),
     "transitions": ("warm/transitions.yaml", {}),
     "transitions, norm 2": ("warm/transitions.yaml", {"sr_init_norm": 2.0}),
 }
@@ -63,11 +68,19 @@ SEQUENCES = {
     "metrics": ["NDCG"],
     "valid_metric": "NDCG@10",
 }
-CORE = {"user_inter_num_interval": "[8,inf)", "item_inter_num_interval": "[8,inf)"}
-# Models that score pair by pair, or take minutes an epoch, have parts of the data in which each
-# user and each item has that many: 280 users and 276 items of ml-100k, 879 and 534 of LastFM.
-PARTS = {"ml-100k": "[80,inf)", "lastfm-lightgcn": "[15,inf)"}
-SLOW = ("ConvNCF", "DGCF", "FISM", "MCCLK", "MKR", "NAIS", "NNCF", "RippleNet")
+
+
+def core(fewest: int) -> dict[str, str]:
+    """The part of the data in which each user and each item has so many interactions."""
+    return {f"{side}_inter_num_interval": f"[{fewest},inf)" for side in ("user", "item")}
+
+
+CORE = core(8)
+# Slow models are measured on a part of the data.
+PARTS = {
+    "ml-100k": (core(80), {"DGCF", "DMF", "FISM", "NAIS", "NNCF"}),
+    "lastfm-lightgcn": (core(15), {"DGCF", "FISM", "NAIS", "NNCF"}),
+}
 
 
 class Family(NamedTuple):
@@ -140,20 +153,18 @@ def main() -> None:
 
 
 def family_of(model: str) -> Family:
-    """What a model is measured on, of a slow one a part."""
+    """The model's family; slow models get a part of the data."""
     family = FAMILIES[get_model(model).type]
-    if model not in SLOW:
-        return family
-    parts = {
-        name: {**keys, **{f"{side}_inter_num_interval": PARTS[name] for side in ("user", "item")}}
-        for name, keys in family.data_sets.items()
-    }
-    return family._replace(data_sets=parts)
+    data_sets = dict(family.data_sets)
+    for name, (part, slow) in PARTS.items():
+        if model in slow:
+            data_sets[name] = {**data_sets[name], **part}
+    return family._replace(data_sets=data_sets)
 
 
 def candidates_of(model: str) -> tuple[str, ...]:
-    """Those of the family, or of auto-encoders."""
-    if SUPPORTED[model].autoencoder:
+    """Those of the family, or of models with layers in place of tables."""
+    if SUPPORTED[model].layer_path:
         return ("spectral, margin 0.5", "spectral")
     return family_of(model).candidates
 

@@ -450,11 +450,12 @@ def _compare(arguments: list[str]) -> int:
     add("--quick", action="store_true", help="also Pop, ItemKNN and EASE, all within --minutes")
     add("--minutes", type=float, help="how long --quick may take; 10 by default")
     given, properties = parse(parser, arguments)
-    beside = [("minutes", "quick", given.quick), ("trials", "tune", given.tune is not None)]
-    for option, other, is_given in beside:
+    needed = {"minutes": ("quick", given.quick), "trials": ("tune", given.tune is not None)}
+    for option, (other, is_given) in needed.items():
         if getattr(given, option) is not None and not is_given:
             raise InputError(
-                f"--{option}: expected it with --{other} alone; add --{other} or drop it"
+                f"--{option}: expected --{other} beside it, without which it has no effect, got "
+                f"none; add --{other} or drop it"
             )
     from recbole_sr.config.files import read_properties
 

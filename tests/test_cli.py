@@ -150,7 +150,7 @@ def test_a_stray_argument_is_refused(stray, says, capsys):
 @pytest.mark.parametrize(("option", "needed"), [("minutes", "quick"), ("trials", "tune")])
 def test_an_option_of_another_is_refused_without_it(option, needed, capsys):
     assert main(["compare", f"--{option}", "3"]) == 2
-    assert f"--{option}: expected it with --{needed} alone; add" in capsys.readouterr().err
+    assert f"--{option}: expected --{needed} beside it, without" in capsys.readouterr().err
 
 
 def test_a_run_is_resumed(tiny, tmp_path):

@@ -43,7 +43,7 @@ _WORDS = {
     r"less than or equal to": "at most",
 }
 
-_TYPE = re.compile(r"(int|float|str|bool|list|dict|none)$|.*[-[]")  # as pydantic names them
+_TYPE = re.compile(r"(constrained-)?(int|float|str|bool)$|.*\[")  # as pydantic names them
 
 
 class SubKeys(BaseModel):

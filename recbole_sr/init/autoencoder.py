@@ -12,7 +12,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Chain
 
-__all__ = ["LARGEST_RANK", "both_signs", "directions", "fill_chain"]
+__all__ = ["LARGEST_RANK", "both_signs", "fill_chain", "rank_of_layers"]
 
 # More directions give a user back the very items that the input has.
 LARGEST_RANK = 64
@@ -51,13 +51,13 @@ def fill_chain(
 
     """
     narrowest = min((layer.shape[1] for layer in chain.layers[1:]), default=0)
-    rank = directions(narrowest, factors, chain.one_sided)
+    rank = rank_of_layers(narrowest, factors, chain.one_sided)
     first, *between, last = chain.layers
     weights = factors.values[:rank] ** (power - 0.5)
-    rows = factors.item[:, :rank] * weights
+    directions = factors.item[:, :rank] * weights
     degrees = np.asarray(graph.sign().sum(0)).ravel().clip(1)
-    encoder = both_signs(rows / degrees[:, None] ** degree_power, chain.one_sided)
-    decoder = both_signs(rows, chain.one_sided)
+    encoder = both_signs(directions / degrees[:, None] ** degree_power, chain.one_sided)
+    decoder = both_signs(directions, chain.one_sided)
     units = encoder.shape[1]
 
     for other in chain.zeroed:
@@ -72,22 +72,27 @@ def fill_chain(
     entering = chain.entering()[:, :units].cpu().numpy()
     scale = scale_to_margin(entering, decoder, graph, margin)
     last[:, units:] = 0
-    last[chain.items, :units] = torch.from_numpy(decoder * np.float32(scale)).to(last)
+    rows = last[chain.items, :units]
+    rows.copy_(torch.from_numpy(decoder * np.float32(scale)))
+    if chain.linear:  # a step of Adam then changes both layers alike
+        balance = (rows.norm() / columns.norm()).sqrt()
+        columns *= balance
+        rows /= balance
 
 
-def directions(narrowest: int, factors: Factors, one_sided: bool) -> int:
+def rank_of_layers(narrowest: int, factors: Factors, one_sided: bool) -> int:
     """How many singular directions layers can hold.
 
     Args:
         narrowest: the units of the narrowest layer; 0 where there is none.
         factors: the directions there are.
-        one_sided: whether each takes two units.
+        one_sided: whether a direction takes two units.
 
     Raises:
-        InputError: none.
+        InputError: the layers cannot hold one.
 
     Example:
-        >>> directions(5, Factors(np.eye(9), np.ones(9), np.eye(9)), one_sided=True)
+        >>> rank_of_layers(5, Factors(np.eye(9), np.ones(9), np.eye(9)), one_sided=True)
         2
 
     """

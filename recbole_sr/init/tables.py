@@ -50,7 +50,8 @@ class Chain(NamedTuple):
         items: the columns of the first and rows of the last that stand for the ``M`` items.
         one_sided: whether the activation between them loses what is negative, as ReLU does.
         entering: computes what enters the last layer for each user, ``(N, H')``.
-        zeroed: what would change that, and begins at zero.
+        zeroed: other parameters that would change the scores; they are set to zero.
+        linear: whether no activation follows the first layer, so that its size is free.
 
     """
 
@@ -59,6 +60,7 @@ class Chain(NamedTuple):
     one_sided: bool
     entering: Callable[[], Tensor]
     zeroed: Sequence[Tensor] = ()
+    linear: bool = False
 
 
 class Towers(NamedTuple):
@@ -87,7 +89,8 @@ class Tables(NamedTuple):
         layers: weights of the linear layers that stand between the tables and the score.
         propagated: computes what the model scores with from its one user and one item table, where
             that is a mean over linear layers of which the tables are the first; else None.
-        layered: of a model that has layers in place of tables; else None.
+        layered: of a model without a table of users, the layers or item tables that take its
+            place; else None.
 
     """
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_sr.init.autoencoder import both_signs, directions
+from recbole_sr.init.autoencoder import both_signs, rank_of_layers
 from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Towers
 
@@ -28,9 +28,10 @@ def fill_towers(
 
     .. math:: r D_i^{-a} V S^{p - 1} \quad\text{and}\quad c D_u^{-a} U S^{p - 1}
 
-    which are the rows of :math:`U S^p` and :math:`V S^p` but for a scale of each row. ReLU loses
-    what is negative, so that each direction has two units, and two rows of opposite signs in a
-    direction score 0 by it. Units beyond those keep their own weights.
+    which are the rows of :math:`U S^p` and :math:`V S^p` but for a scale of each row. ReLU drops
+    negative values, so each direction takes two units, one for each sign. A direction in which user
+    and item have opposite signs adds 0 to the score. Units beyond those keep their own weights, and
+    change the scores a little.
 
     Args:
         towers: to fill, in place.
@@ -57,7 +58,7 @@ def fill_towers(
     """
     pairs = graph.sign()
     widths = [len(layer) for layer in (*towers.user, *towers.item)]
-    rank = directions(min(widths), factors, one_sided=True)
+    rank = rank_of_layers(min(widths), factors, one_sided=True)
     weights = factors.values[:rank] ** (power - 1)
     to_user = _divided(factors.item[:, :rank] * weights, pairs.sum(0), degree_power)
     to_item = _divided(factors.user[:, :rank] * weights, pairs.sum(1), degree_power)

@@ -11,32 +11,32 @@ from torch import nn
 from recbole_sr.errors import InputError
 from recbole_sr.models.sources import Missing, Source
 
-__all__ = ["AutoEncoder", "ModelEntry"]
+__all__ = ["LayerPath", "ModelEntry"]
 
 
 @dataclass(frozen=True)
-class AutoEncoder:
-    """How a model leads from the items of a user to the scores of all items, without users' rows.
+class LayerPath:
+    """The layers, or item tables, that lead from a user's items to the scores of all items.
 
     Attributes:
-        modules: paths of the modules whose linear layers, in this order, are the way; none where
-            two tables are.
+        modules: paths of the modules with these linear layers, in order; empty for item tables
+            alone.
         activation: between them: ``tanh``, ``relu``, or the model's attribute that has its name,
             which is a key too.
-        zeroed: paths of the parameters that are no part of the way and begin at zero: tables whose
-            rows are added to what the first layer returns, weights of an attention.
-        table: path of the table of items whose rows are the last layer; None where that is one of
-            the modules'.
-        read: path of the table of items whose rows a user's items add up, in place of a first
-            layer; None where that is one of the modules'.
-        shrunk: names of the settings whose sum is the power of the number of a user's items by
-            which their sum is divided.
-        item_modules: paths of the modules whose linear layers lead from an item's users to the
-            vector that a user's is compared with, in place of a last layer; none else.
-        needs: settings under which that is the way, as name and value.
+        zeroed: paths of other parameters that would change the scores and are set to zero: tables
+            whose rows are added to what the first layer returns, weights of an attention.
+        input_table: path of the table of items that takes the first layer's place: the rows of a
+            user's items are summed; None where the modules have that layer.
+        output_table: path of the table of items whose rows are the last layer; None where the
+            modules have that layer.
+        length_powers: names of settings; the summed rows are divided by the number of a user's
+            items to the power of their sum.
+        item_modules: paths of the modules with the linear layers from an item's users to its
+            vector, which is multiplied with the user's; empty without such a tower.
+        needs: settings under which this is the path, as name and value.
 
     Example:
-        >>> AutoEncoder(("h_item", "out_layer"), "hid_activation").activation
+        >>> LayerPath(("h_item", "out_layer"), "hid_activation").activation
         'hid_activation'
 
     """
@@ -44,9 +44,9 @@ class AutoEncoder:
     modules: tuple[str, ...]
     activation: str = "tanh"
     zeroed: tuple[str, ...] = ()
-    table: str | None = None
-    read: str | None = None
-    shrunk: tuple[str, ...] = ()
+    input_table: str | None = None
+    output_table: str | None = None
+    length_powers: tuple[str, ...] = ()
     item_modules: tuple[str, ...] = ()
     needs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,7 +78,7 @@ class ModelEntry:
             which the model's code makes nothing else.
         layers: paths of the linear layers between the tables and the score, which the spectral
             initialisation lets pass on what enters, instead of mixing it at random.
-        autoencoder: of a model without a table of users, the way that the spectral initialisation
+        layer_path: of a model without a table of users, the way that the spectral initialisation
             fills; None where there is none.
         needs: settings that this entry is right for, as name and permitted value.
         pretrained: a setting, as name and value, by which the model begins with the tables of
@@ -112,7 +112,7 @@ class ModelEntry:
     of_parameters: tuple[str, ...] = ()
     columns: bool = False
     layers: tuple[str, ...] = ()
-    autoencoder: AutoEncoder | None = None
+    layer_path: LayerPath | None = None
     needs: Mapping[str, Any] = field(default_factory=dict)
     pretrained: tuple[str, Any] | None = None
     propagation: Literal["layer mean", "graph", "sampled graphs"] | None = None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recbole_sr.errors import InputError
 from recbole_sr.init.initialization import Initialization
 from recbole_sr.init.tables import Chain, Histories, Interactions, Tables, Towers
-from recbole_sr.models.entry import AutoEncoder, ModelEntry
+from recbole_sr.models.entry import LayerPath, ModelEntry
 from recbole_sr.models.sources import PADDING, Column, parameter, resolve
 from recbole_sr.models.tables import evaluating, random_state_kept, whole_tables
 
@@ -28,7 +28,8 @@ def initialize(
 ) -> None:
     """Fill a model's tables from its training data.
 
-    Padding rows, and rows of a table that stand for no user or item, stay as they are.
+    Padding rows, and rows of a table that stand for no user or item, stay as they are. Layers, and
+    the tables of items that take their place, are filled with their padding.
 
     Args:
         model: just built, with the method.
@@ -48,40 +49,41 @@ def initialize(
         return {side: table for side, (table,) in whole_tables(model, columns).items()}
 
     read = {"interactions": _interactions, "histories": histories}[initialization.reads]
-    data = read(dataset, columns)
+    data: Any = read(dataset, columns)
     layers = [parameter(model, path) for path in entry.layers]
     linear = entry.user.linear and entry.item.linear
-    way = entry.autoencoder
-    layered = _layered(model, way, columns, data) if way else None
+    path = entry.layer_path
+    layered = _layered(model, path, columns, data) if path else None
     tables = Tables(user, item, layers, propagated if linear else None, layered)
     initialization.fill(tables, data, seed)
 
 
 def _layered(
-    model: Any, way: AutoEncoder, columns: Mapping[str, Column], data: Any
+    model: Any, path: LayerPath, columns: Mapping[str, Column], data: Interactions
 ) -> Chain | Towers:
     """The linear layers, or the tables, that lead from a user's items to scores."""
-    layers = _linear(model, way.modules)
     users, items = (slice(PADDING + 1, columns[side].total) for side in ("user", "item"))
-    if way.item_modules:
-        of_items = _linear(model, way.item_modules)
-        user, item = ([layer.weight for layer in tower] for tower in (layers, of_items))
-        return Towers(user, item, users, items)
-    one_sided = "relu" in getattr(model, way.activation, way.activation)
+    layers = _linear(model, path.modules)
     weights = [layer.weight for layer in layers]
-    if way.table:
-        weights.append(parameter(model, way.table))
-    if way.read:
-        weights.insert(0, parameter(model, way.read).T)
+    if path.item_modules:
+        tower = [layer.weight for layer in _linear(model, path.item_modules)]
+        return Towers(weights, tower, users, items)
+    zeroed = [parameter(model, name) for name in path.zeroed]
+    last = [parameter(model, path.output_table)] if path.output_table else []
+    if path.input_table:
+        table = parameter(model, path.input_table)
+        power = sum(getattr(model, name) for name in path.length_powers)
+
+        def summed() -> Tensor:
+            return _summed_rows(table[items], data, power)
+
+        return Chain([table.T, *last], items, False, summed, zeroed, linear=True)
+    one_sided = "relu" in getattr(model, path.activation, path.activation)
 
     def entering() -> Tensor:
-        if way.read:
-            power = sum(getattr(model, name) for name in way.shrunk)
-            return _added_up(weights[0].T[items], data, power)
-        return _seen(model, layers[-1], columns["user"], returned=way.table is not None)
+        return _seen(model, layers[-1], columns["user"], returned=bool(last))
 
-    zeroed = [parameter(model, path) for path in way.zeroed]
-    return Chain(weights, items, one_sided, entering, zeroed)
+    return Chain([*weights, *last], items, one_sided, entering, zeroed)
 
 
 def _linear(model: Any, paths: Iterable[str]) -> list[nn.Linear]:
@@ -110,8 +112,8 @@ def _seen(model: Any, layer: nn.Linear, column: Column, returned: bool) -> Tenso
     return torch.cat(found)
 
 
-def _added_up(rows: Tensor, data: Interactions, power: float) -> Tensor:
-    """The sum of the rows of each user's items, ``(N, D)``, by a power of their number."""
+def _summed_rows(rows: Tensor, data: Interactions, power: float) -> Tensor:
+    """The sum of the rows of each user's items, divided by a power of their number, ``(N, D)``."""
     users, items = (torch.from_numpy(ids).to(rows.device) for ids in (data.users, data.items))
     total = rows.new_zeros(data.shape[0], rows.shape[1]).index_add_(0, users, rows[items])
     number = torch.bincount(users, minlength=data.shape[0]).clamp(min=1)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from recbole_sr.errors import InputError, first_line, nearest
-from recbole_sr.models.entry import AutoEncoder, ModelEntry
+from recbole_sr.models.entry import LayerPath, ModelEntry
 from recbole_sr.models.sources import (
     Call,
     Encoded,
@@ -219,14 +219,17 @@ _ENTITY_GRAPH = _graph("entity_embedding")
 _FIELDS = ModelEntry(Field("user field's rows"), Field("item field's rows"))
 
 
-def _item_based(*shrunk: str, **more: Any) -> ModelEntry:
+def _item_based(*length_powers: str, **more: Any) -> ModelEntry:
     """Models that score an item's row against the sum of those of the history, of another table."""
-    read, table = "item_src_embedding", "item_dst_embedding"
+    tables = "item_src_embedding", "item_dst_embedding"
+    path = LayerPath(
+        (), input_table=tables[0], output_table=tables[1], length_powers=length_powers, **more
+    )
     return ModelEntry(
         Missing("a user is the items of the history"),
-        Table(read, table),
+        Table(*tables),
         parallel=True,
-        autoencoder=AutoEncoder((), table=table, read=read, shrunk=shrunk, **more),
+        layer_path=path,
     )
 
 
@@ -245,14 +248,14 @@ MODELS: dict[str, ModelEntry | str] = {
     "CDAE": _output_layer(
         "out_layer",
         summed=True,
-        autoencoder=AutoEncoder(("h_item", "out_layer"), "hid_activation", ("h_user",)),
+        layer_path=LayerPath(("h_item", "out_layer"), "hid_activation", ("h_user",)),
     ),
     "ConvNCF": replace(_TABLES, summed=True, pretrained=("train_method", "after_pretrain")),
     "DGCF": replace(_GRAPH, repairs=(FewerSamples,)),
     "DMF": ModelEntry(
         Encoded(_output, "output of user_fc_layers", "user_fc_layers"),
         Encoded(_output, "output of item_fc_layers", "item_fc_layers"),
-        autoencoder=AutoEncoder(
+        layer_path=LayerPath(
             ("user_linear", "user_fc_layers"),
             "relu",
             item_modules=("item_linear", "item_fc_layers"),
@@ -262,7 +265,7 @@ MODELS: dict[str, ModelEntry | str] = {
     "DiffRec": _output_layer(
         "mlp.mlp_layers.mlp_layers.-1",
         # With mean_type: eps the layers give noise, which is subtracted.
-        autoencoder=AutoEncoder(("mlp.mlp_layers",), "mlp_act_func", needs={"mean_type": "x0"}),
+        layer_path=LayerPath(("mlp.mlp_layers",), "mlp_act_func", needs={"mean_type": "x0"}),
     ),
     "ENMF": replace(
         _TABLES, summed=True, layers=("H_i",), parallel=True, of_parameters=("reg_loss",)
@@ -276,7 +279,7 @@ MODELS: dict[str, ModelEntry | str] = {
     "LDiffRec": _output_layer(
         "autoencoder.decoder.mlp_layers.-1",
         needs={"n_cate": 1},
-        autoencoder=AutoEncoder(
+        layer_path=LayerPath(
             ("autoencoder.encoder", "mlp.mlp_layers", "autoencoder.decoder"),
             "mlp_act_func",
             needs={"mean_type": "x0"},
@@ -293,11 +296,11 @@ MODELS: dict[str, ModelEntry | str] = {
     "MacridVAE": ModelEntry(
         Encoded(lambda call, step: call.output[1], "mean of each latent factor"),
         Table("item_embedding"),
-        autoencoder=AutoEncoder(("encoder",), table="item_embedding"),
+        layer_path=LayerPath(("encoder",), output_table="item_embedding"),
     ),
     **dict.fromkeys(
         ("MultiDAE", "MultiVAE"),
-        _output_layer("decoder.-1", autoencoder=AutoEncoder(("encoder", "decoder"))),
+        _output_layer("decoder.-1", layer_path=LayerPath(("encoder", "decoder"))),
     ),
     "NAIS": _item_based(
         "alpha", "beta", zeroed=("weight_layer",), needs={"pretrain_path": None}
@@ -317,7 +320,7 @@ MODELS: dict[str, ModelEntry | str] = {
     "RaCT": _output_layer(
         "decoder.-1",
         # Later stages begin with what the earlier ones have trained.
-        autoencoder=AutoEncoder(("encoder", "decoder"), needs={"train_stage": "actor_pretrain"}),
+        layer_path=LayerPath(("encoder", "decoder"), needs={"train_stage": "actor_pretrain"}),
         note="frozen in `train_stage: critic_pretrain`; begins with `pretrain_epochs: 150`",
         repairs=(NamesItsFile,),
     ),

@@ -81,9 +81,9 @@ def joined(address: str) -> Iterator[Cluster]:
         ) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a study reports to nobody
     try:
-        _knock(address)
+        _check_answers(address)
         ray.init(address, log_to_driver=False, logging_level="error")
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(
             f"--ray: expected the address of a Ray cluster, got {address!r} ({first_line(error)}); "
             "start one by `ray start --head`, or give --ray local"
@@ -94,16 +94,19 @@ def joined(address: str) -> Iterator[Cluster]:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """Find out whether something answers at ``host:port``; other addresses are Ray's to look up.
+def _check_answers(address: str) -> None:
+    """Refuse a ``host:port`` where nothing answers; leave other addresses to Ray.
 
     Raises:
-        OSError, OverflowError, UnicodeError: nothing does, or it is no address.
+        ConnectionError, UnicodeError: nothing answers, or that is no name of a machine.
 
     """
     host, _, port = address.rpartition(":")
     if port.isdigit() and "://" not in address:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
+        except (OSError, OverflowError) as error:
+            raise ConnectionError(str(error)) from None
 
 
 def _run(trial: Trial, working_folder: str) -> dict[str, bytes]:

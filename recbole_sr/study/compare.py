@@ -173,11 +173,11 @@ def compare(
         study.folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(locked(study.folder))
         results = study.results(groups)
-        comparison = summarize(results, study.epochs(results), next(iter(named)))
+        of_runs = (results, study.epochs(results), next(iter(named)))
+        comparison = summarize(*of_runs)
         comparison["tuned"] = sorted(study.tuned)
         comparison["left_out"] = study.left_out
-        runs = by_run(results, study.epochs(results), next(iter(named)))
-        study.write(comparison, runs)
+        study.write(comparison, by_run(*of_runs))
     return comparison
 
 

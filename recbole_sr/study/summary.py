@@ -110,41 +110,33 @@ def by_run(
 
     Returns:
         For each ``model``, ``dataset``, ``variant`` and ``seed``: ``settings`` (those that are not
-        the same for all runs), ``epochs``, ``epochs_to_best`` and ``epochs_to_baselines_best`` (on
-        the validation part; 0 is the untrained model, None is never), ``valid`` and ``test`` scores
-        and ``seconds`` of training.
+        the same for all runs), ``epochs``, ``best_epoch`` (0 is the untrained model),
+        ``epochs_to_baselines_best`` (on the validation part; None is never, and where the
+        baseline's run failed), ``best_valid_result``, ``test_result`` and ``seconds``. Models
+        without gradients have no epochs to count.
 
     """
     finished = [result for result in results if result["error"] is None]
     settings = [result.get("settings", {}) for result in finished]
     keys = [key for key in dict.fromkeys(chain(*settings)) if not _alike(settings, key)]
-    best = {
+    base = {
         (MODEL_AND_DATASET(run), run["seed"]): run["best_valid_score"]
         for run in finished
         if run["variant"] == baseline
     }
-
-    def first(run: Result, score: float | None) -> int | None:
-        if score is None:
-            return None
-        found = best_at(
-            epochs[run_name(run)], score, run["valid_score_bigger"], run.get("untrained")
-        )
-        return found[0] if found else None
-
-    return [
-        {
-            **{key: run[key] for key in ("model", "dataset", "variant", "seed")},
-            "settings": {key: run.get("settings", {}).get(key) for key in keys},
-            "epochs": run["epochs"],
-            "epochs_to_best": first(run, run["best_valid_score"]),
-            "epochs_to_baselines_best": first(run, best.get((MODEL_AND_DATASET(run), run["seed"]))),
-            "valid": run["best_valid_result"],
-            "test": run["test_result"],
-            "seconds": run["seconds"]["training"],
-        }
-        for run in finished
-    ]
+    rows = []
+    for run in finished:
+        row = {key: run[key] for key in ("model", "dataset", "variant", "seed")}
+        row["settings"] = {key: run.get("settings", {}).get(key) for key in keys}
+        if run["model"] not in NON_GRADIENT:
+            lines, score = epochs[run_name(run)], base.get((MODEL_AND_DATASET(run), run["seed"]))
+            bigger, untrained = run["valid_score_bigger"], run.get("untrained")
+            found = None if score is None else best_at(lines, score, bigger, untrained)
+            row["epochs"], row["best_epoch"] = run["epochs"], _best_epoch(run, lines)
+            row["epochs_to_baselines_best"] = found[0] if found else None
+        row |= {key: run[key] for key in ("best_valid_result", "test_result", "seconds")}
+        rows.append(row)
+    return rows
 
 
 def _alike(settings: Sequence[Mapping[str, Any]], key: str) -> bool:
@@ -284,17 +276,15 @@ def _ends(runs: Sequence[tuple[Result, Sequence[Mapping[str, Any]]]]) -> dict[st
     """The epoch of the best score, and how many runs may not have reached theirs, by reason."""
     best, reasons = [], Counter[str]()
     for run, lines in runs:
-        scored = [
-            (n, e["valid_score"]) for n, e in enumerate(lines, 1) if e["valid_score"] is not None
-        ]
-        at = [place for place, (_, x) in enumerate(scored) if x == run["best_valid_score"]]
-        if not at and run.get("untrained") == run["best_valid_score"]:
-            best.append(0)
-        elif at:
-            best.append(scored[at[-1]][0])
+        epoch = _best_epoch(run, lines)
+        if epoch is not None:
+            best.append(epoch)
+        if epoch:
+            scores = [(n, e["valid_score"]) for n, e in enumerate(lines, 1)]
+            scored = [(n, score) for n, score in scores if score is not None]
             sign = 1 if run["valid_score_bigger"] else -1
             last = [sign * score for _, score in scored[-_PATIENCE:]]
-            worse = len(scored) - 1 - at[-1]  # evaluations since
+            worse = sum(n > epoch for n, _ in scored)  # evaluations since
             if worse <= min(run.get("stopping_step", _PATIENCE), _PATIENCE):
                 reasons["cut" if worse else "rising"] += 1
             elif rising(last):
@@ -302,6 +292,14 @@ def _ends(runs: Sequence[tuple[Result, Sequence[Mapping[str, Any]]]]) -> dict[st
     if 2 * reasons["stopped"] <= len(runs):  # one curve in a few that recovers from a dip is noise
         del reasons["stopped"]
     return {"best_epoch": _spread(best) if best else None, "unsettled": dict(reasons) or None}
+
+
+def _best_epoch(run: Result, lines: Sequence[Mapping[str, Any]]) -> int | None:
+    """The epoch of the model that is kept, the last of equal ones; 0 is the untrained model."""
+    equal = [n for n, e in enumerate(lines, 1) if e["valid_score"] == run["best_valid_score"]]
+    if equal:
+        return equal[-1]
+    return 0 if run.get("untrained") == run["best_valid_score"] else None
 
 
 def _ratio(runs: Sequence[Result]) -> float | None:

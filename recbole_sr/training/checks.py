@@ -15,7 +15,7 @@ from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.init.initialization import Initialization
-from recbole_sr.models.entry import AutoEncoder, ModelEntry
+from recbole_sr.models.entry import LayerPath, ModelEntry
 from recbole_sr.models.features import columns_of_interactions
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.models.sources import Missing
@@ -92,8 +92,8 @@ def _check_initialization(config: Config, entry: ModelEntry) -> None:
     """Refuse to fill tables that the model does not have, or that it reads from another run."""
     name, published = config.options.sr_init, config.options.sr_published
     if initialization := config.options.initialization:
-        if name == "spectral" and entry.autoencoder:
-            _check_layers(config, entry.autoencoder)
+        if name == "spectral" and entry.layer_path:
+            _check_layers(config, entry.layer_path)
         else:
             _check_tables(config, entry, initialization)
     key, pretrained = entry.pretrained or ("", None)
@@ -123,17 +123,17 @@ def _check_tables(config: Config, entry: ModelEntry, initialization: Initializat
             )
 
 
-def _check_layers(config: Config, way: AutoEncoder) -> None:
+def _check_layers(config: Config, path: LayerPath) -> None:
     """Refuse settings under which a model's layers do not lead to scores, or pass nothing on."""
-    for key, needed in way.needs.items():
+    for key, needed in path.needs.items():
         if config[key] != needed:
             raise InputError(
                 f"{key}: expected {needed!r} with sr_init: spectral, got {config[key]!r}; drop one "
                 "of the two"
             )
-    if (used := config.final_config_dict.get(way.activation)) not in (None, *_PASSING):
+    if (used := config.final_config_dict.get(path.activation)) not in (None, *_PASSING):
         raise InputError(
-            f"{way.activation}: expected one of {', '.join(_PASSING)} with sr_init: spectral, got "
+            f"{path.activation}: expected one of {', '.join(_PASSING)} with sr_init: spectral, got "
             f"{used!r}; drop one of the two"
         )
 

@@ -17,10 +17,10 @@ from recbole_sr.init.tables import Chain
 from recbole_sr.models.registry import SUPPORTED
 
 SPECTRAL = {"sr_init": "spectral"}
-AUTO_ENCODERS = sorted(  # with two towers there is nothing but test_towers.py
+AUTO_ENCODERS = sorted(  # models with two towers are in test_towers.py
     name
     for name, where in SUPPORTED.items()
-    if where.autoencoder and not where.autoencoder.item_modules
+    if where.layer_path and not where.layer_path.item_modules
 )
 USERS, ITEMS = 30, 20
 

@@ -23,7 +23,7 @@ LINEAR = {"LightGCN", "NCL", "SGL"}
 INITIALIZED = {
     name for name, where in SUPPORTED.items() if where.user.initialized and where.item.initialized
 }
-AUTO_ENCODERS = {name for name, where in SUPPORTED.items() if where.autoencoder}
+AUTO_ENCODERS = {name for name, where in SUPPORTED.items() if where.layer_path}
 
 
 def edges(users, items, count, seed=0):

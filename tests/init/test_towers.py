@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -25,23 +25,27 @@ def filled(widths, power, degree_power=0.25):
     graph = normalized_graph(
         draw.integers(USERS, size=200), draw.integers(ITEMS, size=200), (USERS, ITEMS), degree_power
     )
+    noise = torch.Generator().manual_seed(0)
     towers = [
-        [torch.zeros(wide, narrow) for narrow, wide in pairwise([size + 1, *widths])]
+        [0.1 * torch.randn(b, a, generator=noise) for a, b in pairwise([size + 1, *widths])]
         for size in (ITEMS, USERS)
     ]
+    before = [[layer.clone() for layer in tower] for tower in towers]
     places = slice(1, USERS + 1), slice(1, ITEMS + 1)
     factors = factorize(graph, ITEMS, seed=0)
     fill_towers(Towers(*towers, *places), factors, graph, degree_power, power, margin=2.0)
     matrix = graph.toarray().astype(float)
     pairs = (matrix > 0).astype(float)
+    rank = min(min(widths) // 2, int((factors.values > 0).sum()))
+    for own, layer in zip(chain(*before), chain(*towers), strict=True):
+        assert torch.equal(layer[2 * rank :], own[2 * rank :])  # units beyond keep their weights
     found = []
     for rows, tower in zip((pairs, pairs.T), towers, strict=True):
         x = torch.from_numpy(np.pad(rows, ((0, 0), (1, 0)))).float()  # column 0 is padding
         for layer in tower:
             x = (x @ layer.T).relu()
-        found.append(x.double().numpy())
+        found.append(x[:, : 2 * rank].double().numpy())
     user, values, item = np.linalg.svd(matrix, full_matrices=False)
-    rank = min(min(widths) // 2, len(values))
     weights = values[:rank] ** (power - 1)
     degrees = [pairs.sum(axis).clip(1)[:, None] ** degree_power for axis in (0, 1)]
     wanted = [
@@ -79,6 +83,14 @@ def test_dmf_ranks_before_any_training(tiny, experiment):
         return (scores[user, item].unsqueeze(1) > scores[user]).float().mean().item()
 
     assert above(made.model, made) > max(0.6, above(plain.model, plain))  # 0.5 is chance
+    training = made.train_data._dataset.inter_feat
+    users = Interaction({"user_id": torch.arange(1, made.dataset.user_num)})
+    with torch.no_grad():
+        scores = made.model.full_sort_predict(users).view(made.dataset.user_num - 1, -1)[:, 1:]
+    scores = scores.double().logit()  # the model returns probabilities
+    user, item = (training[field] - 1 for field in ("user_id", "item_id"))
+    leads = scores[user, item] - scores[user].mean(1)
+    assert leads.mean().item() == pytest.approx(made.config.options.sr_init_margin, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -182,12 +182,23 @@ def test_each_run_has_its_own_line_with_the_settings_that_differ():
         (variant, seed) for variant in (STOCK, "default") for seed in (0, 1)
     ]
     assert [run["settings"] for run in runs] == [{"learning_rate": x} for x in (0.1, 0.1, 0.2, 0.2)]
-    assert [run["epochs_to_best"] for run in runs] == [2, 0, 2, 2]
+    assert [run["best_epoch"] for run in runs] == [2, 2, 2, 2]  # the last of equal ones
     assert [run["epochs_to_baselines_best"] for run in runs] == [2, 0, 2, None]
     table = list(csv.DictReader(io.StringIO(to_csv(runs))))
-    assert [float(row["test.mrr@10"]) for row in table] == [0.30, 0.31, 0.5, 0.2]
+    assert [float(row["test_result.mrr@10"]) for row in table] == [0.30, 0.31, 0.5, 0.2]
     assert [row["epochs_to_baselines_best"] for row in table] == ["2", "0", "2", ""]
     assert by_run(results[-1:], epochs) == []
+
+
+def test_the_epoch_of_a_run_is_that_of_the_model_it_keeps():
+    results, epochs = study(seeds=2)
+    epochs["BPR-tiny-stock-0"] = lines(0.1, 0.3, 0.3, 0.2)
+    results[1] |= {"untrained": 0.31}
+    epochs["BPR-tiny-stock-1"] = lines(0.1, 0.3)
+    assert [run["best_epoch"] for run in by_run(results, epochs)] == [3, 0]
+    assert summarize(results, epochs)["rows"][0]["best_epoch"]["mean"] == 1.5
+    results[0]["model"] = "EASE"  # which counts no epochs
+    assert "best_epoch" not in by_run(results[:1], epochs)[0]
 
 
 RISING = {
