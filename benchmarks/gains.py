@@ -54,7 +54,7 @@ def draw_gains() -> None:
 def draw_recipes() -> None:
     """Other models: the gain of the initialisation, and whether it is significant."""
     names, gains, values = zip(*reversed(recipes()), strict=True)
-    figure, axes = _axes("recipes", 6.6)
+    figure, axes = _axes("recipes", 7.4)
     axes.hlines(names, 0, gains, color="#bbbbbb", zorder=1)
     for significant, color, label in (
         (True, "#d55e00", f"p < {LEVEL}"),

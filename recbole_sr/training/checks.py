@@ -128,13 +128,13 @@ def _check_layers(config: Config, path: LayerPath) -> None:
     for key, needed in path.needs.items():
         if config[key] != needed:
             raise InputError(
-                f"{key}: expected {needed!r} with sr_init: spectral, got {config[key]!r}; drop one "
-                "of the two"
+                f"{key}: expected {needed!r} with sr_init: spectral, got {config[key]!r}; set "
+                f"sr_init: model, or drop {key}"
             )
     if (used := config.final_config_dict.get(path.activation)) not in (None, *_PASSING):
         raise InputError(
             f"{path.activation}: expected one of {', '.join(_PASSING)} with sr_init: spectral, got "
-            f"{used!r}; drop one of the two"
+            f"{used!r}; set sr_init: model, or another {path.activation}"
         )
 
 

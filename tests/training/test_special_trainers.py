@@ -46,7 +46,7 @@ def test_a_stage_in_which_the_representations_are_frozen_says_so(experiment, tin
 @pytest.mark.parametrize(
     ("first", "second", "key", "more"),
     [
-        ("FISM", "NAIS", "pretrain_path", {}),
+        ("FISM", "NAIS", "pretrain_path", {"sr_init": "model"}),
         ("BPR", "ConvNCF", "pre_model_path", {"train_method": "after_pretrain"}),
     ],
 )
