@@ -165,7 +165,14 @@ def test_recbole_reads_the_ids_that_were_given(key, caplog):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,
 )
-@given(texts=st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=20, unique=True))
+@given(
+    texts=st.lists(
+        st.text(st.characters(codec="utf-8")).filter(lambda text: text != OTHER),  # has a row
+        min_size=1,
+        max_size=20,
+        unique=True,
+    )
+)
 def test_any_text_is_read_back_or_dropped_and_counted(texts):
     rows = [*((one, one) for one in texts), *(("user", n) for n in range(3)), (OTHER, OTHER)]
     frame = pd.DataFrame(rows)
