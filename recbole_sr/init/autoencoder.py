@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from recbole_sr.errors import InputError
+from recbole_sr.init.layers import both_signs, divided, pass_on, rank_of_layers
 from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Chain
 
-__all__ = ["LARGEST_RANK", "both_signs", "fill_chain", "rank_of_layers"]
+__all__ = ["fill_chain"]
 
-# More directions give a user back the very items that the input has.
-LARGEST_RANK = 64
 # Root mean square of what enters an activation: tanh changes it little and keeps it in bounds.
 # ReLU has no scale, and Adam's steps are the smaller beside larger numbers.
 _TANH, _RELU = 0.1, 1.0
@@ -55,8 +52,8 @@ def fill_chain(
     first, *between, last = chain.layers
     weights = factors.values[:rank] ** (power - 0.5)
     directions = factors.item[:, :rank] * weights
-    degrees = np.asarray(graph.sign().sum(0)).ravel().clip(1)
-    encoder = both_signs(directions / degrees[:, None] ** degree_power, chain.one_sided)
+    weighted = divided(directions, graph.sign().sum(0), degree_power)
+    encoder = both_signs(weighted, chain.one_sided)
     decoder = both_signs(directions, chain.one_sided)
     units = encoder.shape[1]
 
@@ -65,8 +62,7 @@ def fill_chain(
     first[:units] = 0
     columns = first[:units, chain.items]
     columns.copy_(torch.from_numpy(encoder.T) * _SMALL / np.abs(encoder).max())
-    for layer in between:
-        layer[:units] = torch.eye(*layer[:units].shape)
+    pass_on(between, units)
     small = chain.entering()[:, :units].square().mean().sqrt()
     columns *= (_RELU if chain.one_sided else _TANH) / small
     entering = chain.entering()[:, :units].cpu().numpy()
@@ -78,40 +74,3 @@ def fill_chain(
         balance = (rows.norm() / columns.norm()).sqrt()
         columns *= balance
         rows /= balance
-
-
-def rank_of_layers(narrowest: int, factors: Factors, one_sided: bool) -> int:
-    """How many singular directions layers can hold.
-
-    Args:
-        narrowest: the units of the narrowest layer; 0 where there is none.
-        factors: the directions there are.
-        one_sided: whether a direction takes two units.
-
-    Raises:
-        InputError: the layers cannot hold one.
-
-    Example:
-        >>> rank_of_layers(5, Factors(np.eye(9), np.ones(9), np.eye(9)), one_sided=True)
-        2
-
-    """
-    units = 2 if one_sided else 1
-    rank = min(LARGEST_RANK, narrowest // units, len(factors.values))
-    if not rank:
-        raise InputError(
-            f"sr_init: expected hidden layers of {units} units or more, which hold a singular "
-            f"direction, got {narrowest or 'no hidden layer'}; widen them, or set sr_init: model"
-        )
-    return rank
-
-
-def both_signs(rows: NDArray[Any], one_sided: bool) -> NDArray[Any]:
-    """Each direction, and its opposite where an activation loses what is negative.
-
-    Example:
-        >>> both_signs(np.array([[1, 2]]), one_sided=True)
-        array([[ 1,  2, -1, -2]])
-
-    """
-    return np.concatenate((rows, -rows), axis=1) if one_sided else rows

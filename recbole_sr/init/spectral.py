@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from recbole_sr.init.als import refine
-from recbole_sr.init.autoencoder import LARGEST_RANK, fill_chain
+from recbole_sr.init.autoencoder import fill_chain
+from recbole_sr.init.layers import LARGEST_RANK
 from recbole_sr.init.svd import factorize, normalized_graph, row_norm
 from recbole_sr.init.tables import Chain, Interactions, Tables, Towers
 from recbole_sr.init.towers import fill_towers

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_sr.init.autoencoder import both_signs, rank_of_layers
+from recbole_sr.init.layers import both_signs, divided, pass_on, rank_of_layers
 from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Towers
 
@@ -60,8 +60,8 @@ def fill_towers(
     widths = [len(layer) for layer in (*towers.user, *towers.item)]
     rank = rank_of_layers(min(widths), factors, one_sided=True)
     weights = factors.values[:rank] ** (power - 1)
-    to_user = _divided(factors.item[:, :rank] * weights, pairs.sum(0), degree_power)
-    to_item = _divided(factors.user[:, :rank] * weights, pairs.sum(1), degree_power)
+    to_user = divided(factors.item[:, :rank] * weights, pairs.sum(0), degree_power)
+    to_item = divided(factors.user[:, :rank] * weights, pairs.sum(1), degree_power)
     user, item = (
         both_signs(rows, one_sided=True).clip(0) for rows in (pairs @ to_user, pairs.T @ to_item)
     )
@@ -71,16 +71,10 @@ def fill_towers(
     _fill(towers.item, to_item * math.sqrt(scale) / balance, towers.users)
 
 
-def _divided(rows: NDArray[Any], degrees: Any, power: float) -> NDArray[Any]:
-    """Rows ``(N, K)``, each by a power of its degree."""
-    return rows / np.asarray(degrees).reshape(-1, 1).clip(1) ** power
-
-
 def _fill(layers: Sequence[Tensor], encoder: NDArray[Any], columns: slice) -> None:
     """The first layer has the encoder's directions, the others pass them on."""
     first, *others = layers
     units = both_signs(encoder, one_sided=True).T
     first[: len(units)] = 0
     first[: len(units), columns] = torch.from_numpy(units).to(first)
-    for layer in others:
-        layer[: len(units)] = torch.eye(*layer[: len(units)].shape)
+    pass_on(others, len(units))

@@ -1,0 +1,83 @@
+"""What layers need to hold singular vectors, in auto-encoders and in towers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbole_sr.errors import InputError
+from recbole_sr.init.svd import Factors
+
+__all__ = ["LARGEST_RANK", "both_signs", "divided", "pass_on", "rank_of_layers"]
+
+# More directions give a user back the very items that the input has.
+LARGEST_RANK = 64
+
+
+def rank_of_layers(narrowest: int, factors: Factors, one_sided: bool) -> int:
+    """How many singular directions layers can hold.
+
+    Args:
+        narrowest: the units of the narrowest layer; 0 where there is none.
+        factors: the directions there are.
+        one_sided: whether a direction takes two units.
+
+    Raises:
+        InputError: the layers cannot hold one.
+
+    Example:
+        >>> rank_of_layers(5, Factors(np.eye(9), np.ones(9), np.eye(9)), one_sided=True)
+        2
+
+    """
+    units = 2 if one_sided else 1
+    rank = min(LARGEST_RANK, narrowest // units, len(factors.values))
+    if not rank:
+        raise InputError(
+            f"sr_init: expected hidden layers of {units} units or more, which hold a singular "
+            f"direction, got {narrowest or 'no hidden layer'}; widen them, or set sr_init: model"
+        )
+    return rank
+
+
+def both_signs(rows: NDArray[Any], one_sided: bool) -> NDArray[Any]:
+    """Each direction, and its opposite where an activation loses what is negative.
+
+    Example:
+        >>> both_signs(np.array([[1, 2]]), one_sided=True)
+        array([[ 1,  2, -1, -2]])
+
+    """
+    return np.concatenate((rows, -rows), axis=1) if one_sided else rows
+
+
+def divided(rows: NDArray[Any], degrees: Any, power: float) -> NDArray[Any]:
+    """Rows ``(N, K)``, each by a power of its degree, of ``N``.
+
+    Example:
+        >>> divided(np.ones((2, 1)), [4, 0], 0.5)  # no degree counts as one
+        array([[0.5],
+               [1. ]])
+
+    """
+    return rows / np.asarray(degrees).reshape(-1, 1).clip(1) ** power
+
+
+def pass_on(layers: Iterable[Tensor], units: int) -> None:
+    """Let the leading units of each layer be those of the one before.
+
+    Example:
+        >>> layer = torch.full((2, 2), 3.0)
+        >>> pass_on([layer], 1)
+        >>> layer
+        tensor([[1., 0.],
+                [3., 3.]])
+
+    """
+    for layer in layers:
+        layer[:units] = torch.eye(*layer[:units].shape)
