@@ -32,6 +32,7 @@ __all__ = [
     "Run",
     "append_record",
     "beside_stock",
+    "core",
     "data_folder",
     "data_sets",
     "epochs_to",
@@ -118,6 +119,11 @@ def recorded_run(data_set: str) -> dict[str, Any]:
         "show_progress": False,
         "sr_save_step": 0,
     }
+
+
+def core(fewest: int) -> dict[str, str]:
+    """The part of the data in which each user and each item has so many interactions."""
+    return {f"{side}_inter_num_interval": f"[{fewest},inf)" for side in ("user", "item")}
 
 
 def append_record(output: Path, record: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from recbole.utils import ModelType, get_model
 
 from benchmarks.harness import (
     append_record,
+    core,
     epochs_to,
     gain,
     median_epochs,
@@ -68,11 +69,6 @@ SEQUENCES = {
     "metrics": ["NDCG"],
     "valid_metric": "NDCG@10",
 }
-
-
-def core(fewest: int) -> dict[str, str]:
-    """The part of the data in which each user and each item has so many interactions."""
-    return {f"{side}_inter_num_interval": f"[{fewest},inf)" for side in ("user", "item")}
 
 
 CORE = core(8)

@@ -13,9 +13,11 @@ from recbole_sr.init.tables import Chain
 
 __all__ = ["fill_chain"]
 
-# Root mean square of what enters an activation: tanh changes it little and keeps it in bounds.
-# ReLU has no scale, and Adam's steps are the smaller beside larger numbers.
-_TANH, _RELU = 0.1, 1.0
+# Root mean square of what leaves an activation. tanh changes small numbers little and keeps them in
+# bounds. Pairs of opposite units pass ReLU and swish at any size, as f(x) - f(-x) = x, and Adam's
+# steps are the smaller beside larger numbers; but layer norms, which follow swish, bend those.
+_SIZES = {"none": 1.0, "tanh": 0.1, "relu": 1.0, "leakyrelu": 1.0, "swish": 3.0}
+_PAIRED = ("relu", "leakyrelu", "swish")
 _SMALL = 1e-3  # where every activation is linear
 
 
@@ -48,13 +50,14 @@ def fill_chain(
 
     """
     narrowest = min((layer.shape[1] for layer in chain.layers[1:]), default=0)
-    rank = rank_of_layers(narrowest, factors, chain.one_sided)
+    paired = chain.activation in _PAIRED
+    rank = rank_of_layers(narrowest, factors, paired)
     first, *between, last = chain.layers
     weights = factors.values[:rank] ** (power - 0.5)
     directions = factors.item[:, :rank] * weights
     weighted = divided(directions, graph.sign().sum(0), degree_power)
-    encoder = both_signs(weighted, chain.one_sided)
-    decoder = both_signs(directions, chain.one_sided)
+    encoder = both_signs(weighted, paired)
+    decoder = both_signs(directions, paired)
     units = encoder.shape[1]
 
     for other in chain.zeroed:
@@ -64,13 +67,13 @@ def fill_chain(
     columns.copy_(torch.from_numpy(encoder.T) * _SMALL / np.abs(encoder).max())
     pass_on(between, units)
     small = chain.entering()[:, :units].square().mean().sqrt()
-    columns *= (_RELU if chain.one_sided else _TANH) / small
+    columns *= _SIZES[chain.activation] / small
     entering = chain.entering()[:, :units].cpu().numpy()
     scale = scale_to_margin(entering, decoder, graph, margin)
     last[:, units:] = 0
     rows = last[chain.items, :units]
     rows.copy_(torch.from_numpy(decoder * np.float32(scale)))
-    if chain.linear:  # a step of Adam then changes both layers alike
+    if chain.activation == "none":  # a step of Adam then changes both layers alike
         balance = (rows.norm() / columns.norm()).sqrt()
         columns *= balance
         rows /= balance

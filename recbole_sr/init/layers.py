@@ -19,23 +19,23 @@ __all__ = ["LARGEST_RANK", "both_signs", "divided", "pass_on", "rank_of_layers"]
 LARGEST_RANK = 64
 
 
-def rank_of_layers(narrowest: int, factors: Factors, one_sided: bool) -> int:
+def rank_of_layers(narrowest: int, factors: Factors, paired: bool) -> int:
     """How many singular directions layers can hold.
 
     Args:
         narrowest: the units of the narrowest layer; 0 where there is none.
         factors: the directions there are.
-        one_sided: whether a direction takes two units.
+        paired: whether a direction takes two units.
 
     Raises:
         InputError: the layers cannot hold one.
 
     Example:
-        >>> rank_of_layers(5, Factors(np.eye(9), np.ones(9), np.eye(9)), one_sided=True)
+        >>> rank_of_layers(5, Factors(np.eye(9), np.ones(9), np.eye(9)), paired=True)
         2
 
     """
-    units = 2 if one_sided else 1
+    units = 2 if paired else 1
     rank = min(LARGEST_RANK, narrowest // units, len(factors.values))
     if not rank:
         raise InputError(
@@ -45,15 +45,15 @@ def rank_of_layers(narrowest: int, factors: Factors, one_sided: bool) -> int:
     return rank
 
 
-def both_signs(rows: NDArray[Any], one_sided: bool) -> NDArray[Any]:
-    """Each direction, and its opposite where an activation loses what is negative.
+def both_signs(rows: NDArray[Any], paired: bool) -> NDArray[Any]:
+    """Each direction, and its opposite where a direction takes two units.
 
     Example:
-        >>> both_signs(np.array([[1, 2]]), one_sided=True)
+        >>> both_signs(np.array([[1, 2]]), paired=True)
         array([[ 1,  2, -1, -2]])
 
     """
-    return np.concatenate((rows, -rows), axis=1) if one_sided else rows
+    return np.concatenate((rows, -rows), axis=1) if paired else rows
 
 
 def divided(rows: NDArray[Any], degrees: Any, power: float) -> NDArray[Any]:

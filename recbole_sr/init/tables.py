@@ -48,19 +48,17 @@ class Chain(NamedTuple):
     Attributes:
         layers: weights ``(H, M')``, ``(H', H)``, ..., ``(M', H')``; at least two.
         items: the columns of the first and rows of the last that stand for the ``M`` items.
-        one_sided: whether the activation between them loses what is negative, as ReLU does.
+        activation: between them: ``tanh``, ``relu``, ``leakyrelu``, ``swish``, or ``none``.
         entering: computes what enters the last layer for each user, ``(N, H')``.
         zeroed: other parameters that would change the scores; they are set to zero.
-        linear: whether no activation follows the first layer, so that its size is free.
 
     """
 
     layers: Sequence[Tensor]
     items: slice
-    one_sided: bool
+    activation: str
     entering: Callable[[], Tensor]
     zeroed: Sequence[Tensor] = ()
-    linear: bool = False
 
 
 class Towers(NamedTuple):

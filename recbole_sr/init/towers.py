@@ -58,12 +58,12 @@ def fill_towers(
     """
     pairs = graph.sign()
     widths = [len(layer) for layer in (*towers.user, *towers.item)]
-    rank = rank_of_layers(min(widths), factors, one_sided=True)
+    rank = rank_of_layers(min(widths), factors, paired=True)
     weights = factors.values[:rank] ** (power - 1)
     to_user = divided(factors.item[:, :rank] * weights, pairs.sum(0), degree_power)
     to_item = divided(factors.user[:, :rank] * weights, pairs.sum(1), degree_power)
     user, item = (
-        both_signs(rows, one_sided=True).clip(0) for rows in (pairs @ to_user, pairs.T @ to_item)
+        both_signs(rows, paired=True).clip(0) for rows in (pairs @ to_user, pairs.T @ to_item)
     )
     scale = scale_to_margin(user, item, graph, margin)
     balance = math.sqrt(np.linalg.norm(item) / np.linalg.norm(user))
@@ -74,7 +74,7 @@ def fill_towers(
 def _fill(layers: Sequence[Tensor], encoder: NDArray[Any], columns: slice) -> None:
     """The first layer has the encoder's directions, the others pass them on."""
     first, *others = layers
-    units = both_signs(encoder, one_sided=True).T
+    units = both_signs(encoder, paired=True).T
     first[: len(units)] = 0
     first[: len(units), columns] = torch.from_numpy(units).to(first)
     pass_on(others, len(units))

@@ -21,8 +21,8 @@ class LayerPath:
     Attributes:
         modules: paths of the modules with these linear layers, in order; empty for item tables
             alone.
-        activation: between them: ``tanh``, ``relu``, or the model's attribute that has its name,
-            which is a key too.
+        activation: between them: ``tanh``, ``relu``, ``swish``, or the model's attribute that has
+            its name, which is a key too.
         zeroed: paths of other parameters that would change the scores and are set to zero: tables
             whose rows are added to what the first layer returns, weights of an attention.
         input_table: path of the table of items that takes the first layer's place: the rows of a

@@ -77,13 +77,13 @@ def _layered(
         def summed() -> Tensor:
             return _summed_rows(table[items], data, power)
 
-        return Chain([table.T, *last], items, False, summed, zeroed, linear=True)
-    one_sided = "relu" in getattr(model, path.activation, path.activation)
+        return Chain([table.T, *last], items, "none", summed, zeroed)
+    activation = getattr(model, path.activation, path.activation)
 
     def entering() -> Tensor:
         return _seen(model, layers[-1], columns["user"], returned=bool(last))
 
-    return Chain([*weights, *last], items, one_sided, entering, zeroed)
+    return Chain([*weights, *last], items, activation, entering, zeroed)
 
 
 def _linear(model: Any, paths: Iterable[str]) -> list[nn.Linear]:

@@ -324,7 +324,15 @@ MODELS: dict[str, ModelEntry | str] = {
         note="frozen in `train_stage: critic_pretrain`; begins with `pretrain_epochs: 150`",
         repairs=(NamesItsFile,),
     ),
-    "RecVAE": _output_layer("decoder"),
+    "RecVAE": _output_layer(
+        "decoder",
+        layer_path=LayerPath(
+            ("encoder.fc1", "encoder.fc_mu", "decoder"),
+            "swish",
+            # The layers between add to what the first one returns.
+            zeroed=tuple(f"encoder.fc{number}.weight" for number in (2, 3, 4, 5)),
+        ),
+    ),
     "SGL": replace(
         _graph("item_embedding", run=_sgl, linear=True),
         loss=None,

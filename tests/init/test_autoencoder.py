@@ -40,7 +40,17 @@ def mean_margin(scores, graph):
     return np.mean([scores[u, i] - scores[u].mean() for u, i in zip(users, items, strict=True)])
 
 
-def scored(activation, widths, power=1.0, degree_power=0.25, one_sided=False):
+ACTIVATIONS = {
+    "none": lambda x: x,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "leakyrelu": torch.nn.functional.leaky_relu,
+    "swish": torch.nn.functional.silu,
+}
+PAIRED = ("relu", "leakyrelu", "swish")  # f(x) - f(-x) is a multiple of x
+
+
+def scored(name, widths, power=1.0, degree_power=0.25):
     """The scores of a chain that was filled, and those by the definition, up to a scale."""
     graph = normalized_graph(*pairs(), (USERS, ITEMS), degree_power)
     histories = torch.from_numpy(graph.sign().toarray())
@@ -51,14 +61,14 @@ def scored(activation, widths, power=1.0, degree_power=0.25, one_sided=False):
     def entering():
         x = torch.cat((torch.zeros(USERS, 1), histories), dim=1)
         for layer in layers[:-1]:
-            x = activation(x @ layer.T)
+            x = ACTIVATIONS[name](x @ layer.T)
         return x
 
     factors = factorize(graph, min(ITEMS, 64), seed=0)
-    chain = Chain(layers, slice(1, ITEMS + 1), one_sided, entering)
+    chain = Chain(layers, slice(1, ITEMS + 1), name, entering)
     fill_chain(chain, factors, graph, degree_power, power, margin=2.0)
     found = (entering() @ layers[-1].T)[:, 1:].numpy()
-    rank = min(widths) // (2 if one_sided else 1)
+    rank = min(widths) // (2 if name in PAIRED else 1)
     rank = min(rank, len(factors.values))
     matrix = graph.toarray().astype(float)
     _, values, item = np.linalg.svd(matrix, full_matrices=False)
@@ -72,19 +82,20 @@ def scored(activation, widths, power=1.0, degree_power=0.25, one_sided=False):
 @pytest.mark.parametrize("power", [0.5, 1.0])
 @pytest.mark.parametrize("widths", [[8], [32, 8], [32, 8, 24]])
 def test_linear_layers_score_as_the_singular_vectors_do(widths, power):
-    found, wanted, graph = scored(lambda x: x, widths, power)
+    found, wanted, graph = scored("none", widths, power)
     assert cosine(found, wanted) == pytest.approx(1, abs=1e-4)
     assert mean_margin(found, graph) == pytest.approx(2, rel=1e-4)
 
 
-def test_relu_scores_as_the_singular_vectors_of_half_its_units_do():
-    found, wanted, _ = scored(torch.relu, [12], one_sided=True)
+@pytest.mark.parametrize("name", PAIRED)
+def test_pairs_of_opposite_units_score_as_the_singular_vectors_do(name):
+    found, wanted, _ = scored(name, [12])
     assert cosine(found, wanted) == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("widths", [[8], [32, 8, 24]])
 def test_tanh_changes_the_scores_little(widths):
-    found, wanted, graph = scored(torch.tanh, widths)
+    found, wanted, graph = scored("tanh", widths)
     assert cosine(found, wanted) > 0.99
     assert mean_margin(found, graph) == pytest.approx(2, rel=1e-3)
 
@@ -131,6 +142,25 @@ def test_macridvaes_table_holds_the_singular_vectors_and_its_encoder_finds_them(
     wanted = known / known.sum(0).clip(1) ** power @ rows @ rows.T
     scores = (found @ table.T).numpy() * np.linalg.norm(wanted, axis=1, keepdims=True)
     assert cosine(scores, wanted) > 0.98  # but for tanh
+
+
+def test_recvae_ranks_as_the_singular_vectors_do_through_its_layer_norms(tiny, experiment):
+    settings = {**settings_of("RecVAE", tiny), "hidden_dimension": 80, "latent_dimension": 80}
+    made = experiment("RecVAE", "tiny", **settings, **SPECTRAL)
+    training, options = made.train_data._dataset, made.config.options
+    pairs = (training.inter_feat[field].numpy() - 1 for field in ("user_id", "item_id"))
+    power = options.sr_init_degree_power
+    graph = normalized_graph(*pairs, (training.user_num - 1, training.item_num - 1), power)
+    _, values, vectors = np.linalg.svd(graph.toarray().astype(float), full_matrices=False)
+    rank = min(40, int((values > 1e-5).sum()))  # a direction takes two units
+    weights = values[:rank] ** (2 * options.sr_init_power - 1)
+    rows = graph.sign().toarray() / graph.sign().toarray().sum(0).clip(1) ** power
+    wanted = rows @ vectors[:rank].T * weights @ vectors[:rank]
+    users = Interaction({"user_id": torch.arange(1, training.user_num)})
+    with torch.no_grad():
+        scores = made.model.eval().full_sort_predict(users).view(len(wanted), -1)[:, 1:].numpy()
+    # The layer norms give each user a scale, which ranks the same.
+    assert min(map(cosine, scores, wanted)) > 0.95  # which bend large entries
 
 
 @pytest.mark.parametrize("settings", [{}, {"alpha": 0.5}])
