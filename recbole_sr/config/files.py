@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,9 +73,9 @@ Loader.add_implicit_resolver(
 
 
 def read_properties(
-    files: Sequence[str] = (), texts: Mapping[str, str] | None = None
+    files: Sequence[str] = (), texts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The property values of YAML files and, above them, of texts from a command line.
+    """The property values of YAML files and, above them, of a command line or a dictionary.
 
     They are read as :class:`~recbole_sr.config.config.Config` reads them, but nothing is added.
 
@@ -193,7 +194,19 @@ def once(arguments: Iterable[str]) -> dict[str, str]:
 
 
 def literals(texts: Mapping[str, Any]) -> dict[str, Any]:
-    """Text as a literal, a number of numpy's as Python's, everything else as it is."""
+    """Values as a property file would have them: text as a literal, plain data in place of others.
+
+    Raises:
+        InputError: a key is no text.
+
+    Example:
+        >>> literals({"learning_rate": "1e-3", "topk": (5, 10), "data_path": Path("data")})
+        {'learning_rate': 0.001, 'topk': [5, 10], 'data_path': 'data'}
+
+    """
+    for key in texts:
+        if not isinstance(key, str):
+            raise InputError(f"config_dict: expected the names of keys, got {key!r}; give texts")
     return {key: _value(value) for key, value in texts.items()}
 
 
@@ -249,7 +262,7 @@ def _read_yaml(text: str) -> Any:
 def _value(given: Any) -> Any:
     """A Python literal as RecBole reads it, else a YAML list, mapping, null or boolean."""
     if not isinstance(given, str):
-        return given.item() if isinstance(given, np.generic) else given
+        return _plain(given)
     with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
         return ast.literal_eval(_without_repeated_keys(given))
     if given.lower() in ("true", "false", "null", "~") or given[:1] in ("[", "{"):
@@ -261,6 +274,17 @@ def _value(given: Any) -> Any:
         except (yaml.YAMLError, ValueError, RecursionError):
             return given
     return given
+
+
+def _plain(given: Any) -> Any:
+    """Paths as texts, tuples as lists, numbers of numpy's as Python's, all else as it is."""
+    if isinstance(given, os.PathLike):
+        return os.fspath(given)
+    if isinstance(given, list | tuple):
+        return list(map(_plain, given))
+    if isinstance(given, dict):
+        return {key: _plain(value) for key, value in given.items()}
+    return given.item() if isinstance(given, np.generic) else given
 
 
 def _without_repeated_keys(text: str) -> str:

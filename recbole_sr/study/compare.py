@@ -125,7 +125,7 @@ def compare(
     if not output:
         raise InputError("--output: expected a folder, got an empty name; give one")
     named = _named([baseline, *variants])
-    shared = {**read_properties(config_file_list), **(config_dict or {})}
+    shared = read_properties(config_file_list, config_dict)
     model, dataset = shared.pop("model", "BPR"), shared.pop("dataset", "ml-100k")
     models = _listed(model) if models is None else models
     datasets = _listed(dataset) if datasets is None else datasets

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pickle
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -111,6 +112,20 @@ def test_numbers_of_numpy_are_settings_like_others(tiny, tmp_path):
     run_recbole_sr("BPR", "tiny", config_dict=settings)
     (file,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
     assert load_data_and_model(str(file))[0]["learning_rate"] == 0.01
+
+
+def test_paths_and_tuples_are_settings_as_texts_and_lists_are(tiny, tmp_path):
+    settings = {**tiny, "epochs": 1, "topk": (3, 5), "checkpoint_dir": tmp_path / "elsewhere"}
+    result = run_recbole_sr("BPR", "tiny", config_dict={**settings, "valid_metric": "MRR@5"})
+    assert "mrr@3" in result["test_result"]
+    assert Path(result["sr"]["checkpoint"]).parent == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize("key", [None, 3])
+def test_a_key_that_is_no_text_is_refused(key, tiny):
+    sentence = f"config_dict: expected the names of keys, got {key!r}; give texts"
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
+        run_recbole_sr("BPR", "tiny", config_dict={**tiny, key: 1})
 
 
 class Payload:
