@@ -6,17 +6,15 @@ Each command imports what it needs itself: ``--help`` and a mistyped flag need n
 from __future__ import annotations
 
 import argparse
-import difflib
 import errno
 import io
 import json
 import logging
 import os
-import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -24,14 +22,20 @@ from pathlib import Path
 from typing import Any
 
 from recbole_sr import __version__
+from recbole_sr.config.arguments import (
+    DATA_SET,
+    MODEL,
+    PROGRAM,
+    new_parser,
+    parse,
+    read_known,
+    run_arguments,
+)
 from recbole_sr.config.shipped import properties_folder
 from recbole_sr.distributed import launch
 from recbole_sr.errors import InputError, LostProcessError, cut_run
 
-__all__ = ["COMMANDS", "PROGRAM", "main", "parse"]
-
-PROGRAM = "recbole-sr"
-_MODEL, _DATA_SET = "BPR", "ml-100k"  # where nobody says another
+__all__ = ["COMMANDS", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,77 +157,8 @@ def _how_to_go_on(error: BaseException, command: Callable[[list[str]], Any]) -> 
     return ""
 
 
-def parse(
-    parser: argparse.ArgumentParser, arguments: Sequence[str]
-) -> tuple[argparse.Namespace, dict[str, str]]:
-    """A command's own options, and the properties among its arguments: their texts by key.
-
-    argparse alone takes a property whose value has a space, such as ``--a={b: 1}``, for a further
-    value of the option before it.
-
-    Raises:
-        SystemExit: after one sentence and the usage, for an argument that is neither.
-
-    Example:
-        >>> parser = argparse.ArgumentParser()
-        >>> _ = parser.add_argument("--seeds", nargs="+")
-        >>> parse(parser, ["--seeds", "1", "2", "--topk=[5, 10]"])
-        (Namespace(seeds=['1', '2']), {'topk': '[5, 10]'})
-    """
-    properties = [text for text in arguments if _is_property(text, parser)]
-    given, stray = parser.parse_known_args([text for text in arguments if text not in properties])
-    if stray:
-        expected = f"expected --key=value for every property, got {' '.join(stray)!r}"
-        parser.error("; ".join(filter(None, [expected, _meant(stray, parser)])))
-    from recbole_sr.config.files import once
-
-    found = once(properties)
-    _refuse_names(found)
-    return given, found
-
-
-def _refuse_names(keys: Collection[str]) -> None:
-    """Refuse what is no key, before what takes seconds to import."""
-    from recbole_sr.config.names import method_keys, refuse_unknown, refuse_unread
-
-    refuse_unknown(keys, method_keys())
-    refuse_unread(keys)
-
-
-def _read_known(files: Sequence[str]) -> dict[str, Any]:
-    """The values of property files, none of which may hold what is no key."""
-    from recbole_sr.config.files import file_named, read_files
-
-    found, origins = read_files(files)
-    with file_named(origins.get):
-        _refuse_names(found)
-    return found
-
-
-def _meant(stray: Sequence[str], parser: argparse.ArgumentParser) -> str:
-    """What may have been meant by what is neither an option nor a property."""
-    first, *others = stray
-    options = re.findall(r"--\w+", parser.format_usage())
-    if alike := difflib.get_close_matches(first, options, n=1, cutoff=0.7):
-        return f"did you mean {alike[0]}?"
-    if first.startswith("--"):
-        value = others[0] if others and not others[0].startswith("-") else "VALUE"
-        return f"write {first}={value}"
-    if first in COMMANDS:
-        return f"put the command {first} first"
-    if first.endswith((".yaml", ".yml")):
-        return 'put several files in quotes, as in --config_files "a.yaml b.yaml"'
-    alike = difflib.get_close_matches(first, COMMANDS, n=1)
-    return f"did you mean the command {alike[0]}?" if alike else ""
-
-
-def _is_property(text: str, parser: argparse.ArgumentParser) -> bool:
-    key, equals, _ = text.partition("=")
-    return key.startswith("--") and bool(equals) and bool(parser.parse_known_args([f"{key}=1"])[1])
-
-
 def _train(arguments: list[str]) -> None:
-    parser = _parser("Train a model of RecBole by its recipe, or by the properties given.")
+    parser = new_parser("Train a model of RecBole by its recipe, or by the properties given.")
     keys = (properties_folder() / "stable_rank.yaml").read_text(encoding="utf-8")
     parser.epilog = (
         f"Further commands, each with its own --help: {', '.join(COMMANDS)}.\n\n"
@@ -232,7 +167,7 @@ def _train(arguments: list[str]) -> None:
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     _add_amounts(parser)
-    given, of_the_run = _of_a_run(parser, arguments)
+    given, of_the_run = run_arguments(parser, arguments, COMMANDS)
     _start_several(arguments, *of_the_run[2:])
     from recbole_sr.training.experiment import run_recbole_sr
 
@@ -258,7 +193,7 @@ def _start_several(arguments: list[str], files: list[str], properties: Any) -> N
 
 
 def _prepare(arguments: list[str]) -> None:
-    parser = _parser("Write a data set to train on, from a file of events.", "prepare")
+    parser = new_parser("Write a data set to train on, from a file of events.", "prepare")
     add = parser.add_argument
     add("events", help="CSV or TSV with a header, or .gz, .bz2, .xz, .zip of one, or .parquet")
     add("--user", required=True, help="column of user ids")
@@ -275,10 +210,10 @@ def _prepare(arguments: list[str]) -> None:
 
 
 def _config(arguments: list[str]) -> None:
-    parser = _parser(
+    parser = new_parser(
         "Show every key of a run, its value and who set it, without training.", "config"
     )
-    _, of_the_run = _of_a_run(parser, arguments)
+    _, of_the_run = run_arguments(parser, arguments, COMMANDS)
     from tabulate import tabulate
 
     from recbole_sr.config.config import Config
@@ -292,7 +227,9 @@ def _config(arguments: list[str]) -> None:
 
 
 def _resume(arguments: list[str]) -> None:
-    parser = _parser("Continue a run that was interrupted or killed, to the same result.", "resume")
+    parser = new_parser(
+        "Continue a run that was interrupted or killed, to the same result.", "resume"
+    )
     parser.add_argument("run", help="the .run.pth file that the run left in its checkpoint_dir")
     _add_amounts(parser)
     given = parser.parse_args(arguments)
@@ -322,7 +259,7 @@ def _show(amount: Any, train: Callable[[], dict[str, Any]]) -> None:
 
 
 def _export(arguments: list[str]) -> None:
-    parser = _parser("Write a checkpoint that RecBole itself can load.", "export")
+    parser = new_parser("Write a checkpoint that RecBole itself can load.", "export")
     parser.add_argument("checkpoint", help="a model's checkpoint of recbole-sr")
     parser.add_argument("-o", "--output", required=True, help="the file to write")
     given = parser.parse_args(arguments)
@@ -332,7 +269,7 @@ def _export(arguments: list[str]) -> None:
 
 
 def _recommend(arguments: list[str]) -> None:
-    parser = _parser("Write the best items for each user, by a trained model.", "recommend")
+    parser = new_parser("Write the best items for each user, by a trained model.", "recommend")
     add = parser.add_argument
     add("checkpoint", help="a model's checkpoint of recbole-sr")
     given_users = parser.add_mutually_exclusive_group()
@@ -381,7 +318,7 @@ def _add_data_path(parser: argparse.ArgumentParser) -> None:
 
 
 def _embeddings(arguments: list[str]) -> None:
-    parser = _parser(
+    parser = new_parser(
         "Write the vectors of users and items by which a trained model ranks, as .npy with the ids "
         "of their rows beside them, and all in one .safetensors.",
         "embeddings",
@@ -405,7 +342,7 @@ def _embeddings(arguments: list[str]) -> None:
 
 
 def _models(arguments: list[str]) -> None:
-    parser = _parser("List RecBole's models: what of each is regularised, which not.", "models")
+    parser = new_parser("List RecBole's models: what of each is regularised, which not.", "models")
     parser.parse_args(arguments)
     from recbole_sr.config.shipped import models_page
 
@@ -418,7 +355,7 @@ def _names(given: list[str] | None) -> list[str] | None:
 
 
 def _compare(arguments: list[str]) -> int:
-    parser = _parser(
+    parser = new_parser(
         "Train a baseline and variants of the method on the same splits and compare them. Any "
         "property can be set for all runs as --key=value.",
         "compare",
@@ -428,10 +365,10 @@ def _compare(arguments: list[str]) -> int:
         "-m",
         "--model",
         nargs="+",
-        help=f"RecBole's names, apart or with commas; else the files', else {_MODEL}. Pop, "
+        help=f"RecBole's names, apart or with commas; else the files', else {MODEL}. Pop, "
         "ItemKNN, EASE and others that learn without gradients are run as they are",
     )
-    add("-d", "--dataset", nargs="+", help=f"names of data sets; else the files', else {_DATA_SET}")
+    add("-d", "--dataset", nargs="+", help=f"names of data sets; else the files', else {DATA_SET}")
     add("--seeds", type=int, default=5, help="runs of each; no claim is made below 5")
     add(
         "--variants",
@@ -449,7 +386,7 @@ def _compare(arguments: list[str]) -> int:
     add("--ray", metavar="ADDRESS", help="of a Ray cluster, auto or local: a trial on each core")
     add("--quick", action="store_true", help="also Pop, ItemKNN and EASE, all within --minutes")
     add("--minutes", type=float, help="how long --quick may take; 10 by default")
-    given, properties = parse(parser, arguments)
+    given, properties = parse(parser, arguments, COMMANDS)
     needed = {"minutes": ("quick", given.quick), "trials": ("tune", given.tune is not None)}
     for option, (other, is_given) in needed.items():
         if getattr(given, option) is not None and not is_given:
@@ -460,7 +397,7 @@ def _compare(arguments: list[str]) -> int:
     from recbole_sr.config.files import read_properties
 
     named = [*given.config_files.split(), *given.variants, given.baseline]
-    _read_known([name for name in named if name.endswith((".yaml", ".yml"))])
+    read_known([name for name in named if name.endswith((".yaml", ".yml"))])
     from recbole_sr.study.compare import compare
     from recbole_sr.study.text import to_text
     from recbole_sr.study.trial import run_name
@@ -496,7 +433,7 @@ def _compare(arguments: list[str]) -> int:
 
 
 def _report(arguments: list[str]) -> None:
-    parser = _parser("Write one self-contained page about runs and studies.", "report")
+    parser = new_parser("Write one self-contained page about runs and studies.", "report")
     parser.add_argument("run", nargs="+", help="folder of a run, saved/<run>, or of a study")
     parser.add_argument("-o", "--output", default="report.html", help="the page")
     parser.add_argument("--figures", help="also write PNG and SVG figures into this folder")
@@ -513,7 +450,7 @@ def _report(arguments: list[str]) -> None:
 
 
 def _spectrum(arguments: list[str]) -> None:
-    parser = _parser(
+    parser = new_parser(
         "Spectrum of each two-dimensional table of a RecBole checkpoint. Nothing in the file is "
         "run: only tensors are read.",
         "spectrum",
@@ -558,43 +495,3 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "report": _report,
     "spectrum": _spectrum,
 }
-
-
-class _Once(argparse.Action):
-    """Stores a value, and refuses an option that is given twice."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        given = vars(namespace).setdefault("given", set())
-        if option and self.dest in given:
-            parser.error(f"expected {option} once, got it twice; drop one")
-        given.add(self.dest)
-        setattr(namespace, self.dest, values)
-
-
-def _parser(description: str, command: str = "") -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} {command}".rstrip(),
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.register("action", None, _Once)
-    return parser
-
-
-def _of_a_run(
-    parser: argparse.ArgumentParser, arguments: list[str]
-) -> tuple[argparse.Namespace, tuple[Any, ...]]:
-    """A command's options, and what is to be trained: a model, a data set, files and properties."""
-    add = parser.add_argument
-    add("-m", "--model", help=f"RecBole's name of the model; else the files', else {_MODEL}")
-    add("-d", "--dataset", help=f"name of the data set; else the files', else {_DATA_SET}")
-    add("--config_files", default="", help='YAML property files, as in "a.yaml b.yaml"')
-    given, properties = parse(parser, arguments)
-    from recbole_sr.config.files import CommandLine
-
-    files = given.config_files.split()
-    said = {"model": _MODEL, "dataset": _DATA_SET, **_read_known(files)}
-    model = said["model"] if given.model is None else given.model
-    dataset = said["dataset"] if given.dataset is None else given.dataset
-    return given, (model, dataset, files, CommandLine(properties))

@@ -11,7 +11,8 @@ from itertools import chain
 
 import pytest
 
-from recbole_sr.cli import main, parse
+from recbole_sr.cli import main
+from recbole_sr.config.arguments import parse
 from recbole_sr.config.names import refuse_unread
 from recbole_sr.config.options import Options
 

@@ -16,7 +16,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import recbole_sr
-from recbole_sr.cli import COMMANDS, PROGRAM, main
+from recbole_sr.cli import COMMANDS, main
+from recbole_sr.config.arguments import PROGRAM
 
 PACKAGE = Path(recbole_sr.__file__).parent
 PLACEHOLDER = "…"
