@@ -86,7 +86,7 @@ def solve_rows(
 
     """
     fixed = torch.from_numpy(others)
-    # In the axes of what all rows have in common, which is then diagonal.
+    # In the eigenvectors of the Gram matrix that all rows share, which is then diagonal.
     common, axes = torch.linalg.eigh(unobserved * fixed.T @ fixed)
     common.clamp_(min=0)  # rounding leaves less where there are fewer directions than axes
     turned = fixed @ axes
@@ -129,9 +129,9 @@ def _by_degree(pairs: Any, width: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _initial(factors: Factors, pairs: Any) -> tuple[NDArray[np.float32], float]:
-    """Item rows to begin with, and their mean square length, at which pairs score 1 on average.
+    """Item rows to begin with, and their mean square norm, at which pairs score 1 on average.
 
-    That is with users' rows of the same mean square length, so that neither side is the larger.
+    That is with users' rows of the same mean square norm, so that neither side is the larger.
     """
     weighted = factors.item * factors.values
     score = (factors.user * (pairs @ weighted)).sum() / pairs.nnz

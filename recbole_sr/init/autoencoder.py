@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_sr.init.layers import both_signs, divided, pass_on, rank_of_layers
+from recbole_sr.init.layers import both_signs, divided, rank_of_layers, set_identity
 from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Chain
 
@@ -65,7 +65,7 @@ def fill_chain(
     first[:units] = 0
     columns = first[:units, chain.items]
     columns.copy_(torch.from_numpy(encoder.T) * _SMALL / np.abs(encoder).max())
-    pass_on(between, units)
+    set_identity(between, units)
     small = chain.entering()[:, :units].square().mean().sqrt()
     columns *= _SIZES[chain.activation] / small
     entering = chain.entering()[:, :units].cpu().numpy()

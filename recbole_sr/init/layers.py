@@ -13,7 +13,7 @@ from torch import Tensor
 from recbole_sr.errors import InputError
 from recbole_sr.init.svd import Factors
 
-__all__ = ["LARGEST_RANK", "both_signs", "divided", "pass_on", "rank_of_layers"]
+__all__ = ["LARGEST_RANK", "both_signs", "divided", "set_identity", "rank_of_layers"]
 
 # More directions give a user back the very items that the input has.
 LARGEST_RANK = 64
@@ -57,7 +57,7 @@ def both_signs(rows: NDArray[Any], paired: bool) -> NDArray[Any]:
 
 
 def divided(rows: NDArray[Any], degrees: Any, power: float) -> NDArray[Any]:
-    """Rows ``(N, K)``, each by a power of its degree, of ``N``.
+    """Divide each row of ``(N, K)`` by a power of its degree, of which there are ``N``.
 
     Example:
         >>> divided(np.ones((2, 1)), [4, 0], 0.5)  # no degree counts as one
@@ -68,12 +68,12 @@ def divided(rows: NDArray[Any], degrees: Any, power: float) -> NDArray[Any]:
     return rows / np.asarray(degrees).reshape(-1, 1).clip(1) ** power
 
 
-def pass_on(layers: Iterable[Tensor], units: int) -> None:
-    """Let the leading units of each layer be those of the one before.
+def set_identity(layers: Iterable[Tensor], units: int) -> None:
+    """Let the leading units of each layer be those of the one before, in place.
 
     Example:
         >>> layer = torch.full((2, 2), 3.0)
-        >>> pass_on([layer], 1)
+        >>> set_identity([layer], 1)
         >>> layer
         tensor([[1., 0.],
                 [3., 3.]])

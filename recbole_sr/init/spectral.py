@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -85,7 +84,9 @@ def _set_identity(layer: Tensor, width: int) -> None:
     layer[:, :width].copy_(passing)
 
 
-def _undo_propagation(propagated: Any, tables: Mapping[str, Tensor]) -> None:
+def _undo_propagation(
+    propagated: Callable[[], Mapping[str, Tensor]], tables: Mapping[str, Tensor]
+) -> None:
     """Overwrite tables by those whose propagation they are, by Richardson's iteration.
 
     The mean over the powers of an adjacency matrix of norm 1 has no eigenvalue above 1, nor one
@@ -128,8 +129,8 @@ def spectral_table(
     known = (vectors * values**power)[:, : own.shape[1]].to(own.dtype)
     filling = own[:, known.shape[1] :] * (_FILLING * _size(known[:, -1:]) / _size(own))
     table = torch.cat((known, filling), dim=1)
-    length = _size(table[seen[:, 0]]) * math.sqrt(own.shape[1])
-    return torch.where(seen, table / length * norm, own)
+    own_norm = _size(table[seen[:, 0]]) * math.sqrt(own.shape[1])
+    return torch.where(seen, table / own_norm * norm, own)
 
 
 def _size(x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ __all__ = ["Factors", "factorize", "normalized_graph", "row_norm", "scale_to_mar
 _POWER_ITERATIONS = 7
 _OVERSAMPLES = 10
 _RANK_TOLERANCE = 1e-5  # of the largest singular value, in float32
-_NO_MARGIN = 1e-5  # of the rows' mean square length, in float32
+_NO_MARGIN = 1e-5  # of the rows' mean square norm, in float32
 
 
 class Factors(NamedTuple):

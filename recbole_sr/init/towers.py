@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_sr.init.layers import both_signs, divided, pass_on, rank_of_layers
+from recbole_sr.init.layers import both_signs, divided, rank_of_layers, set_identity
 from recbole_sr.init.svd import Factors, scale_to_margin
 from recbole_sr.init.tables import Towers
 
@@ -77,4 +77,4 @@ def _fill(layers: Sequence[Tensor], encoder: NDArray[Any], columns: slice) -> No
     units = both_signs(encoder, paired=True).T
     first[: len(units)] = 0
     first[: len(units), columns] = torch.from_numpy(units).to(first)
-    pass_on(others, len(units))
+    set_identity(others, len(units))

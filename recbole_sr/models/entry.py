@@ -72,10 +72,11 @@ class ModelEntry:
         parallel: whether several processes can calculate the loss together, each of a part of the
             batch's rows: it is a mean, or by ``summed`` a sum, of what each row has, beside
             RecBole's ``EmbLoss`` and penalties of parameters.
-        of_parameters: names of methods whose penalties of parameters a sum adds.
+        of_parameters: names of the model's methods that return a penalty of parameters, which a
+            summed loss adds once a batch, however many rows it has.
         columns: whether several processes can each have some columns of the tables: they are
-            propagated by linear layers at most, and the module ``loss`` is given dot products, of
-            which the model's code makes nothing else.
+            propagated by linear layers at most, and their dot products go to the module ``loss``
+            alone.
         layers: paths of the linear layers between the tables and the score, which the spectral
             initialisation lets pass on what enters, instead of mixing it at random.
         layer_path: of a model without a table of users, the way that the spectral initialisation

@@ -29,7 +29,7 @@ def initialize(
     """Fill a model's tables from its training data.
 
     Padding rows, and rows of a table that stand for no user or item, stay as they are. Layers, and
-    the tables of items that take their place, are filled with their padding.
+    the tables of items that take their place, are filled with their padding rows.
 
     Args:
         model: just built, with the method.
@@ -81,7 +81,7 @@ def _layered(
     activation = getattr(model, path.activation, path.activation)
 
     def entering() -> Tensor:
-        return _seen(model, layers[-1], columns["user"], returned=bool(last))
+        return _activations(model, layers[-1], columns["user"], returned=bool(last))
 
     return Chain([*weights, *last], items, activation, entering, zeroed)
 
@@ -92,7 +92,7 @@ def _linear(model: Any, paths: Iterable[str]) -> list[nn.Linear]:
     return [part for part in modules if isinstance(part, nn.Linear)]
 
 
-def _seen(model: Any, layer: nn.Linear, column: Column, returned: bool) -> Tensor:
+def _activations(model: Any, layer: nn.Linear, column: Column, returned: bool) -> Tensor:
     """The input, or the output, of a layer's first call, for every user."""
     found: list[Tensor] = []
     calls: list[Tensor] = []

@@ -21,7 +21,7 @@ from recbole_sr.errors import InputError, check_place
 from recbole_sr.runs.files import replacing, write_whole
 from recbole_sr.serve.scores import Scorer
 
-__all__ = ["Embeddings", "embeddings"]
+__all__ = ["Embeddings", "check_folder", "embeddings"]
 
 _ALL = "embeddings.safetensors"
 _SAYS = "dot_products"  # in its metadata

@@ -38,6 +38,7 @@ _LATEST = 1e10  # seconds since 1970, in the year 2286; later times are of a sma
 _TOPK = 10  # RecBole's default
 _SPARSE = 2e-3  # share of all pairs up to which DirectAU with popularity ranked higher
 _LARGE = 500_000  # interactions from which it takes the file for about a million
+_MOST_FOR_WIDTH = 500_000  # interactions, beyond which the search for clusters takes longest
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,7 @@ def _settings(inter: Path, keys: Iterable[str], items: int) -> dict[str, Any]:
 
 
 def _width(pairs: pd.DataFrame) -> int | None:
-    if len(pairs) > _LARGE:  # it would take longer than all else
+    if len(pairs) > _MOST_FOR_WIDTH:
         return None
     from recbole_sr.serve.width import narrow_width  # takes a second to import
 

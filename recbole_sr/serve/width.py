@@ -18,7 +18,7 @@ _WIDE = 64  # RecBole's embedding_size
 _NARROW = (8, 16)
 _ALS_ITERATIONS = 2  # as BPR's recipe has them
 _HELD_OUT = 0.1  # of the interactions
-_USERS, _TOP = 1000, 20  # of how many users, the items of how long a list
+_USERS, _TOP = 1000, 20  # users that are drawn; items of a list, for NDCG
 _CLEAR = 3.0  # standard errors
 _LEAST = 1000  # interactions, below which nothing is clear
 

@@ -3,7 +3,8 @@
 So are its models that learn without gradients, such as EASE, with which others are compared.
 
 Nothing of the method is in here: plain model and trainer classes, RecBole's defaults, RecBole's
-order of random draws. It shares no code with the pipeline it is the measure of.
+order of random draws. Of this package it has settings, repairs and the files of a run, but neither
+its model and trainer classes nor its pipeline.
 """
 
 from __future__ import annotations

@@ -12,11 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from recbole_sr.errors import InputError, first_line
-from recbole_sr.study.trial import Trial
+from recbole_sr.study.trial import GLANCE, Trial
 
 __all__ = ["Cluster", "joined"]
 
-_GLANCE = 0.2  # seconds between looks at whether to stop
 _RETRIES = 3  # of a task whose worker is lost
 _ANSWER = 5  # seconds in which a cluster's head answers, where Ray itself would try for minutes
 
@@ -50,7 +49,7 @@ class Cluster:
 
         """
         task = self._task.remote(trial, os.getcwd())
-        while not self._ray.wait([task], timeout=_GLANCE)[0]:
+        while not self._ray.wait([task], timeout=GLANCE)[0]:
             if stopped.is_set():
                 self._ray.cancel(task, force=True)
                 raise KeyboardInterrupt

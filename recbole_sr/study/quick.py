@@ -165,8 +165,8 @@ def _fitting(trials: Sequence[Trial], probe: Result) -> tuple[list[Trial], list[
                 fitting.append(trial)
             else:
                 left_out.append(
-                    f"{trial.model}: left out, as it takes about {needed / 2**30:.1f} GB of memory "
-                    f"and {free / 2**30:.1f} GB are free"
+                    f"{trial.model}: left out, as it takes about {needed / 2**30:.1f} GiB of "
+                    f"memory and {free / 2**30:.1f} GiB are free"
                 )
     return fitting, left_out
 

@@ -19,7 +19,7 @@ __all__ = [
     "FAILED",
     "MIN_SEEDS",
     "MODEL_AND_DATASET",
-    "best_at",
+    "time_to_score",
     "by_run",
     "grouped",
     "seconds_to",
@@ -46,9 +46,9 @@ _METHOD = (
     " deviation of the paired differences (Cohen's d_z). Plus-minus is the standard deviation over"
     " seeds, brackets a 95 % interval of the mean paired difference. Training seconds leave out"
     " evaluation, start-up, checkpoints and monitors; seconds are of whole runs, memory is main"
-    " memory at its peak. A variant is not judged to be better where the baseline was still rising:"
-    f" the best epoch of a run is among its last {_PATIENCE} evaluations (fewer by stopping_step),"
-    f" or a line through the last {_PATIENCE} of most runs rises (one-sided p < 0.01)."
+    " memory at its peak. A variant is judged worse or not at all where the baseline was still"
+    f" rising: at most {_PATIENCE} evaluations (stopping_step, if less) follow the best one of a"
+    f" run, or a line through the last {_PATIENCE} of most runs rises (one-sided p < 0.01)."
 )
 
 Result = Mapping[str, Any]
@@ -131,7 +131,7 @@ def by_run(
         if run["model"] not in NON_GRADIENT:
             lines, score = epochs[run_name(run)], base.get((MODEL_AND_DATASET(run), run["seed"]))
             bigger, untrained = run["valid_score_bigger"], run.get("untrained")
-            found = None if score is None else best_at(lines, score, bigger, untrained)
+            found = None if score is None else time_to_score(lines, score, bigger, untrained)
             row["epochs"], row["best_epoch"] = run["epochs"], _best_epoch(run, lines)
             row["epochs_to_baselines_best"] = found[0] if found else None
         row |= {key: run[key] for key in ("best_valid_result", "test_result", "seconds")}
@@ -158,7 +158,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Any]) -> list[list[T]]:
     return list(groups.values())
 
 
-def best_at(
+def time_to_score(
     epochs: Iterable[Mapping[str, Any]],
     score: float,
     bigger: bool,
@@ -177,7 +177,7 @@ def best_at(
 
     Example:
         >>> lines = [{"valid_score": s, "train_seconds": 2.0} for s in (0.1, 0.3)]
-        >>> best_at(lines, 0.2, bigger=True)
+        >>> time_to_score(lines, 0.2, bigger=True)
         (2, 4.0)
 
     """
@@ -334,10 +334,10 @@ def _to_baseline(
     for own, base in pairs:
         score, bigger = base["best_valid_score"], base["valid_score_bigger"]
         lines, others = epochs[run_name(own)], epochs[run_name(base)]
-        found = best_at(lines, score, bigger, own.get("untrained"))
+        found = time_to_score(lines, score, bigger, own.get("untrained"))
         if found:
             reached.append(found)
-            theirs = best_at(others, score, bigger, base.get("untrained"))
+            theirs = time_to_score(others, score, bigger, base.get("untrained"))
             if theirs and theirs[0]:  # no part of none can be saved
                 times = seconds_to(own, lines, found[0]), seconds_to(base, others, theirs[0])
                 saved.append((_saved(found[0], theirs[0]), _saved(*times)))

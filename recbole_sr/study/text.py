@@ -110,8 +110,13 @@ def _fewer(percent: float, kind: str) -> str:
 def _data_sets(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """A title and the texts of all models and variants, for each data set."""
     for rows in grouped(comparison["rows"], itemgetter("dataset")):
-        metrics = dict.fromkeys(row["metric"] for row in rows if "metric" in row)
-        yield f"{rows[0]['dataset']}, {', '.join(metrics) or 'score'}", list(map(_line, rows))
+        yield _title(rows), list(map(_line, rows))
+
+
+def _title(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A data set, and by what its models are scored."""
+    metrics = dict.fromkeys(row["metric"] for row in rows if "metric" in row)
+    return f"{rows[0]['dataset']}, {', '.join(metrics) or 'score'}"
 
 
 def _line(row: Mapping[str, Any]) -> dict[str, str]:
@@ -123,7 +128,7 @@ def _line(row: Mapping[str, Any]) -> dict[str, str]:
         "test": _pm(row["test_result"][row["metric"]]) if ran else "",
         "gain %": f"{row['gain']:+.1f}" if "gain" in row else "",
         "seconds": f"{row['seconds']['total']['mean']:.0f}" if ran else "",
-        "MB": f"{memory['mean'] / 2**20:.0f}" if memory else "",
+        "MiB": f"{memory['mean'] / 2**20:.0f}" if memory else "",
         "epochs to best": _pm(row.get("best_epoch"), 0).split(" ")[0],
         "verdict": _head(row["verdict"]).replace("no significant difference", "not significant"),
     }
@@ -134,7 +139,6 @@ def brief(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, s
     for rows in grouped(comparison["rows"], itemgetter("dataset")):
         several = len({row["model"] for row in rows}) > 1
         columns = ["model"] * several + ["variant", "test", "gain %", "verdict"]
-        metrics = dict.fromkeys(row["metric"] for row in rows if "metric" in row)
         texts = []
         for row in rows:
             line = _line(row)
@@ -142,7 +146,7 @@ def brief(comparison: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, s
                 {column: line[column] for column in columns}
                 | {"epochs": _pm(row.get("epochs"), 0), "seconds": line["seconds"]}
             )
-        yield f"{rows[0]['dataset']}, {', '.join(metrics) or 'score'}", texts
+        yield _title(rows), texts
 
 
 def to_markdown(comparison: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ _NOT_JUDGED = (
     "and an eval_step that reaches the main phase"
 )
 _NOT_FINITE = "a score is not a finite number: lower learning_rate"
-_GLANCE = 0.2  # seconds between looks at whether to stop
+GLANCE = 0.2  # seconds between looks at whether to stop
 # A run imports from where its study does, whatever lies in the working folder. It ignores Ctrl-C,
 # which the terminal sends to it too: it ends with its study.
 _CHILD = (
@@ -149,7 +149,8 @@ class Trial:
             it went well RecBole's result dictionary, ``metric``, ``epochs``, ``stopping_step``,
             ``switch_epoch``, ``seconds``, ``peak_memory`` (bytes of main memory), ``split``, which
             is the same for runs on the same split, ``sizes``: interactions for training, validation
-            and test, and ``users`` and ``items``, how many there are.
+            and test, ``users`` and ``items``, how many there are, and ``untrained``, the validation
+            score of the untrained model where it may be the best one.
 
         """
         run = RunFolder(folder)
@@ -245,7 +246,7 @@ def _start(
         end = monotonic() + seconds
         while not stopped.is_set():
             with suppress(subprocess.TimeoutExpired):
-                return process.wait(_GLANCE)
+                return process.wait(GLANCE)
             if monotonic() > end:
                 process.kill()
                 return None
@@ -294,8 +295,8 @@ def main(path: str) -> None:
         "peak_memory": _peak_memory(),
         "split": split,
         "sizes": [len(loader._dataset) for loader in loaders],
-        "users": loaders[0]._dataset.user_num,
-        "items": loaders[0]._dataset.item_num,
+        "users": loaders[0]._dataset.user_num - 1,  # without RecBole's padding
+        "items": loaders[0]._dataset.item_num - 1,
     }
     run.write(_RESULT, result)
 

@@ -1,4 +1,7 @@
-"""Settings that a model, or this package, cannot follow are refused before anything is built."""
+"""Settings and data that a model, or this package, cannot train on are refused.
+
+Each check runs as soon as what it reads is there: settings, the data set, the model.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ _OF_NUMBERS = ("numerical_features", "normalize_field", "discretization")
 _LEAST_COLUMNS = 16
 # Activations that keep small numbers, or one sign of them.
 _PASSING = ("tanh", "relu", "leakyrelu")
-_SOURCES = ("inter", "user", "item", "kg", "link", "net")
+_FILE_SUFFIXES = ("inter", "user", "item", "kg", "link", "net")
 
 
 def check_settings(config: Config, entry: ModelEntry) -> None:
@@ -216,12 +219,12 @@ def check_columns(config: Config) -> None:
         InputError: names the key, the column and the one most like it.
 
     """
-    suffixes = [*_SOURCES, *(config["additional_feat_suffix"] or ())]
+    suffixes = [*_FILE_SUFFIXES, *(config["additional_feat_suffix"] or ())]
     columns = {suffix: columns_of(config.final_config_dict, suffix) for suffix in suffixes}
     given = config.external_config_dict
     for key in ("load_col", "unload_col"):
         _check_names(key, given.get(key) or (), suffixes, "names of files")
-    if "inter" not in (_SOURCES if config["load_col"] is None else config["load_col"]):
+    if "inter" not in (_FILE_SUFFIXES if config["load_col"] is None else config["load_col"]):
         raise InputError(
             f"load_col: expected columns of inter among others, got {config['load_col']}; add "
             f"inter: [{config['USER_ID_FIELD']}, {config['ITEM_ID_FIELD']}]"

@@ -62,7 +62,7 @@ from recbole_sr.training.console import (
     warnings_alone,
     write_nothing,
 )
-from recbole_sr.training.final import SUFFIX, final_config, train_on_all
+from recbole_sr.training.final import SUFFIX, final_config, join_parts
 from recbole_sr.training.trainer import inject_trainer
 
 __all__ = [
@@ -148,7 +148,8 @@ class Experiment(NamedTuple):
         best_score, best_result = trainer.fit(
             self.train_data, valid_data, verbose=verbose, saved=saved, show_progress=show
         )
-        trainer.write_epoch_records("end")
+        trainer.write_epoch_records()
+        trainer.record_spectra("end")
         if judged:
             _advise(trainer)
         test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=show)
@@ -332,7 +333,7 @@ def _run(
     result = experiment.train(saved, run=run)
     if experiment.config.options.sr_final:
         with naming_run(lambda: result["sr"]["run_folder"]):
-            result["sr"]["final"] = _train_finally(experiment.config, result["sr"], saved)
+            result["sr"]["final"] = _train_final_model(experiment.config, result["sr"], saved)
     if not current_group().leads:
         return result
     for text in (
@@ -347,7 +348,7 @@ def _run(
     return result
 
 
-def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dict[str, Any]:
+def _train_final_model(config: Config, found: Mapping[str, Any], saved: bool) -> dict[str, Any]:
     """Train on all interactions as the best model was trained; where that model is.
 
     Raises:
@@ -364,7 +365,7 @@ def _train_finally(config: Config, found: Mapping[str, Any], saved: bool) -> dic
     group = current_group()
     path = f"{found['run_folder']}{SUFFIX}" if saved else None
     run_file = f"{path}.run.pth"
-    if group.first(lambda: Path(run_file).is_file()):  # the whole run is resumed
+    if saved and group.first(lambda: Path(run_file).is_file()):  # the whole run is resumed
         with _reopened(run_file, config.model_class) as (experiment, run):
             places = experiment.train(saved, run=run, path=path)["sr"]
     else:
@@ -529,7 +530,7 @@ def _read_data(config: Config) -> tuple[Any, Any, Any, Any]:
         check_labels(config, dataset)
         check_features(config, dataset)
         if on_all:
-            train_on_all(dataset)
+            join_parts(dataset)
         getLogger().info(dataset)
         size = describe_data(dataset)  # before it is split
         prepare_data = fast_preparation if config.options.sr_fast else data_preparation

@@ -10,12 +10,12 @@ from recbole.data.interaction import Interaction
 from recbole_sr.config.config import Config
 from recbole_sr.config.plain import to_plain
 
-__all__ = ["SUFFIX", "final_config", "train_on_all"]
+__all__ = ["SUFFIX", "final_config", "join_parts"]
 
 SUFFIX = "-final"  # of the files' names, behind the name of the run that chose the epochs
 
 
-def train_on_all(dataset: Any) -> None:
+def join_parts(dataset: Any) -> None:
     """Have a data set's training part hold the interactions of all parts, once it is split.
 
     Args:

@@ -217,7 +217,9 @@ class PhasedTrainer(_Trainer):
         self.run_state.begin_epoch(epoch_idx, train_data)
         share_states(self.group, self.device)
         self._epoch, self._batch = epoch_idx, 0
-        self.write_epoch_records(None if self.epoch_records else "start")
+        self.write_epoch_records()
+        if not self.epoch_records:
+            self.record_spectra("start")
         warming = self.schedule.warming
         phase = self.schedule.begin_epoch(epoch_idx)
         if self.schedule.warming != warming:
@@ -246,7 +248,7 @@ class PhasedTrainer(_Trainer):
             getLogger().warning(advice)
         step = self.options.sr_spectra_step
         if step and (epoch_idx + 1) % step == 0:
-            self._record_spectra(f"epoch {epoch_idx}")
+            self.record_spectra(f"epoch {epoch_idx}")
         if self._judged_every <= 0 or (epoch_idx + 1) % self._judged_every:
             self._describe_epochs()
         return loss
@@ -325,14 +327,13 @@ class PhasedTrainer(_Trainer):
             getLogger(__name__).info(text)
         self._described = len(self.epoch_records)
 
-    def write_epoch_records(self, moment: str | None = None) -> None:
-        """Write the finished epochs to the run's folder, and the spectra of a moment."""
+    def write_epoch_records(self) -> None:
+        """Write the finished epochs to the run's folder."""
         if self.run_folder:
             self.run_folder.add_epochs(self.epoch_records)
-        if moment:
-            self._record_spectra(moment)
 
-    def _record_spectra(self, moment: str) -> None:
+    def record_spectra(self, moment: str) -> None:
+        """Write the singular values of the tables to the run's folder, by the name of a moment."""
         if self.run_folder is None and self.model.sr_part is None:
             return
         tables = self.model.sr_tables()  # of which each process may have a part
@@ -381,7 +382,8 @@ class PhasedTrainer(_Trainer):
             + f": switch from the {self.schedule.warm.name} to the {self.schedule.main.name} phase"
         )
         self.reset_best()
-        self.write_epoch_records("switch")
+        self.write_epoch_records()
+        self.record_spectra("switch")
 
     def _check_reachable(self) -> None:
         """Refuse a rank that a table of this model cannot have: its width is the most."""

@@ -473,7 +473,7 @@ REFUSED = {
         "a validation and a test part, .* got none for valid",
     ),
     "a value of another kind": (
-        {"config_dict": {"data_path": Path("data")}},
+        {"config_dict": {"data_path": {"data"}}},
         "data_path: expected a valid string",
     ),
     "no trial": ({"tune_file": "grid.yaml", "tune_trials": 0}, "trials: expected 1 or more, got 0"),

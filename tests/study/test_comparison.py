@@ -8,7 +8,7 @@ import pytest
 
 from recbole_sr.errors import InputError
 from recbole_sr.study.statistics import holm, paired
-from recbole_sr.study.summary import best_at, by_run, summarize
+from recbole_sr.study.summary import by_run, summarize, time_to_score
 from recbole_sr.study.text import to_csv, to_markdown, to_text
 from recbole_sr.study.trial import STOCK, UNFINISHED
 
@@ -108,11 +108,11 @@ def test_time_to_the_baselines_best_is_paired_by_seed():
 
 
 def test_reached_at_skips_epochs_without_validation():
-    assert best_at(lines(None, 0.2, None, 0.4), 0.3, bigger=True) == (4, 8.0)
-    assert best_at(lines(0.5, 0.2), 0.3, bigger=False) == (2, 4.0)
-    assert best_at(lines(0.1), 0.3, bigger=True) is None
-    assert best_at(lines(0.1), 0.3, bigger=True, untrained=0.3) == (0, 0.0)
-    assert best_at(lines(0.4), 0.3, bigger=True, untrained=0.2) == (1, 2.0)
+    assert time_to_score(lines(None, 0.2, None, 0.4), 0.3, bigger=True) == (4, 8.0)
+    assert time_to_score(lines(0.5, 0.2), 0.3, bigger=False) == (2, 4.0)
+    assert time_to_score(lines(0.1), 0.3, bigger=True) is None
+    assert time_to_score(lines(0.1), 0.3, bigger=True, untrained=0.3) == (0, 0.0)
+    assert time_to_score(lines(0.4), 0.3, bigger=True, untrained=0.2) == (1, 2.0)
 
 
 def test_a_failed_run_is_a_row_that_says_so():

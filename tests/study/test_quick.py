@@ -95,7 +95,7 @@ def test_a_reference_without_memory_or_time_is_left_out(trials, monkeypatch, tmp
     machine = Machine(monkeypatch, items=50_000, ItemKNN=1e6)
     results, left_out = within(10, trials(), 5, tmp_path, machine.run)
     assert left_out[0] == (
-        "EASE: left out, as it takes about 74.5 GB of memory and 0.9 GB are free"
+        "EASE: left out, as it takes about 74.5 GiB of memory and 0.9 GiB are free"
     )
     of_knn = [result["error"] for result in results if result["model"] == "ItemKNN"]
     assert of_knn == [UNFINISHED]  # not tried again for each seed
