@@ -253,7 +253,10 @@ def _read_mapping(file: Path) -> dict[str, Any]:
 
 
 def _read_yaml(text: str) -> Any:
-    value = yaml.load(text, Loader=Loader)  # noqa: S506 - a subclass of SafeLoader
+    try:
+        value = yaml.load(text, Loader=Loader)  # noqa: S506 - a subclass of SafeLoader
+    except (AttributeError, IndexError, KeyError) as error:  # of a value that is none of its tag
+        raise yaml.YAMLError(f"a tag such as !!bool before another value ({error})") from None
     if _size(value, {}) > _MOST_VALUES:
         raise ValueError(f"aliases that stand for more than {_MOST_VALUES} values")
     return value

@@ -17,6 +17,7 @@ from recbole_sr.objectives.regularizers import REGULARIZERS
 __all__ = ["DEFAULT", "describe", "idle_keys", "refuse_idle_keys", "table"]
 
 DEFAULT = "default"
+_SPLIT = {"RS": [0.8, 0.1, 0.1]}  # RecBole's own
 _LINES = 6
 _OFF = (
     "the method is off, and {} trains as in RecBole; --config_files warm/stable_rank.yaml gives it "
@@ -103,6 +104,12 @@ def idle_keys(
     if options.sr_keep_untrained and options.initialization and (why := _unscored(settings)):
         origin = origins.get("sr_keep_untrained", DEFAULT)
         sentences.append(f"sr_keep_untrained: True ({origin}) has no effect with {why}")
+    split = settings["eval_args"]["split"]
+    if settings["benchmark_filename"] and split != _SPLIT and "eval_args" in origins:
+        sentences.append(
+            f"eval_args: split: {split} ({origins['eval_args']}) has no effect, as "
+            "benchmark_filename names the parts"
+        )
     loss = LOSSES.get(options.sr_loss)
     for key in ("sr_warm_regularizers", "sr_main_regularizers"):
         for name, weight in (getattr(options, key) or {}).items():

@@ -8,7 +8,14 @@ from torch import Tensor
 from recbole_sr.errors import InputError
 from recbole_sr.fast.pairs import Pairs
 
-__all__ = ["NegativeSampler", "popularity_weights", "refuse_without_negatives"]
+__all__ = [
+    "NegativeSampler",
+    "popularity_weights",
+    "refuse_endless_draws",
+    "refuse_without_negatives",
+]
+
+_LEAST_SHARE = 1e-4  # of all proposals, that is not an item the user has
 
 
 class NegativeSampler:
@@ -24,7 +31,7 @@ class NegativeSampler:
             weight for every item but padding.
 
     Raises:
-        InputError: a user has no item left to draw.
+        InputError: a user has no item left to draw, or hardly ever draws another than those it has.
 
     Example:
         >>> import torch
@@ -44,6 +51,8 @@ class NegativeSampler:
             self.cumulative = (cumulative / cumulative[-1]).to(positives.keys.device)
             available = int((weights > 0).sum())
         refuse_without_negatives(positives, n_users, available)
+        if weights is not None:
+            refuse_endless_draws(positives, n_users, weights)
 
     def draw(self, users: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One item for each user id, ``(N,)``, int64, by a generator on the same device."""
@@ -74,6 +83,30 @@ def refuse_without_negatives(positives: Pairs, n_users: int, available: int) -> 
         raise InputError(
             "train_neg_sample_args: expected items that a user has not interacted with, got a "
             "user with none left to sample; filter such users with user_inter_num_interval"
+        )
+
+
+def refuse_endless_draws(positives: Pairs, n_users: int, weights: Tensor) -> None:
+    """Stop where nearly all that is proposed to a user are items that it has.
+
+    Args:
+        positives: the pairs that may not be drawn; rows are user ids.
+        n_users: number of users, padding included.
+        weights: ``(n_items,)``, how often each item is proposed, in any scale.
+
+    Raises:
+        InputError: says so, or that the weights are no finite numbers.
+
+    """
+    shares = (weights.double() / weights.double().sum()).to(positives.keys.device)
+    users, items = positives.between(0, n_users)
+    known = torch.zeros(n_users, dtype=torch.float64, device=shares.device)
+    known.index_add_(0, users, shares[items])
+    if not float(known.max()) <= 1 - _LEAST_SHARE:  # a share of infinite weights is NaN
+        raise InputError(
+            "train_neg_sample_args (alpha): expected an exponent by which each user draws items "
+            "that it does not have, got one by which nearly all draws of a user are items that it "
+            "has; give one nearer to 0, or distribution: uniform"
         )
 
 

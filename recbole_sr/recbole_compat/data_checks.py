@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset
 from recbole.utils import EvaluatorType, FeatureType, ModelType
 
 from recbole_sr.errors import InputError
@@ -43,6 +43,7 @@ def check_data() -> None:
     """Have each data set that RecBole makes checked."""
     _check_files_when_read()
     _check_filters()
+    _check_links()
     _check_aliases()
     _check_given_sequences()
     _check_parts_when_split()
@@ -141,6 +142,26 @@ def _check_filters() -> None:
     Dataset._filter_by_field_value = filter_checked
     Dataset._reset_index = reset_checked
     Dataset._remap_ID_all = remap_checked
+
+
+def _check_links() -> None:
+    """Say which interactions go with items whose entities are in no triple of the graph."""
+    filter_link = KnowledgeBasedDataset._filter_link
+
+    def filter_checked(self: Any) -> None:
+        entities = self._get_entity_token()
+        alone = [item for item, entity in self.item2entity.items() if entity not in entities]
+        lost = self.inter_feat[self.iid_field].isin(alone)
+        if lost.any():
+            items = self.inter_feat[self.iid_field][lost]
+            self.logger.warning(
+                f"{self.dataset_name}.kg: {lost.sum()} of {len(lost)} interactions are left out, "
+                f"as the entities of their {items.nunique()} items are in no triple of it, such as "
+                f"{self.item2entity[items.iloc[0]]!r}"
+            )
+        filter_link(self)
+
+    KnowledgeBasedDataset._filter_link = filter_checked
 
 
 def parse_intervals(text: str) -> list[tuple[str, float, float, str]]:

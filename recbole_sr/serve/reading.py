@@ -122,24 +122,45 @@ class Events:
                 f"encoding: expected one such as utf-8, got {self._encoding!r}"
             ) from None
         with _readable(path, self._encoding), _opened(path, self._encoding) as text:
-            header = text.readline(_LONGEST_HEADER).rstrip("\r\n").removeprefix("\ufeff")
-            split = {by: next(csv.reader([header], delimiter=by), []) for by in _SEPARATORS}
+            lines = _read_header(text)
+            split = {by: next(csv.reader(lines, delimiter=by), []) for by in _SEPARATORS}
             if max(map(len, split.values())) < 2:
                 raise InputError(
                     f"{path}: expected a first line of names of columns, separated by comma, tab, "
-                    f"semicolon or bar, got {header[:80]!r}; convert the file"
+                    f"semicolon or bar, got {''.join(lines)[:80]!r}; convert the file"
                 )
             asked = {*self.columns.values()}
             by = max(split, key=lambda by: (asked <= set(split[by]), len(split[by])))
             self._check(str(path), split[by])
             places = {key: split[by].index(name) for key, name in self.columns.items()}
             reader = csv.reader(text, delimiter=by, strict=True)
-            line = 2
+            line = 1 + len(lines)
             while rows := list(islice(reader, CHUNK)):
                 _check_lengths(path, rows, len(split[by]), line)
                 line = reader.line_num + 2
                 table = {key: [row[place] for row in rows if row] for key, place in places.items()}
                 yield pd.DataFrame(table, dtype=object)
+
+
+def _read_header(text: TextIO) -> list[str]:
+    """The first line, and those after it up to the end of a name in quotes."""
+    lines = [text.readline(_LONGEST_HEADER).removeprefix("\ufeff")]
+    while (
+        any(_is_open(lines, by) for by in _SEPARATORS)
+        and sum(map(len, lines)) < _LONGEST_HEADER
+        and (line := text.readline(_LONGEST_HEADER))
+    ):
+        lines.append(line)
+    return [*lines[:-1], lines[-1].rstrip("\r\n")]
+
+
+def _is_open(lines: Sequence[str], separator: str) -> bool:
+    """Whether lines end within a field in quotes."""
+    try:
+        next(csv.reader(lines, delimiter=separator, strict=True), [])
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
 
 
 def _check_lengths(path: Path, rows: Sequence[Sequence[str]], fields: int, line: int) -> None:

@@ -231,7 +231,7 @@ class _Study:
         replace(trial, seed=trial.seed + self.seeds - 1).config(**own)
 
     def _check_folder(self, resume: bool) -> None:
-        """Refuse a folder that is to be begun and holds a study, or files that no study wrote."""
+        """Refuse one that is to be begun and holds a study, or the reverse, or others' files."""
         holds_study = any(os.path.lexists(self.folder / part) for part in _PARTS)
         if holds_study and not resume:
             raise InputError(
@@ -249,6 +249,11 @@ class _Study:
                     f"{table}: expected no such file, as no study is there, got one; give another "
                     "folder by --output"
                 )
+        if resume and not holds_study:
+            raise InputError(
+                f"{self.folder}: expected a study to continue, got none; check --output, or drop "
+                "--resume"
+            )
 
     def _check_names(self, groups: Sequence[tuple[str, str, str]]) -> None:
         """Refuse two groups whose runs would share a folder, as ``a-b`` with ``c``, and ``a``."""

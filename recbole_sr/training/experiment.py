@@ -448,11 +448,15 @@ def load_data_and_model(
     return (*experiment,)
 
 
-def _refuse_moved_data(config: Config, file: str, advice: str = "move it back there") -> None:
+def _refuse_moved_data(
+    config: Config, file: str, advice: str = "go where the run was started, or move it back"
+) -> None:
     """Refuse a checkpoint whose data set is not where it was: RecBole may download it anew."""
     if not os.path.isdir(folder := config["data_path"]):
+        here = "" if os.path.isabs(folder) else f", from {os.getcwd()}"
         raise InputError(
-            f"{file}: expected its data set in the folder {folder}, got no such folder; {advice}"
+            f"{file}: expected its data set in the folder {folder}, got no such folder{here}; "
+            f"{advice}"
         )
 
 

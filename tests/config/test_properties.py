@@ -207,3 +207,14 @@ def test_a_file_of_the_user_comes_before_a_shipped_one_of_the_same_name(tmp_path
 def test_a_file_that_is_not_there_is_refused():
     with pytest.raises(InputError, match=r"loss/bprr\.yaml: expected a YAML property file"):
         Config("BPR", "ml-100k", ["loss/bprr.yaml"])
+
+
+@pytest.mark.parametrize("value", ["!!bool x", "!!timestamp x", "!!int ''", "!!float ''"])
+def test_a_value_that_is_none_of_its_tag_is_refused(value, tmp_path):
+    (tmp_path / "tagged.yaml").write_text(f"epochs: {value}\n")
+    with pytest.raises(
+        InputError, match=r"^tagged\.yaml: expected a YAML property file, got a tag"
+    ):
+        Config("BPR", "ml-100k", ["tagged.yaml"])
+    with pytest.raises(InputError, match=r"^topk.*: expected .*!!"):
+        Config("BPR", "ml-100k", config_dict={"topk": f"[{value}]"})

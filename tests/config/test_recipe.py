@@ -159,6 +159,11 @@ def test_a_key_that_would_do_nothing_is_refused(model, key, value, with_it):
             "sr_switch: metric (config_dict) has no effect, as sr_warm_epochs: 18 ends the warm "
             "phase before sr_patience: 5 can; raise sr_warm_epochs, or lower sr_patience",
         ),
+        (
+            {"benchmark_filename": ["a", "b", "c"], "eval_args": {"split": {"LS": "valid_only"}}},
+            "eval_args: split: {'LS': 'valid_only'} (config_dict) has no effect, as "
+            "benchmark_filename names the parts",
+        ),
     ],
 )
 def test_what_has_no_effect_is_said_before_training(keys, sentence, caplog):

@@ -149,6 +149,16 @@ def test_negatives_are_drawn_with_the_frequencies_asked_for(alpha):
         assert chisquare(seen[wanted > 0], expected).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("alpha", [50.0, 1000.0, -30.0])
+def test_an_exponent_by_which_a_user_draws_what_it_has_is_refused(alpha):
+    favourite = 1 if alpha > 0 else 2
+    occurrences = torch.tensor([1, 1, 1, 2, 3, 3])
+    known = Pairs(torch.tensor([1, 2]), torch.tensor([favourite, 3]), n_items=4)
+    weights = popularity_weights(occurrences, 4, alpha)
+    with pytest.raises(InputError, match=r"^train_neg_sample_args \(alpha\): .* nearer to 0"):
+        NegativeSampler(known, n_users=3, weights=weights)
+
+
 @pytest.mark.parametrize("distribution", ["uniform", "popularity"])
 def test_recboles_own_negatives_have_the_same_frequencies(distribution, tiny):
     # RecBole's sampler is drawn from and held against the frequencies of ours.

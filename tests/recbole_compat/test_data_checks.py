@@ -287,6 +287,13 @@ def test_features_of_some_are_counted_those_of_nobody_refused(read, caplog):
         read("FM")
 
 
+def test_interactions_whose_entities_are_in_no_triple_are_counted(read, caplog):
+    edit("kg", lambda lines: [lines[0], *(x for x in lines[1:] if "e5" not in x.split("\t"))])
+    read("CKE")
+    (told,) = (text for text in caplog.messages if "tiny.kg" in text)
+    assert re.search(r"\d+ of 480 interactions are left out, as the .* 1 items .* 'e5'", told)
+
+
 @pytest.mark.parametrize("line", ["i5\te9", "i5\tg1"])
 def test_an_item_of_two_entities_is_refused(line, read):
     edit("link", lambda lines: [*lines, line])

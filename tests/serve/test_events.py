@@ -607,3 +607,13 @@ def test_a_rating_of_many_digits_is_not_rounded():
 
 def test_it_is_a_public_name():
     assert recbole_sr.prepare is events.prepare
+
+
+@pytest.mark.parametrize("name", ['"what\nis"', '"what, is\nmore"', '"what ""is""\n\n"'])
+def test_a_name_of_a_column_may_have_line_breaks_in_quotes(name):
+    rows = [f"u{n % 9},x,i{(n + n // 9) % 12}" for n in range(60)]
+    Path("odd.csv").write_text(f"who,{name},item\n" + "\n".join([*rows, "u1,x"]), newline="")
+    with pytest.raises(InputError, match=rf"got 2 in line {62 + name.count(chr(10))}"):
+        prepare("odd.csv", "shop", user="who", item="item")
+    Path("odd.csv").write_text(f"who,{name},item\n" + "\n".join(rows), newline="")
+    assert "60 events" in str(prepare("odd.csv", "shop", user="who", item="item"))

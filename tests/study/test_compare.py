@@ -276,6 +276,12 @@ def test_a_study_is_not_overwritten(part, tmp_path):
         compare(output="study")
 
 
+def test_a_study_that_is_not_there_is_not_continued(tmp_path):
+    with pytest.raises(InputError, match=r"^study: expected a study to continue, got none; check"):
+        compare(output="study", resume=True)
+    assert not (tmp_path / "study").exists()
+
+
 OUTCOME = {
     "error": None,
     "metric": "mrr@10",
