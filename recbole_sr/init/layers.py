@@ -13,7 +13,7 @@ from torch import Tensor
 from recbole_sr.errors import InputError
 from recbole_sr.init.svd import Factors
 
-__all__ = ["LARGEST_RANK", "both_signs", "divided", "set_identity", "rank_of_layers"]
+__all__ = ["LARGEST_RANK", "both_signs", "divided", "rank_of_layers", "set_identity"]
 
 # More directions give a user back the very items that the input has.
 LARGEST_RANK = 64
