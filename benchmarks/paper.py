@@ -281,7 +281,7 @@ def _row(cell: Cell, own: Outcome, without: Outcome | None) -> list[str]:
 
 
 def _correlations(records: Records) -> Iterator[list[str]]:
-    for name in (*DATA_SETS, "all"):
+    for name in (*PLACES, "all"):
         if len(found := points(records, name)) > 2:
             rho, p = stats.spearmanr(*zip(*found, strict=True))
             yield [name, str(len(found)), f"{rho:.2f}", f"{p:.2g}"]

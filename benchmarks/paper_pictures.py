@@ -21,8 +21,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from benchmarks.paper import (
-    DATA_SETS,
     LOSSES,
+    PLACES,
     RESULTS,
     Cell,
     chosen,
@@ -117,7 +117,7 @@ def spectra(trained: dict[str, dict[str, Any]]) -> Figure:
 def scatter(records: Any) -> Figure:
     """The stable rank of the best epoch against test NDCG@20, a point for each run."""
     figure, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
-    for name in DATA_SETS:
+    for name in PLACES:
         if found := points(records, name):
             axes.scatter(*zip(*found, strict=True), s=8, label=f"{name}, n = {len(found)}")
     axes.set(xlabel="stable rank at the best epoch, mean of both tables", ylabel="test NDCG@20")
