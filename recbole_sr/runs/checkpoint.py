@@ -162,6 +162,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: expected a checkpoint of recbole_sr, got one that holds more than tensors "
             "and plain data (RecBole's own do) or is damaged; train the model with recbole-sr"
         ) from None
+    except zipfile.BadZipFile:
+        raise InputError(
+            f"{path}: expected a checkpoint of recbole_sr, got another file, or one that was cut "
+            "short; check the path, or use an earlier checkpoint"
+        ) from None
     except Exception as error:  # flipped bytes raise anything, and torch's warnings
         raise InputError(
             f"{path}: expected a checkpoint of recbole_sr, got {first_line(error)!r}; "
