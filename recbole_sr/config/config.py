@@ -31,7 +31,7 @@ from recbole_sr.config.files import (
 from recbole_sr.config.model_keys import check_model_keys, model_keys
 from recbole_sr.config.names import REMOVED, RENAMED
 from recbole_sr.config.options import Options, published
-from recbole_sr.config.plain import from_plain
+from recbole_sr.config.plain import from_plain, to_plain
 from recbole_sr.config.recbole_keys import check_unread, check_values, empty_parts, samples_none
 from recbole_sr.distributed.launch import KEYS as LAUNCHER_KEYS
 from recbole_sr.distributed.launch import launched, local_rank, local_size
@@ -45,6 +45,7 @@ from recbole_sr.recbole_compat.mends import mend
 __all__ = ["Config", "recboles_name", "without_sr"]
 
 
+_OWN_CLASS = "own_class"  # in a checkpoint, whose model may have the name of one of RecBole's
 # As it was before RecBole, which writes its gpu_id there.
 _VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
@@ -114,6 +115,12 @@ class Config(recbole.config.Config):
             self._prepare_objective()
         self.parameters["Stable Rank"] = list(Options.model_fields)
 
+    def to_plain(self) -> dict[str, Any]:
+        """The settings as plain data, with the name of the model's class if it is not RecBole's."""
+        kind = self.model_class
+        own = {} if is_recboles(kind) else {_OWN_CLASS: f"{kind.__module__}.{kind.__qualname__}"}
+        return {**to_plain(self.final_config_dict), **own}
+
     @classmethod
     def from_plain(cls, settings: dict[str, Any], model_class: type | None = None) -> Config:
         """The configuration of a finished run, from the plain settings in its checkpoint.
@@ -133,7 +140,7 @@ class Config(recbole.config.Config):
         of_today = {
             RENAMED.get(key, key): value
             for key, value in settings.items()
-            if key not in REMOVED or value != REMOVED[key]
+            if key != _OWN_CLASS and (key not in REMOVED or value != REMOVED[key])
         }
         found = from_plain(of_today)
         config.options = Options.from_mapping(found)
@@ -141,10 +148,12 @@ class Config(recbole.config.Config):
         config.final_config_dict = {**config.options.model_dump(), **found}
         config.origins, config.external_config_dict = {}, {}
         config.model, config.dataset = config["model"], config["dataset"]
-        if model_class is None and config.model not in SUPPORTED:
+        own = settings.get(_OWN_CLASS)
+        if model_class is None and (own or config.model not in SUPPORTED):
+            why = f"{own} is none of RecBole's" if own else f"RecBole has no {config.model}"
             raise InputError(
-                f"model: expected its class with it, as RecBole has no {config.model}, got none; "
-                "give it in Python, as model_class to load_data_and_model or resume"
+                f"model: expected its class with it, as {why}, got none; give it in Python, as "
+                "model_class to load_data_and_model or resume"
             )
         config.model_class = model_class or get_model(config.model)
         config.compatibility_settings()

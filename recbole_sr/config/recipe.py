@@ -13,6 +13,7 @@ from recbole_sr.errors import InputError
 from recbole_sr.init.initialization import parameters
 from recbole_sr.objectives.losses import LOSSES
 from recbole_sr.objectives.regularizers import REGULARIZERS
+from recbole_sr.recbole_compat.data_checks import FILTERS
 
 __all__ = ["DEFAULT", "describe", "idle_keys", "refuse_idle_keys", "table"]
 
@@ -104,12 +105,15 @@ def idle_keys(
     if options.sr_keep_untrained and options.initialization and (why := _unscored(settings)):
         origin = origins.get("sr_keep_untrained", DEFAULT)
         sentences.append(f"sr_keep_untrained: True ({origin}) has no effect with {why}")
-    split = settings["eval_args"]["split"]
-    if settings["benchmark_filename"] and split != _SPLIT and "eval_args" in origins:
-        sentences.append(
-            f"eval_args: split: {split} ({origins['eval_args']}) has no effect, as "
-            "benchmark_filename names the parts"
-        )
+    if settings["benchmark_filename"]:
+        split = settings["eval_args"]["split"]
+        given = {key: settings[key] for key in FILTERS if key in origins and settings[key]}
+        given |= {"eval_args": f"split: {split}"} if split != _SPLIT else {}
+        sentences += [
+            f"{key}: {value} ({origins.get(key, DEFAULT)}) has no effect, as benchmark_filename "
+            "names the parts"
+            for key, value in given.items()
+        ]
     loss = LOSSES.get(options.sr_loss)
     for key in ("sr_warm_regularizers", "sr_main_regularizers"):
         for name, weight in (getattr(options, key) or {}).items():

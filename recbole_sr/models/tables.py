@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.utils import ModelType
 from torch import Tensor, nn
 
 from recbole_sr.models.registry import entry_of
@@ -21,8 +22,13 @@ __all__ = ["columns", "evaluating", "random_state_kept", "stable_ranks", "whole_
 def columns(config: Any, dataset: Any) -> dict[str, Column]:
     """Where the ids of users and items stand in a batch."""
     user, item = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
-    items = (item, config["NEG_PREFIX"] + item, item + config["LIST_SUFFIX"])
-    return {"user": Column((user,), dataset.num(user)), "item": Column(items, dataset.num(item))}
+    items = [item, config["NEG_PREFIX"] + item]
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:  # others may have a column of that name
+        items.append(item + config["LIST_SUFFIX"])
+    return {
+        "user": Column((user,), dataset.num(user)),
+        "item": Column(tuple(items), dataset.num(item)),
+    }
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from recbole.utils import EvaluatorType, FeatureType, ModelType
 from recbole_sr.errors import InputError
 from recbole_sr.recbole_compat.atomic_file import MISSING, AtomicFile
 
-__all__ = ["check_data", "parse_intervals"]
+__all__ = ["FILTERS", "check_data", "parse_intervals"]
 
 _TOKENS = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
 _LISTS = (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ)
@@ -28,7 +28,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _NAMED = 3  # lines that a message names
 _INTERVALS = [f"{name}_num_interval" for name in ("user_inter", "item_inter", "entity_kg")]
 _INTERVALS += ["relation_kg_num_interval", "val_interval"]
-_FILTERS = (*_INTERVALS, "filter_inter_by_user_or_item", "rm_dup_inter")
+FILTERS = (*_INTERVALS, "filter_inter_by_user_or_item", "rm_dup_inter")
 _IDS = {
     "inter": ("USER_ID_FIELD", "ITEM_ID_FIELD"),
     "user": ("USER_ID_FIELD",),
@@ -121,7 +121,7 @@ def _check_filters() -> None:
         filter_values(self)
 
     def refuse_empty(self: Any) -> None:
-        given = [key for key in _FILTERS if self.config[key] not in (None, "[0,inf)", False)]
+        given = [key for key in FILTERS if self.config[key] not in (None, "[0,inf)", False)]
         given += ["links to the knowledge graph"] if hasattr(self, "item2entity") else []
         for name in self.feat_name_list:
             if getattr(self, name).empty:

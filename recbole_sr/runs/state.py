@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from recbole_sr.config.plain import to_plain
 from recbole_sr.distributed.group import Alone
 from recbole_sr.errors import InputError
 from recbole_sr.runs import checkpoint
@@ -150,7 +149,7 @@ class RunState:
         state = {
             "run": self.run,
             "data": self.data,
-            "config": to_plain(trainer.config.final_config_dict),
+            "config": trainer.config.to_plain(),
             "epoch": epoch,
             "finished": self.finished,
             "saved_model_file": os.path.relpath(trainer.saved_model_file, Path(self.path).parent),

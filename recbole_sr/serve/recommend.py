@@ -57,7 +57,7 @@ def recommend(
         >>> recommend("saved/BPR.pth", users=["196"], k=10)  # doctest: +SKIP
 
     """
-    if type(k) is not int or k < 1:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise InputError(f"k: expected a number of items, at least 1, got {k!r}; give 10, say")
     if isinstance(users, str) or not (users is None or isinstance(users, Iterable)):
         raise InputError(f"users: expected a list of ids, got {users!r}; give [{users!r}]")
@@ -67,6 +67,12 @@ def recommend(
             "val_interval: interactions that it leaves out are not known, so that lists may have "
             "their items"
         )
+    for field in (scorer.dataset.uid_field, scorer.dataset.iid_field):
+        if field in _COLUMNS:
+            raise InputError(
+                f"{field}: expected a column of ids of another name, as the lists have a column "
+                f"{field} too, got {field!r}; rename it in the data, and train again"
+            )
     ids = _ids(scorer, users)
     seen = None if with_known else scorer.seen(ids)
     blocks = []

@@ -208,6 +208,7 @@ def closing_lines(
     seconds: float,
     judged: bool = True,
     lists: bool = True,
+    own_class: bool = False,
 ) -> list[str]:
     """What a run came to, where it is, and what can be done with it.
 
@@ -217,6 +218,7 @@ def closing_lines(
         seconds: what it took.
         judged: whether there are interactions that it was not trained on.
         lists: whether the model can recommend, which takes users and items alone.
+        own_class: whether the model's class is not RecBole's, so that no command can load it.
 
     """
     method = result["sr"]
@@ -247,13 +249,13 @@ def closing_lines(
         _quoted(method["run_folder"]),
         _quoted(final["checkpoint"] or method["checkpoint"]),
     )
-    return [
-        *said,
-        f"{set_color('next', 'yellow')}:",
-        *([f"  recbole-sr report {folder}"] if method["epochs"] else []),
-        *([f"  recbole-sr recommend {checkpoint} -k 10 -o top.csv"] if lists else []),
-        f"  recbole-sr embeddings {checkpoint} -o embeddings",
-    ]
+    commands = {
+        f"report {folder}": method["epochs"],
+        f"recommend {checkpoint} -k 10 -o top.csv": lists and not own_class,
+        f"embeddings {checkpoint} -o embeddings": not own_class,
+    }
+    following = [f"  recbole-sr {command}" for command, works in commands.items() if works]
+    return [*said, *([f"{set_color('next', 'yellow')}:"] if following else []), *following]
 
 
 def _untrained(result: Mapping[str, Any], metric: str) -> str | None:

@@ -34,6 +34,7 @@ from recbole_sr.models.features import columns_of_interactions
 from recbole_sr.models.initialize import initialize, reset_embeddings
 from recbole_sr.models.inject import inject, with_representations
 from recbole_sr.models.registry import entry_of
+from recbole_sr.recbole_compat.classes import is_recboles
 from recbole_sr.recbole_compat.pickles import unread_pickles
 from recbole_sr.runs import checkpoint
 from recbole_sr.runs.checkpoint import SavedRun
@@ -343,7 +344,9 @@ def _run(
         getLogger().info(text)
     metric = experiment.config["valid_metric"].lower()
     lists = not columns_of_interactions(experiment.model, experiment.dataset)
-    for line in closing_lines(result, metric, perf_counter() - start, experiment.judged, lists):
+    own = not is_recboles(experiment.config.model_class)
+    seconds = perf_counter() - start
+    for line in closing_lines(result, metric, seconds, experiment.judged, lists, own):
         _screen.info(line)
     return result
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import SparseAdam
 
 from recbole_sr.config.options import Options
-from recbole_sr.config.plain import plain_state, to_plain
+from recbole_sr.config.plain import plain_state
 from recbole_sr.distributed.gradients import GradientSum
 from recbole_sr.distributed.group import ALONE, Group, current_group
 from recbole_sr.distributed.random import share_states
@@ -360,7 +360,7 @@ class PhasedTrainer(_Trainer):
         state = {
             "run": self.run_state.run,
             "data": self.run_state.data,
-            "config": to_plain(self.config.final_config_dict),
+            "config": self.config.to_plain(),
             "epoch": epoch,
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),

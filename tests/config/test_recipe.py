@@ -164,6 +164,11 @@ def test_a_key_that_would_do_nothing_is_refused(model, key, value, with_it):
             "eval_args: split: {'LS': 'valid_only'} (config_dict) has no effect, as "
             "benchmark_filename names the parts",
         ),
+        (
+            {"benchmark_filename": ["a", "b", "c"], "val_interval": {"rating": "[3,inf)"}},
+            "val_interval: {'rating': '[3,inf)'} (config_dict) has no effect, as "
+            "benchmark_filename names the parts",
+        ),
     ],
 )
 def test_what_has_no_effect_is_said_before_training(keys, sentence, caplog):

@@ -458,3 +458,9 @@ def test_what_is_not_finite_is_a_gap(study):
     for name, epochs in (("valid-epochs", [0, 2, 3]), ("loss-1", [3])):
         (series,) = (one for one in figures[name].series if one.name == "default")
         assert series.x == epochs
+
+
+@pytest.mark.parametrize("folders", ["saved", Path("saved"), []])
+def test_folders_that_are_no_list_are_refused(folders):
+    with pytest.raises(InputError, match=r"^report: expected a list of folders, got"):
+        report(folders)

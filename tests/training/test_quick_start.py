@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import recbole.model.general_recommender
 import torch
 from recbole.trainer import Trainer
 from resuming import without_seconds
@@ -280,3 +281,42 @@ def test_same_seed_same_bits(tiny):
 def test_distributed_training_is_refused(tiny):
     with pytest.raises(InputError, match="nproc: expected 1, got 2"):
         run_recbole_sr("BPR", "tiny", config_dict={**tiny, "nproc": 2})
+
+
+def test_a_class_named_like_one_of_recboles_is_not_taken_for_it(tiny, caplog):
+    class BPR(recbole.model.general_recommender.BPR):
+        def full_sort_predict(self, interaction):
+            return -super().full_sort_predict(interaction)
+
+    with caplog.at_level(logging.INFO):
+        result = run_recbole_sr(BPR, "tiny", config_dict={**tiny, "epochs": 1})
+    assert "recbole-sr recommend" not in caplog.text  # no command has the class
+    file = result["sr"]["checkpoint"]
+    with pytest.raises(InputError, match=r"BPR is none of RecBole's, got none; give it in Python"):
+        recommend(file, ["u1"])
+    ours, theirs = (recommend(file, ["u1"], 60, with_known=True, model_class=BPR) for _ in "ab")
+    assert ours.equals(theirs)
+    worst_first = load_data_and_model(file, BPR)[1]
+    assert isinstance(worst_first, BPR)
+
+
+def test_a_general_model_does_not_read_a_column_that_is_named_like_a_history(tiny, tmp_path):
+    path = tmp_path / "data" / "tiny" / "tiny.inter"
+    head, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{head}\titem_id_list:float", *(f"{x}\t0.5" for x in lines)]))
+    settings = {**tiny, "epochs": 2, "sr_warm_epochs": 1, "sr_init": "model"}
+    plain = run_recbole_sr("BPR", "tiny", config_dict=settings)
+    load = {"inter": ["user_id", "item_id", "item_id_list"]}
+    beside = run_recbole_sr("BPR", "tiny", config_dict={**settings, "load_col": load})
+    assert beside["test_result"] == plain["test_result"]
+
+
+@pytest.mark.parametrize("field", ["rank", "score"])
+def test_ids_named_as_a_column_of_the_lists_are_refused(field, tiny, tmp_path):
+    path = tmp_path / "data" / "tiny" / "tiny.inter"
+    path.write_text(path.read_text().replace("user_id:token", f"{field}:token"))
+    load = {"inter": [field, "item_id"]}
+    settings = {**tiny, "epochs": 1, "USER_ID_FIELD": field, "load_col": load}
+    result = run_recbole_sr("BPR", "tiny", config_dict=settings)
+    with pytest.raises(InputError, match=f"^{field}: expected a column of ids of another name"):
+        recommend(result["sr"]["checkpoint"], k=np.int64(2))

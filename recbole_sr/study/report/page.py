@@ -69,6 +69,8 @@ def report(folders: Sequence[str], output: str = "report.html") -> list[Run]:
     # Studies and commands that write no page do without these.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    if isinstance(folders, str | os.PathLike) or not folders:
+        raise InputError(f"report: expected a list of folders, got {folders!r}; give some")
     place = check_output(output, PAGE)
     paths = [Path(folder) for folder in folders]
     comparisons = [_comparison(path) for path in paths]
