@@ -150,7 +150,8 @@ class Config(recbole.config.Config):
         config.model, config.dataset = config["model"], config["dataset"]
         own = settings.get(_OWN_CLASS)
         if model_class is None and (own or config.model not in SUPPORTED):
-            why = f"{own} is none of RecBole's" if own else f"RecBole has no {config.model}"
+            named = config.model in SUPPORTED
+            why = f"{own} is none of RecBole's" if named else f"RecBole has no {config.model}"
             raise InputError(
                 f"model: expected its class with it, as {why}, got none; give it in Python, as "
                 "model_class to load_data_and_model or resume"
