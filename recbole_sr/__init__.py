@@ -47,7 +47,7 @@ from recbole_sr.recbole_compat.versions import refuse_unsupported_packages  # no
 if TYPE_CHECKING:
     from recbole_sr.config.config import Config
     from recbole_sr.models.entry import ModelEntry as Representations
-    from recbole_sr.models.inject import inject
+    from recbole_sr.models.inject import inject, with_representations
     from recbole_sr.models.sources import Encoded, Missing, Propagated, Table
     from recbole_sr.objectives.stable_rank import stable_rank
     from recbole_sr.runs.export import export
@@ -81,6 +81,7 @@ __all__ = [
     "InputError",
     "inject",
     "inject_trainer",
+    "with_representations",
     "stable_rank",
     "Representations",
     "Table",
@@ -103,6 +104,7 @@ _HOME = {
     "Config": "config.config",
     "inject": "models.inject",
     "inject_trainer": "training.trainer",
+    "with_representations": "models.inject",
     "stable_rank": "objectives.stable_rank",
     "Representations": "models.entry",
     "Table": "models.sources",

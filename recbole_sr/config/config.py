@@ -37,6 +37,7 @@ from recbole_sr.distributed.launch import KEYS as LAUNCHER_KEYS
 from recbole_sr.distributed.launch import launched, local_rank, local_size
 from recbole_sr.errors import InputError, refused_by_recbole
 from recbole_sr.models import registry
+from recbole_sr.models.inject import with_representations
 from recbole_sr.models.registry import SUPPORTED, replaceable_loss
 from recbole_sr.objectives.regularizers import REGULARIZERS
 from recbole_sr.recbole_compat.classes import is_recboles
@@ -148,14 +149,7 @@ class Config(recbole.config.Config):
         config.final_config_dict = {**config.options.model_dump(), **found}
         config.origins, config.external_config_dict = {}, {}
         config.model, config.dataset = config["model"], config["dataset"]
-        own = settings.get(_OWN_CLASS)
-        if model_class is None and (own or config.model not in SUPPORTED):
-            named = config.model in SUPPORTED
-            why = f"{own} is none of RecBole's" if named else f"RecBole has no {config.model}"
-            raise InputError(
-                f"model: expected its class with it, as {why}, got none; give it in Python, as "
-                "model_class to load_data_and_model or resume"
-            )
+        _check_class(config.model, settings.get(_OWN_CLASS), model_class)
         config.model_class = model_class or get_model(config.model)
         config.compatibility_settings()
         # Of the machine that it was saved on, and of how it was started there.
@@ -405,6 +399,35 @@ def _visible_gpus() -> str | None:
     if _VISIBLE_GPUS is None and launched():
         return ",".join(map(str, range(local_size())))
     return _VISIBLE_GPUS
+
+
+def _check_class(name: str, own: str | None, model_class: type | None) -> None:
+    """Refuse to read a checkpoint with another class than the run's, as far as that is known.
+
+    Args:
+        name: the model's name.
+        own: module and name of its class where that is none of RecBole's.
+        model_class: the class that was given.
+
+    Raises:
+        InputError: there is no class to be had, or it lacks what the run's had.
+
+    """
+    if model_class is not None and not isinstance(model_class, type):
+        raise InputError(f"model_class: expected a class, got {model_class!r}; leave out a name")
+    given = (own or "").startswith(f"{with_representations.__module__}.")
+    if given and not hasattr(model_class, "sr_representations"):
+        raise InputError(
+            "model_class: expected a class with the representations that the run was given, got "
+            f"{model_class and model_class.__name__}; give with_representations({name}, ...), or "
+            "a subclass with sr_representations"
+        )
+    if model_class is None and (own or name not in SUPPORTED):
+        why = f"{own} is none of RecBole's" if name in SUPPORTED else f"RecBole has no {name}"
+        raise InputError(
+            f"model: expected its class with it, as {why}, got none; give it in Python, as "
+            "model_class to load_data_and_model or resume"
+        )
 
 
 def recboles_name(model_class: type) -> str:

@@ -76,7 +76,16 @@ def repaired(model_class: type) -> Any:
 def with_representations(model_class: type, representations: ModelEntry) -> Any:
     """A subclass of a model, also of one whose code cannot be changed, with another entry.
 
+    Give it as ``model`` to train it, and as ``model_class`` to go on with what it saved.
     The class does not pickle; one that declares ``sr_representations`` itself does.
+
+    Args:
+        model_class: a model's class.
+        representations: where it keeps them; takes the place of what the class or the registry
+            says.
+
+    Returns:
+        The subclass, of the same name.
 
     Example:
         >>> from recbole.model.general_recommender import BPR

@@ -18,7 +18,7 @@ from recbole.model.knowledge_aware_recommender import KGIN
 from recbole.utils import get_model
 
 import recbole_sr
-from recbole_sr import run_recbole_sr
+from recbole_sr import load_data_and_model, resume, run_recbole_sr
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
 from recbole_sr.fast.propagation import PROPAGATIONS, accelerate
@@ -172,6 +172,24 @@ def test_representations_are_given_where_a_model_is_run(tiny):
     assert result["sr"]["epochs"][0]["stable_rank"].keys() == {"item"}
     with pytest.raises(InputError, match="representations: expected a class as model"):
         run_recbole_sr("BPR", "tiny", **given)
+
+
+def test_what_a_run_was_given_is_needed_to_read_what_it_saved(tiny):
+    own = with_representations(BPR, ITEMS_ALONE)
+    settings = {**tiny, "epochs": 1, "sr_init": "model"}
+    result = run_recbole_sr(own, "tiny", config_dict=settings)["sr"]
+    for file, read in (
+        (result["checkpoint"], load_data_and_model),
+        (f"{result['run_folder']}.run.pth", resume),
+    ):
+        for given, got in ((None, "None"), (BPR, "BPR")):
+            with pytest.raises(InputError, match=f"representations that the run was .* got {got};"):
+                read(file, given)
+        with pytest.raises(InputError, match="model_class: expected a class, got 'BPR'"):
+            read(file, "BPR")
+    model = load_data_and_model(result["checkpoint"], own)[1]
+    assert model.sr_entry is ITEMS_ALONE
+    assert resume(f"{result['run_folder']}.run.pth", own)["sr"]["epochs"] == result["epochs"]
 
 
 def test_a_class_with_a_metaclass_is_injected_pickles_and_trains(experiment, tiny):
