@@ -421,10 +421,11 @@ def _compare(arguments: list[str]) -> int:
     print(to_text(comparison))
     folder = Path(given.output)
     print(f"\nAll numbers: {folder / 'comparison.md'}\nReport: {folder / 'report.html'}")
+    ended = sum(row["runs"] for row in comparison["rows"])
     if not (failed := comparison["failed"]):
-        return 0
+        return 0 if ended else _end(1, "error: no run ended in time; raise --minutes")
     first = failed[0]
-    runs = len(failed) + sum(row["runs"] for row in comparison["rows"])
+    runs = ended + len(failed)
     return _end(
         1,
         f"error: {len(failed)} of {runs} runs failed, the first ({run_name(first)}) by: "

@@ -69,6 +69,8 @@ def check_file(path: str | os.PathLike[str], what: str = "a file") -> None:
         Traceback (most recent call last):
         recbole_sr.errors.InputError: /dev/null: expected a file, got a device; check the path
     """
+    if not path or not isinstance(path, str | os.PathLike):
+        raise InputError(f"expected the path of {what}, got {path!r}; give one")
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)
         if kind == stat.S_IFREG:

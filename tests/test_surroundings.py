@@ -38,7 +38,6 @@ def odd(tmp_path):
         "pipe/file": "Not a directory",
         "long" * 75: "File name too long",
         "a\0b": "embedded null byte",
-        "": "No such file or directory",
     }
     listening.close()
 
@@ -48,6 +47,13 @@ def test_only_a_regular_file_is_read(odd):
         with pytest.raises(InputError) as refusal:
             check_file(path)
         assert str(refusal.value) == f"{path}: expected a file, got {found}; check the path"
+
+
+@pytest.mark.parametrize("path", ["", None, 3])
+def test_what_is_no_path_is_not_read(path):
+    with pytest.raises(InputError) as refusal:
+        check_file(path)
+    assert str(refusal.value) == f"expected the path of a file, got {path!r}; give one"
 
 
 READERS = {

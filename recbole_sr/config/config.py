@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -106,7 +105,7 @@ class Config(recbole.config.Config):
         self._passed = {key for key, value in passed.items() if value is not None}
         with file_named(self._origin):
             with refused_by_recbole("settings"):
-                super().__init__(model, dataset, config_file_list, copy.deepcopy(config_dict))
+                super().__init__(model, dataset, config_file_list, config_dict)
             self.options = Options.from_mapping(self.final_config_dict)
             self.origins = self._find_origins(given_by)
             recipe.refuse_idle_keys(self.options, self.external_config_dict)

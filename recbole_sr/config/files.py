@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import os
 import re
 from collections import Counter
@@ -197,17 +198,26 @@ def literals(texts: Mapping[str, Any]) -> dict[str, Any]:
     """Values as a property file would have them: text as a literal, plain data in place of others.
 
     Raises:
-        InputError: a key is no text.
+        InputError: a key is no text, or a value cannot be copied, such as a generator.
 
     Example:
         >>> literals({"learning_rate": "1e-3", "topk": (5, 10), "data_path": Path("data")})
         {'learning_rate': 0.001, 'topk': [5, 10], 'data_path': 'data'}
 
     """
-    for key in texts:
+    if not isinstance(texts, Mapping):
+        raise InputError(f"config_dict: expected a dictionary of keys, got {texts!r}; give one")
+    found = {}
+    for key, value in texts.items():
         if not isinstance(key, str):
             raise InputError(f"config_dict: expected the names of keys, got {key!r}; give texts")
-    return {key: _value(value) for key, value in texts.items()}
+        try:
+            found[key] = _value(value)
+        except TypeError:
+            raise InputError(
+                f"{key}: expected a text, a number, a list or a dictionary, got {value!r}; give one"
+            ) from None
+    return found
 
 
 def is_quoted_number(value: Any) -> bool:
@@ -280,14 +290,14 @@ def _value(given: Any) -> Any:
 
 
 def _plain(given: Any) -> Any:
-    """Paths as texts, tuples as lists, numbers of numpy's as Python's, all else as it is."""
+    """Paths as texts, tuples as lists, numbers of numpy's as Python's; a copy of all else."""
     if isinstance(given, os.PathLike):
         return os.fspath(given)
     if isinstance(given, list | tuple):
         return list(map(_plain, given))
-    if isinstance(given, dict):
+    if isinstance(given, Mapping):
         return {key: _plain(value) for key, value in given.items()}
-    return given.item() if isinstance(given, np.generic) else given
+    return given.item() if isinstance(given, np.generic) else copy.deepcopy(given)
 
 
 def _without_repeated_keys(text: str) -> str:

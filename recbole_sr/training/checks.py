@@ -224,7 +224,8 @@ def check_columns(config: Config) -> None:
     given = config.external_config_dict
     for key in ("load_col", "unload_col"):
         _check_names(key, given.get(key) or (), suffixes, "names of files")
-    if "inter" not in (_FILE_SUFFIXES if config["load_col"] is None else config["load_col"]):
+    loaded = dict.fromkeys(_FILE_SUFFIXES) if config["load_col"] is None else config["load_col"]
+    if loaded.get("inter", []) == []:  # null is all columns
         raise InputError(
             f"load_col: expected columns of inter among others, got {config['load_col']}; add "
             f"inter: [{config['USER_ID_FIELD']}, {config['ITEM_ID_FIELD']}]"

@@ -163,6 +163,14 @@ def test_what_does_not_go_with_a_budget_is_refused(given, sentence, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+def test_a_study_in_which_no_run_ends_does_not_end_well(tiny, capsys):
+    shared = [f"--{key}={value}" for key, value in tiny.items()]
+    assert main(["compare", "-d", "tiny", "--quick", "--minutes", "0.001", *shared]) == 1
+    told = capsys.readouterr()
+    assert "no run: one epoch of BPR takes more than 0.001 minutes" in told.out
+    assert told.err.endswith("error: no run ended in time; raise --minutes\n")
+
+
 @pytest.mark.slow
 def test_a_quick_study_of_real_runs(tiny, capsys):
     shared = [f"--{key}={value}" for key, value in {**tiny, "epochs": 2}.items()]

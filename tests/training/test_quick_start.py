@@ -6,7 +6,7 @@ import os
 import pickle
 import re
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from recbole.trainer import Trainer
 from resuming import without_seconds
 
 from recbole_sr import load_data_and_model, objective_function, recommend, run_recbole_sr
+from recbole_sr.config.config import Config
 from recbole_sr.config.options import Options
 from recbole_sr.errors import InputError
 from recbole_sr.objectives.phase import Phase
@@ -127,6 +128,30 @@ def test_a_key_that_is_no_text_is_refused(key, tiny):
     sentence = f"config_dict: expected the names of keys, got {key!r}; give texts"
     with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
         run_recbole_sr("BPR", "tiny", config_dict={**tiny, key: 1})
+
+
+@pytest.mark.parametrize("given", ["epochs: 1", [1]])
+def test_what_is_no_dictionary_of_keys_is_refused(given):
+    sentence = f"config_dict: expected a dictionary of keys, got {given!r}; give one"
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
+        run_recbole_sr("BPR", "tiny", config_dict=given)
+
+
+def test_a_value_that_cannot_be_copied_is_refused(tiny):
+    with pytest.raises(InputError, match="topk: expected a text, a number, a list or a dictionary"):
+        Config("BPR", "tiny", config_dict={**tiny, "topk": (k for k in (5, 10))})
+
+
+def test_any_mapping_is_a_dictionary(tiny):
+    split = MappingProxyType({"RS": [6, 2, 2]})
+    given = MappingProxyType({**tiny, "eval_args": MappingProxyType({"split": split})})
+    assert Config("BPR", "tiny", config_dict=given)["eval_args"]["split"] == {"RS": [6, 2, 2]}
+
+
+@pytest.mark.parametrize("loaded", [{"inter": []}, {"item": ["item_id"]}])
+def test_no_columns_of_interactions_are_refused(loaded, tiny):
+    with pytest.raises(InputError, match="load_col: expected columns of inter among others"):
+        run_recbole_sr("BPR", "tiny", config_dict={**tiny, "load_col": loaded})
 
 
 class Payload:
