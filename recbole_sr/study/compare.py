@@ -161,6 +161,8 @@ def compare(
         for group in product([model], [dataset], [STOCK] if model in NON_GRADIENT else named)
     ]
     study.check(groups, resume)
+    if "checkpoint_dir" in shared:
+        getLogger().warning("checkpoint_dir: no effect, as the runs are in the study's folder")
     for model, keys in others.items():
         for key in sorted(keys & model_keys(model).keys()):
             getLogger().warning(

@@ -224,6 +224,11 @@ def test_names_may_have_commas_between(instead_of_runs, brief, capsys):
     assert {trial.dataset for trial in instead_of_runs} == {"tiny"}
 
 
+def test_a_folder_that_no_run_is_in_is_named(instead_of_runs, brief, caplog):
+    compare(["BPR"], ["tiny"], seeds=1, config_dict={**brief, "checkpoint_dir": "mine"})
+    assert "checkpoint_dir: no effect, as the runs are in the study's folder" in caplog.text
+
+
 def test_a_reference_takes_its_own_keys(instead_of_runs, brief):
     compare(["BPR", "EASE"], ["tiny"], seeds=1, config_dict={**brief, "reg_weight": 1.0})
     (ease,) = (trial for trial in instead_of_runs if trial.model == "EASE")
