@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 import errno
 import io
-import json
 import logging
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -178,7 +177,7 @@ def _start_several(arguments: list[str], files: list[str], properties: Any) -> N
     """Let torchrun take the place of this process, where RecBole's keys ask for several."""
     from recbole_sr.config.files import read_properties
 
-    said = {**read_properties(files), **read_properties(texts=properties)}
+    said = read_properties(files, properties)
     keys = {key: said[key] for key in launch.KEYS if key in said}
     counts = [keys.get("nproc", 1), keys.get("world_size", 1)]
     if launch.launched() or not all(type(n) is int for n in counts) or max(counts) < 2:
@@ -354,7 +353,7 @@ def _names(given: list[str] | None) -> list[str] | None:
     return None if given is None else [name for text in given for name in text.split(",") if name]
 
 
-def _compare(arguments: list[str]) -> int:
+def _compare_parser() -> argparse.ArgumentParser:
     parser = new_parser(
         "Train a baseline and variants of the method on the same splits and compare them. Any "
         "property can be set for all runs as --key=value.",
@@ -381,15 +380,21 @@ def _compare(arguments: list[str]) -> int:
     add("-o", "--output", default="comparison", help="the study's folder")
     add("--resume", action="store_true", help="continue the study in that folder")
     add("--tune", help="grid in YAML: tune every variant in it, equally")
-    add("--trials", type=int, help="of --tune, for each model, data set and variant; 10 by default")
+    trials = "of --tune, for each model, data set and variant; %(default)s by default"
+    add("--trials", type=int, default=10, help=trials)
     add("-j", "--jobs", type=int, default=1, help="runs at a time; above 1 compare epochs only")
     add("--ray", metavar="ADDRESS", help="of a Ray cluster, auto or local: a trial on each core")
     add("--quick", action="store_true", help="also Pop, ItemKNN and EASE, all within --minutes")
-    add("--minutes", type=float, help="how long --quick may take; 10 by default")
-    given, properties = parse(parser, arguments, COMMANDS)
+    minutes = "how long --quick may take; %(default)g by default"
+    add("--minutes", type=float, default=10.0, help=minutes)
+    return parser
+
+
+def _compare(arguments: list[str]) -> int:
+    given, properties = parse(_compare_parser(), arguments, COMMANDS)
     needed = {"minutes": ("quick", given.quick), "trials": ("tune", given.tune is not None)}
     for option, (other, is_given) in needed.items():
-        if getattr(given, option) is not None and not is_given:
+        if option in given.given and not is_given:
             raise InputError(
                 f"--{option}: expected --{other} beside it, without which it has no effect, got "
                 f"none; add --{other} or drop it"
@@ -400,7 +405,6 @@ def _compare(arguments: list[str]) -> int:
     read_known([name for name in named if name.endswith((".yaml", ".yml"))])
     from recbole_sr.study.compare import compare
     from recbole_sr.study.text import to_text
-    from recbole_sr.study.trial import run_name
 
     comparison = compare(
         _names(given.model),
@@ -413,14 +417,21 @@ def _compare(arguments: list[str]) -> int:
         output=given.output,
         resume=given.resume,
         tune_file=given.tune,
-        tune_trials=10 if given.trials is None else given.trials,
+        tune_trials=given.trials,
         jobs=given.jobs,
         ray=given.ray,
-        minutes=(10.0 if given.minutes is None else given.minutes) if given.quick else None,
+        minutes=given.minutes if given.quick else None,
     )
     print(to_text(comparison))
     folder = Path(given.output)
     print(f"\nAll numbers: {folder / 'comparison.md'}\nReport: {folder / 'report.html'}")
+    return _end_of(comparison)
+
+
+def _end_of(comparison: Mapping[str, Any]) -> int:
+    """The exit code: 1 where a run failed, or none ended."""
+    from recbole_sr.study.trial import run_name
+
     ended = sum(row["runs"] for row in comparison["rows"])
     if not (failed := comparison["failed"]):
         return 0 if ended else _end(1, "error: no run ended in time; raise --minutes")
@@ -461,13 +472,13 @@ def _spectrum(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     from tabulate import tabulate
 
+    from recbole_sr.runs.folder import to_json
     from recbole_sr.runs.spectrum import spectra
     from recbole_sr.runs.tensors import read_tensors
 
     found = spectra(read_tensors(given.checkpoint))
     if given.json:
-        text = json.dumps([asdict(one) for one in found])  # where NaN is no JSON, null is
-        print(json.dumps(json.loads(text, parse_constant=lambda _: None), indent=1))
+        print(to_json([asdict(one) for one in found], indent=1))
         return
     head = ("table", "shape", "stable", "effective", "condition", "largest five")
     rows = [

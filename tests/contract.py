@@ -30,7 +30,7 @@ from recbole_sr.models.sources import (
     Sum,
     Table,
 )
-from recbole_sr.objectives.peers import ALONE
+from recbole_sr.objectives.peers import NO_PEERS
 from recbole_sr.objectives.phase import Phase
 
 GRAPH_FILES = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
@@ -105,7 +105,7 @@ class Recording(Phase):
 
     given: list[dict[str, list[torch.Tensor]]] = field(default_factory=list)
 
-    def penalty(self, rows, peers=ALONE):
+    def penalty(self, rows, peers=NO_PEERS):
         self.given.append(rows)
         return super().penalty(rows, peers)
 

@@ -18,13 +18,12 @@ MODEL, DATA_SET = "BPR", "ml-100k"  # where nobody says another
 
 
 class _Once(argparse.Action):
-    """Stores a value, and refuses an option that is given twice."""
+    """Stores a value, notes that it was given, and refuses an option that is given twice."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        given = vars(namespace).setdefault("given", set())
-        if option and self.dest in given:
+        if option and self.dest in namespace.given:
             parser.error(f"expected {option} once, got it twice; drop one")
-        given.add(self.dest)
+        namespace.given = {*namespace.given, self.dest}
         setattr(namespace, self.dest, values)
 
 
@@ -43,6 +42,7 @@ def new_parser(description: str, command: str = "") -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.register("action", None, _Once)
+    parser.set_defaults(given=frozenset())
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from recbole_sr.config.files import read_properties
 from recbole_sr.errors import InputError
 from recbole_sr.recbole_compat.atomic_file import AtomicFile
 
-__all__ = ["check_dataset", "columns_of"]
+__all__ = ["check_dataset", "checksums", "columns_of"]
 
 _SHIPPED = "ml-100k"  # with RecBole
+_CHUNK = 2**20  # bytes read at once
 
 
 def check_dataset(settings: Mapping[str, Any]) -> None:
@@ -69,6 +71,28 @@ def check_dataset(settings: Mapping[str, Any]) -> None:
 def _downloadable() -> dict[str, Any]:
     folder = Path(recbole.__file__).parent / "properties" / "dataset"
     return read_properties([str(folder / name) for name in ("url.yaml", "kg_url.yaml")])
+
+
+def checksums(settings: Mapping[str, Any]) -> dict[str, str]:
+    """A checksum of each file of a data set, by its name, by which changed data are told.
+
+    Args:
+        settings: RecBole's final configuration.
+
+    """
+    folder, name = Path(settings["data_path"]), settings["dataset"]
+    interactions = [f"{part}.inter" for part in settings["benchmark_filename"] or ()] or ["inter"]
+    others = ("user", "item", "kg", "link", *(settings["additional_feat_suffix"] or ()))
+    files = (folder / f"{name}.{suffix}" for suffix in (*interactions, *others))
+    return {file.name: _checksum(file) for file in files if file.is_file()}
+
+
+def _checksum(file: Path) -> str:
+    state = blake2b(digest_size=16)
+    with file.open("rb") as data:
+        while read := data.read(_CHUNK):
+            state.update(read)
+    return state.hexdigest()
 
 
 def columns_of(settings: Mapping[str, Any], source: str) -> dict[str, str]:

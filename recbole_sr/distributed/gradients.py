@@ -53,14 +53,15 @@ class GradientSum:
 
     def __call__(self, *_: Any) -> None:
         """A hook before a step: replace each gradient by the sum over the processes."""
-        kinds = torch.tensor([self._kind(one) for one in self._parameters])
+        ids = [self._ids(one) for one in self._parameters]
+        kinds = torch.tensor([self._kind(*one) for one in zip(self._parameters, ids, strict=True)])
         of_all = torch.stack(self._group.rows_of_all(kinds, [len(kinds)] * self._group.size))
         small = []
-        for parameter, counts in zip(self._parameters, of_all.T.tolist(), strict=True):
+        for parameter, own, counts in zip(self._parameters, ids, of_all.T.tolist(), strict=True):
             if set(counts) == {_NONE}:
                 continue
             if min(counts) >= 0:
-                self._add_rows(parameter, counts)
+                self._add_rows(parameter, own, counts)
                 continue
             self._make_dense(parameter)
             if parameter.numel() < _SMALL:
@@ -73,27 +74,28 @@ class GradientSum:
         if self._clipping:
             clip_grad_norm_(self._parameters, **self._clipping)
 
-    def _kind(self, parameter: nn.Parameter) -> int:
-        """How many rows of the gradient are to be sent, or that there is none, or a whole one."""
+    def _ids(self, parameter: nn.Parameter) -> Tensor | None:
+        """Which rows of the gradient are not zero; None: any may be, or there is no gradient."""
         if parameter.grad is None:
-            return _NONE
+            return None
         if parameter.grad.is_sparse:
             parameter.grad = parameter.grad.coalesce()
-            return len(parameter.grad.values())
-        ids = self._ids(parameter)
-        # Rows and their ids are sent to all; a whole gradient is sent twice, whoever has how many.
-        many = ids is None or 2 * len(ids) * self._group.size > len(parameter)
-        return _WHOLE if many or ids is None else len(ids)
-
-    def _ids(self, parameter: nn.Parameter) -> Tensor | None:
-        if parameter.grad is not None and parameter.grad.is_sparse:
             return parameter.grad.indices()[0]
         rows = self.rows.get(parameter)
         return rows.rows_written() if rows else None
 
-    def _add_rows(self, parameter: nn.Parameter, counts: list[int]) -> None:
+    def _kind(self, parameter: nn.Parameter, ids: Tensor | None) -> int:
+        """How many rows of the gradient are to be sent, or that there is none, or a whole one."""
+        if parameter.grad is None:
+            return _NONE
+        if ids is None:
+            return _WHOLE
+        # Rows and their ids are sent to all; a whole gradient is sent twice, whoever has how many.
+        many = 2 * len(ids) * self._group.size > len(parameter)
+        return _WHOLE if many and not parameter.grad.is_sparse else len(ids)
+
+    def _add_rows(self, parameter: nn.Parameter, ids: Any, counts: list[int]) -> None:
         gradient: Any = parameter.grad
-        ids: Any = self._ids(parameter)
         values = gradient.values() if gradient.is_sparse else gradient.index_select(0, ids)
         ids_of_all = self._group.rows_of_all(ids, counts)
         values_of_all = self._group.rows_of_all(values, counts)
@@ -121,7 +123,8 @@ class GradientSum:
         if not parameters:
             return
         gradients: list[Any] = [one.grad for one in parameters]
-        added = self._group.summed(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+        added = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        self._group.add_up(added)
         parts = added.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

@@ -53,14 +53,6 @@ class Alone:
         """The value of each process, in their order."""
         return [value]
 
-    def summed(self, x: Tensor) -> Tensor:
-        """The sum over the processes of tensors of one shape, without gradient."""
-        return x
-
-    def total(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        """The sum over the processes; the gradient is that of a term, times ``scale``."""
-        return x
-
 
 class Group(Alone):
     """The processes that torch's default process group joins."""
@@ -90,19 +82,13 @@ class Group(Alone):
             dist.all_gather_object(found, value)
         return found
 
-    def summed(self, x: Tensor) -> Tensor:
-        """See :class:`Alone`."""
-        result = x.detach().clone(memory_format=torch.contiguous_format)
-        self.add_up(result)
-        return result
-
     def add_up(self, x: Tensor) -> None:
         """Replace a tensor by the sum of those of all processes."""
         with self._together():
             dist.all_reduce(x)
 
     def total(self, x: Tensor, scale: float = 1.0) -> Tensor:
-        """See :class:`Alone`."""
+        """The sum over the processes; the gradient is that of a term, times ``scale``."""
         added: Tensor = _Total.apply(x, self, scale)
         return added
 
@@ -217,7 +203,9 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: Group, scale: float) -> Tensor:
         ctx.scale = scale
-        return group.summed(x)
+        added = x.clone(memory_format=torch.contiguous_format)
+        group.add_up(added)
+        return added
 
     @staticmethod
     @once_differentiable

@@ -14,6 +14,7 @@ from torch.nn.functional import embedding
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, SparseAdam
 
 from recbole_sr.fast.compiler import stepping_without_compiler
+from recbole_sr.recbole_compat.classes import overridden
 
 __all__ = ["RowAdam", "RowGradient", "fused", "row_gradients"]
 
@@ -153,8 +154,7 @@ def row_gradients(
                 dense[weight] = stack.enter_context(RowGradient(weight))
                 served[weight] = dense[weight].look_up
             forward = partial(served[weight], padding_idx=table.padding_idx)
-            vars(table)["forward"] = forward
-            stack.callback(delattr, table, "forward")
+            stack.enter_context(overridden(table, forward=forward))
         yield dense
 
 

@@ -10,13 +10,19 @@ from torch import Tensor
 
 from recbole_sr.init.als import refine
 from recbole_sr.init.autoencoder import fill_chain
+from recbole_sr.init.convolution import fill_convolution
 from recbole_sr.init.layers import LARGEST_RANK
 from recbole_sr.init.svd import factorize, normalized_graph, row_norm
-from recbole_sr.init.tables import Chain, Interactions, Tables, Towers
+from recbole_sr.init.tables import Chain, Convolution, Interactions, Tables, Towers
 from recbole_sr.init.towers import fill_towers
 
 __all__ = ["spectral", "spectral_table"]
 
+_OF_LAYERS: dict[type, Callable[..., None]] = {
+    Chain: fill_chain,
+    Towers: fill_towers,
+    Convolution: fill_convolution,
+}
 _FILLING = 0.1  # of the weakest singular direction's size: enough to break the tie of zeros
 _ROUNDS = 8  # leave less than 2 % of error in what LightGCN scores on ml-100k and LastFM
 
@@ -38,7 +44,8 @@ def spectral(
     is the singular vectors, so that its first scores are those of a model that scores its tables.
     Linear layers between the tables and the score pass on what enters. Layers in place of tables
     become those that score as the tables would (:mod:`recbole_sr.init.autoencoder`,
-    :mod:`recbole_sr.init.towers`). No global random state is read or written.
+    :mod:`recbole_sr.init.towers`, :mod:`recbole_sr.init.convolution`). No global random state is
+    read or written.
 
     Args:
         tables: to fill, in place.
@@ -59,11 +66,10 @@ def spectral(
     factors = factorize(graph, LARGEST_RANK if tables.layered else max(widths), seed)
     if als_iterations:
         factors = refine(factors, graph, als_iterations)
-    if isinstance(tables.layered, Chain):
-        fill_chain(tables.layered, factors, graph, degree_power, power, margin)
-        return
-    if isinstance(tables.layered, Towers):
-        fill_towers(tables.layered, factors, graph, degree_power, power, margin)
+    if tables.layered:
+        _OF_LAYERS[type(tables.layered)](
+            tables.layered, factors, graph, degree_power, power, margin
+        )
         return
     norms = {width: row_norm(factors, graph, width, power, margin) for width in widths}
     values = torch.from_numpy(factors.values)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Chain", "Histories", "Interactions", "Tables", "Towers"]
+__all__ = ["Chain", "Convolution", "Histories", "Interactions", "Tables", "Towers"]
 
 
 class Interactions(NamedTuple):
@@ -78,6 +78,29 @@ class Towers(NamedTuple):
     items: slice
 
 
+class Convolution(NamedTuple):
+    """A table averaged over neighbours, ReLU, a linear layer, and scores of two vectors.
+
+    A row's neighbours are divided by the roots of both degrees.
+
+    Attributes:
+        table: ``(N' + M', H)``.
+        users: the rows that stand for the ``N`` users.
+        items: the rows that stand for the ``M`` items.
+        layer: its weight ``(D, H)``.
+        bilinear: ``(D, D)``, the first of ``K`` matrices between a user's and an item's vector.
+        logits: ``(2, K)``, from the ``K`` products to the logits of no and of yes.
+
+    """
+
+    table: Tensor
+    users: slice
+    items: slice
+    layer: Tensor
+    bilinear: Tensor
+    logits: Tensor
+
+
 class Tables(NamedTuple):
     """The parameters to fill, in place.
 
@@ -96,4 +119,4 @@ class Tables(NamedTuple):
     item: Sequence[Tensor]
     layers: Sequence[Tensor] = ()
     propagated: Callable[[], Mapping[str, Tensor]] | None = None
-    layered: Chain | Towers | None = None
+    layered: Chain | Towers | Convolution | None = None

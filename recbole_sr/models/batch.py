@@ -16,7 +16,8 @@ from recbole_sr.models.columns import Columns
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.share import Share
 from recbole_sr.models.sources import PADDING, Call, Step, resolve
-from recbole_sr.objectives.peers import ALONE, Peers
+from recbole_sr.objectives.peers import NO_PEERS, Peers
+from recbole_sr.recbole_compat.classes import overridden
 
 __all__ = ["ModelBatch"]
 
@@ -73,7 +74,7 @@ class ModelBatch:
     @property
     def peers(self) -> Peers:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
-        return self._share or ALONE
+        return self._share or NO_PEERS
 
     def model_loss(self, replacement: Callable[[], Tensor] | None = None) -> Any:
         """See :class:`~recbole_sr.objectives.phase.Batch`."""
@@ -237,11 +238,8 @@ class ModelBatch:
             losses.append(replacement())
             return losses[-1]
 
-        module.forward = forward
-        try:
+        with overridden(module, forward=forward):
             yield
-        finally:
-            del module.forward
         if len(losses) != 1:
             raise RuntimeError(
                 f"{type(self._model).__name__}: expected one call of {path} a step, got "

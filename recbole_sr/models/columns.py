@@ -7,7 +7,7 @@ exchange partial scores, or the rows that an objective reads, and no gradients.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from recbole_sr.distributed.group import Group
 from recbole_sr.models.entry import ModelEntry
 from recbole_sr.models.share import root
 from recbole_sr.models.sources import resolve
+from recbole_sr.recbole_compat.classes import overridden
 
 __all__ = ["Columns"]
 
@@ -73,17 +74,15 @@ class Columns:
                 vectors, takes its place.
 
         """
-        losses = [resolve(model, loss)] if loss else []
         norms: list[Any] = [part for part in model.modules() if type(part) is EmbLoss]
-        for one in losses:
-            vars(one)["forward"] = partial(self._with_whole_scores, one.forward)
-        for one in norms:
-            vars(one)["forward"] = self._embedding_loss(one.norm)
-        try:
+        with ExitStack() as stack:
+            if loss:
+                module = resolve(model, loss)
+                summed = partial(self._with_whole_scores, module.forward)
+                stack.enter_context(overridden(module, forward=summed))
+            for one in norms:
+                stack.enter_context(overridden(one, forward=self._embedding_loss(one.norm)))
             yield
-        finally:
-            for one in (*losses, *norms):
-                del vars(one)["forward"]
 
     def _with_whole_scores(self, loss: Callable[..., Tensor], *scores: Tensor) -> Tensor:
         return loss(*self.total(torch.stack(scores)))

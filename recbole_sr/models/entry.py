@@ -11,7 +11,7 @@ from torch import nn
 from recbole_sr.errors import InputError
 from recbole_sr.models.sources import Missing, Source
 
-__all__ = ["LayerPath", "ModelEntry"]
+__all__ = ["GraphPath", "LayerPath", "ModelEntry"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,26 @@ class LayerPath:
 
 
 @dataclass(frozen=True)
+class GraphPath:
+    """A table averaged over neighbours, ReLU, a linear layer, and scores of two vectors.
+
+    Attributes:
+        table: path of the table with a row for each user and then for each item.
+        layer: path of the layer.
+        bilinear: path of the first of the matrices between a user's and an item's vector.
+        logits: path of the weights from their products to the logits of no and of yes.
+        needs: settings under which this is the path, as name and value.
+
+    """
+
+    table: str
+    layer: str
+    bilinear: str
+    logits: str
+    needs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """What is known of one model.
 
@@ -79,8 +99,8 @@ class ModelEntry:
             alone.
         layers: paths of the linear layers between the tables and the score, which the spectral
             initialisation lets pass on what enters, instead of mixing it at random.
-        layer_path: of a model without a table of users, the way that the spectral initialisation
-            fills; None where there is none.
+        layer_path: of a model without tables of both sides, the way that the spectral
+            initialisation fills; None where there is none.
         needs: settings that this entry is right for, as name and permitted value.
         pretrained: a setting, as name and value, by which the model begins with the tables of
             another run's file.
@@ -113,7 +133,7 @@ class ModelEntry:
     of_parameters: tuple[str, ...] = ()
     columns: bool = False
     layers: tuple[str, ...] = ()
-    layer_path: LayerPath | None = None
+    layer_path: LayerPath | GraphPath | None = None
     needs: Mapping[str, Any] = field(default_factory=dict)
     pretrained: tuple[str, Any] | None = None
     propagation: Literal["layer mean", "graph", "sampled graphs"] | None = None

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.initialization import Initialization
-from recbole_sr.init.tables import Chain, Histories, Interactions, Tables, Towers
-from recbole_sr.models.entry import LayerPath, ModelEntry
+from recbole_sr.init.tables import Chain, Convolution, Histories, Interactions, Tables, Towers
+from recbole_sr.models.entry import GraphPath, LayerPath, ModelEntry
 from recbole_sr.models.sources import PADDING, Column, parameter, resolve
 from recbole_sr.models.tables import evaluating, random_state_kept, whole_tables
 
@@ -59,10 +59,15 @@ def initialize(
 
 
 def _layered(
-    model: Any, path: LayerPath, columns: Mapping[str, Column], data: Interactions
-) -> Chain | Towers:
+    model: Any, path: LayerPath | GraphPath, columns: Mapping[str, Column], data: Interactions
+) -> Chain | Towers | Convolution:
     """The linear layers, or the tables, that lead from a user's items to scores."""
     users, items = (slice(PADDING + 1, columns[side].total) for side in ("user", "item"))
+    if isinstance(path, GraphPath):
+        first = columns["user"].total  # of the items' rows
+        behind = (parameter(model, each) for each in (path.layer, path.bilinear, path.logits))
+        table = parameter(model, path.table)
+        return Convolution(table, users, slice(first + PADDING + 1, len(table)), *behind)
     layers = _linear(model, path.modules)
     weights = [layer.weight for layer in layers]
     if path.item_modules:

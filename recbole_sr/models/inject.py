@@ -278,7 +278,7 @@ class RegularizedModel(_Model):
 
 
 def cast_like(before: Any, value: Any, device: torch.device) -> Any:
-    """Cast a loaded value to the type and device of the attribute it replaces.
+    """A loaded value in the kind of object that it replaces, on its device; its precision stays.
 
     Args:
         before: the attribute.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from recbole_sr.errors import InputError, first_line, nearest
-from recbole_sr.models.entry import LayerPath, ModelEntry
+from recbole_sr.models.entry import GraphPath, LayerPath, ModelEntry
 from recbole_sr.models.sources import (
     Call,
     Encoded,
@@ -275,6 +275,13 @@ MODELS: dict[str, ModelEntry | str] = {
         Propagated(itemgetter(0), "GcEncoder", _gcmc),
         Propagated(itemgetter(1), "GcEncoder", _gcmc),
         mixed_precision="no",
+        layer_path=GraphPath(
+            "GcEncoder.weights_u.0",
+            "GcEncoder.dense_layer_u.weight",
+            "BiDecoder.weights.0",
+            "BiDecoder.dense_layer.weight",
+            needs={"class_num": 2},
+        ),
     ),
     "LDiffRec": _output_layer(
         "autoencoder.decoder.mlp_layers.-1",

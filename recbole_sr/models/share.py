@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recbole_sr.distributed.group import Alone, Group
 from recbole_sr.distributed.random import RandomStates
+from recbole_sr.recbole_compat.classes import overridden
 
 __all__ = ["Share", "root", "share_of"]
 
@@ -142,18 +143,13 @@ class Share:
 
         The model's loss is multiplied by this process's weight; the gradient makes up for that.
         """
-        modules: list[Any] = [part for part in model.modules() if type(part) is EmbLoss]
-        for module in modules:
-            vars(module)["forward"] = self._embedding_loss(module.norm)
-        for name in self._of_parameters:
-            vars(model)[name] = partial(self._once, getattr(model, name))
-        try:
+        once = {name: partial(self._once, getattr(model, name)) for name in self._of_parameters}
+        norms: list[Any] = [part for part in model.modules() if type(part) is EmbLoss]
+        with ExitStack() as stack:
+            stack.enter_context(overridden(model, **once))
+            for one in norms:
+                stack.enter_context(overridden(one, forward=self._embedding_loss(one.norm)))
             yield
-        finally:
-            for module in modules:
-                del vars(module)["forward"]
-            for name in self._of_parameters:
-                del vars(model)[name]
 
     def _once(self, calculate: Callable[[], Tensor]) -> Tensor:
         return calculate() / self._adding

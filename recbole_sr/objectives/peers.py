@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["ALONE", "Peers"]
+__all__ = ["NO_PEERS", "Peers"]
 
 
 class Peers(Protocol):
@@ -22,7 +22,7 @@ class Peers(Protocol):
         """The rows ``(N, D)`` of all processes, of those ``(n, D)`` that this one has of a side."""
 
 
-class _Alone:
+class _NoPeers:
     """One process: what it has is all there is."""
 
     def total(self, x: Tensor) -> Tensor:
@@ -35,4 +35,4 @@ class _Alone:
         return x
 
 
-ALONE: Peers = _Alone()
+NO_PEERS: Peers = _NoPeers()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_sr.objectives.losses import Loss
-from recbole_sr.objectives.peers import ALONE, Peers
+from recbole_sr.objectives.peers import NO_PEERS, Peers
 from recbole_sr.objectives.rank_target import RankTarget
 from recbole_sr.objectives.regularizers import REGULARIZERS
 from recbole_sr.objectives.rows import widened
@@ -141,7 +141,7 @@ class Phase:
         sampled = all(REGULARIZERS[name].sampled for name in self._reading("rows"))
         return self._sample(positions) if sampled and self.rank_target is None else positions
 
-    def penalty(self, rows: Rows, peers: Peers = ALONE) -> Tensor:
+    def penalty(self, rows: Rows, peers: Peers = NO_PEERS) -> Tensor:
         r"""Weighted regularisers, :math:`\sum_r \gamma_r \cdot \text{mean}_s R_r(X_s)`.
 
         The penalty of the rank target is added, and its multipliers are adapted. Computed in

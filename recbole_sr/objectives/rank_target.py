@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from recbole_sr.objectives.peers import ALONE, Peers
+from recbole_sr.objectives.peers import NO_PEERS, Peers
 from recbole_sr.objectives.stable_rank import unit_stable_rank
 
 __all__ = ["MAX_WEIGHT", "RankTarget", "log_stable_rank"]
@@ -17,7 +17,7 @@ __all__ = ["MAX_WEIGHT", "RankTarget", "log_stable_rank"]
 MAX_WEIGHT = 10.0
 
 
-def log_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
+def log_stable_rank(x: Tensor, peers: Peers = NO_PEERS) -> Tensor:
     r"""Logarithm of the stable rank of the unit rows, :math:`\log \operatorname{srank}(\hat X)`.
 
     Its gradient does not fade near rank one, where that of the stable rank is smallest.
@@ -81,7 +81,7 @@ class RankTarget:
         return {side: float(weight) for side, weight in self._weights.items()}
 
     def log_ranks(
-        self, rows: Mapping[str, Sequence[Tensor]], peers: Peers = ALONE
+        self, rows: Mapping[str, Sequence[Tensor]], peers: Peers = NO_PEERS
     ) -> dict[str, Tensor]:
         """The logarithm of the stable rank of each side that has a target.
 

@@ -3,10 +3,10 @@
 A regulariser returns a scalar to be *minimised*. To add one, write the function and its entry in
 :data:`REGULARIZERS`; ``sr_warm_regularizers`` and ``sr_main_regularizers`` then accept its name.
 
-Those that read rows ``(N, D)`` look at directions only: rows are scaled to unit norm, and zero rows
-do not count. Half precision is computed in float32, also inside autocast, and an empty batch is
-worth 0. They raise ``ValueError`` for what is not a matrix and ``TypeError`` for what is not
-floating point.
+Those that read rows ``(N, D)`` look at directions only: rows are scaled to unit norm. Zero rows
+stay zero: the ranks do not count them, and for uniformity they are points at the origin. Half
+precision is computed in float32, also inside autocast, and an empty batch is worth 0. They raise
+``ValueError`` for what is not a matrix and ``TypeError`` for what is not floating point.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal
 from torch import Tensor
 
 from recbole_sr.objectives.losses import alignment
-from recbole_sr.objectives.peers import ALONE, Peers
+from recbole_sr.objectives.peers import NO_PEERS, Peers
 from recbole_sr.objectives.rows import of_matrix, unit_rows
 from recbole_sr.objectives.stable_rank import unit_stable_rank
 from recbole_sr.objectives.uniformity import log_mean_kernel
@@ -55,7 +55,7 @@ class Regularizer:
     shared: bool = False
 
 
-def negative_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
+def negative_stable_rank(x: Tensor, peers: Peers = NO_PEERS) -> Tensor:
     r"""Stable rank of the unit rows as a penalty, :math:`-\operatorname{srank}(\hat X) / D`.
 
     With unit rows :math:`\|\hat X\|_F^2 = N`, so only the largest singular value matters: the
@@ -82,7 +82,7 @@ def negative_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
 
 
 @of_matrix
-def effective_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
+def effective_rank(x: Tensor, peers: Peers = NO_PEERS) -> Tensor:
     r"""Minus the logarithm of the participation ratio of the unit rows' singular values.
 
     .. math:: -\log \frac{(\sum_i \sigma_i^2)^2}{\sum_i \sigma_i^4}

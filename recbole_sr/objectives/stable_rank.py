@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from recbole_sr.objectives.peers import ALONE, Peers
+from recbole_sr.objectives.peers import NO_PEERS, Peers
 from recbole_sr.objectives.rows import lengths, of_matrix
 
 __all__ = ["stable_rank", "unit_stable_rank"]
@@ -58,7 +58,7 @@ def stable_rank(x: Tensor) -> Tensor:
 
 
 @of_matrix
-def unit_stable_rank(x: Tensor, peers: Peers = ALONE) -> Tensor:
+def unit_stable_rank(x: Tensor, peers: Peers = NO_PEERS) -> Tensor:
     r"""Stable rank of the unit rows of a matrix, differentiable with respect to the rows given.
 
     Normalising is part of the closed form: with :math:`a = \hat X v`,

@@ -135,11 +135,14 @@ class AtomicFile:
 
     def quoted(self, name: str) -> Iterator[str | None]:
         """Line by line, a column's text if it stands in quotes, as pandas does not tell."""
-        by, place = self._separator, list(self.types).index(name)
+        by, place = re.escape(self._separator), list(self.types).index(name)
+        as_written = re.compile(rf'(?:^|{by})("(?:[^"]|"")*"|[^{by}]*)')
         for _, line, fields in self._rows():
             text = fields[place]
-            is_quoted = text and f'{by}"{text}"{by}' in by + line.rstrip("\n") + by
-            yield text if is_quoted else None
+            if text and self._is_plain and '"' in line:
+                yield text if as_written.findall(line.rstrip("\n"))[place][0] == '"' else None
+            else:
+                yield None
 
     def _rows(self) -> Iterator[tuple[int, str, list[str]]]:
         """The lines below the header that pandas does not skip: number, text and fields."""

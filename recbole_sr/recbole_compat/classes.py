@@ -1,13 +1,14 @@
-"""RecBole's classes, and subclasses of them that are made at run time."""
+"""RecBole's classes, subclasses of them that are made at run time, and attributes of objects."""
 
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache, reduce
 from typing import Any
 
-__all__ = ["is_recboles", "subclass", "with_mixins"]
+__all__ = ["is_recboles", "overridden", "subclass", "with_mixins"]
 
 
 def is_recboles(model_class: type) -> bool:
@@ -54,3 +55,25 @@ def subclass(mixin: type, base: type) -> Any:
 def with_mixins(model_class: type, mixins: Iterable[type]) -> Any:
     """The class with each of the mixins, the last one first; itself without any."""
     return reduce(lambda made, mixin: subclass(mixin, made), mixins, model_class)
+
+
+@contextmanager
+def overridden(target: Any, **own: Any) -> Iterator[None]:
+    """Let an object have other attributes than its class inside the block.
+
+    Example:
+        >>> from torch import nn
+        >>> module = nn.Identity()
+        >>> with overridden(module, forward=lambda x: -x):
+        ...     module(2)
+        -2
+        >>> module(2)
+        2
+
+    """
+    vars(target).update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            del vars(target)[name]

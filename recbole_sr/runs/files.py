@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from logging import getLogger
 from pathlib import Path
@@ -22,12 +22,13 @@ _LOCK = ".lock"
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
-def claim(path: str | os.PathLike[str]) -> Path:
+def claim(path: str | os.PathLike[str], again: bool = False) -> Path:
     """Make a folder under a name that nobody has, also beside others who do so at this moment.
 
     Args:
         path: the name wanted. It is taken where the folder, or a file of that name with a suffix,
             is there.
+        again: take the folder of that name, which is nobody else's, where no file begins with it.
 
     Returns:
         ``path``, or the first of ``path-2``, ``path-3``, ... that is free.
@@ -43,12 +44,13 @@ def claim(path: str | os.PathLike[str]) -> Path:
     for number in count(1):
         name = path if number == 1 else path.with_name(f"{path.name}-{number}")
         try:
-            name.mkdir()
+            name.mkdir(exist_ok=again)
         except FileExistsError:
             continue
         if not any(other.name.startswith(f"{name.name}.") for other in name.parent.iterdir()):
             return name
-        name.rmdir()
+        with suppress(OSError):  # of a folder that was there, and has something in it
+            name.rmdir()
     raise AssertionError  # count() does not end
 
 

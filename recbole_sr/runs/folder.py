@@ -24,8 +24,10 @@ from recbole_sr.errors import InputError, check_file
 from recbole_sr.runs.files import write_whole
 from recbole_sr.runs.spectrum import singular_values
 
-__all__ = ["MORE", "Count", "Epoch", "RunFolder", "Settings", "Spectra"]
+__all__ = ["IDENTITY", "MORE", "Count", "Epoch", "RunFolder", "Settings", "Spectra", "to_json"]
 
+# What of environment.json tells one run from another, not where it ran.
+IDENTITY = ("run", "data", "format", "launch")
 _PACKAGES = ("recbole_sr", "recbole", "torch", "numpy", "scipy", "pandas")
 
 MORE = ConfigDict(extra="allow", strict=True)
@@ -121,7 +123,7 @@ class RunFolder:
         """
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             for record in records[self._written :]:
-                file.write(_json(asdict(record)) + "\n")
+                file.write(to_json(asdict(record)) + "\n")
         self._written = len(records)
 
     def add_spectra(self, moment: str, tables: Mapping[str, Tensor]) -> None:
@@ -137,7 +139,7 @@ class RunFolder:
 
     def write(self, name: str, data: Any) -> None:
         """Write a JSON file whole."""
-        write_whole(self.path / name, _json(data, indent=1) + "\n")
+        write_whole(self.path / name, to_json(data, indent=1) + "\n")
 
     def read(self, name: str, kind: Any = dict[str, Any]) -> Any:
         """The content of a JSON file; None where it is not there (yet).
@@ -166,7 +168,7 @@ class RunFolder:
         return list(_parse(b"[%s]" % b",".join(lines), file, _EPOCHS))
 
 
-def _json(data: Any, indent: int | None = None) -> str:
+def to_json(data: Any, indent: int | None = None) -> str:
     """Plain data and numpy's numbers as JSON, where NaN and infinity are null."""
     text = json.dumps(data, default=np.generic.item)
     return json.dumps(json.loads(text, parse_constant=lambda _: None), indent=indent)

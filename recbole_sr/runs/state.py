@@ -79,6 +79,7 @@ class RunState:
             be saved.
 
     Attributes:
+        path: of the run, without suffix; its folder has this name, its files begin with it.
         run: names the run in all that it writes; no other run has this name.
         data: what it is trained on, see :func:`~recbole_sr.runs.identity.data_identity`.
         saving: whether epochs begin by saving.
@@ -90,26 +91,25 @@ class RunState:
         self._trainer = trainer
         self._memory = ModelMemory(trainer.model)
         self._random_states: dict[str, Any] | None = None
-        self._path = trainer.saved_model_file.removesuffix(".pth")
+        self.path = trainer.saved_model_file.removesuffix(".pth")
         self._owned = False
         self.run = uuid4().hex
         self.data: dict[str, str] = {}
         self.saving = False
         self.finished = False
 
-    @property
-    def path(self) -> str:
-        """Path of the run, without suffix; its folder has this name, its files begin with it."""
-        return self._path
-
     def claim(self, path: str | None = None) -> None:
-        """Take a name that no other run has: the one given, else RecBole's, where it is free."""
+        """Take a name that no other run has: RecBole's, or the one given, where it is free.
+
+        A folder of the one given is what this run left there, killed before it saved anything.
+        """
         if not self._owned:
-            self._own(self._trainer.group.first(lambda: str(claim(path or self._path))))
+            again = path is not None
+            self._own(self._trainer.group.first(lambda: str(claim(path or self.path, again))))
 
     def _own(self, path: str) -> None:
         """Write under this name alone; pretraining, whose files have no names of a run, below."""
-        self._path, self._owned = path, True
+        self.path, self._owned = path, True
         self._trainer.saved_model_file = f"{path}.pth"
         self._trainer.checkpoint_dir = path
 
@@ -194,7 +194,7 @@ class RunState:
         self.run = state.run
         trainer.saved_model_file = str(Path(path).parent / best_file)
         if best:
-            trainer.group.first(self.check_best_model)
+            trainer.group.first(lambda: bool(self.read_best_model()))  # nobody needs its weights
         with checkpoint.restoring(file):
             checkpoint.load_weights(trainer.model, trainer.part(state.state_dict), file)
             self._memory.load_state_dict(trainer.part(state.memory))
@@ -210,10 +210,6 @@ class RunState:
         trainer.best_valid_result = best and OrderedDict(best)
         for name in (*_AS_IT_IS, "best_valid_score"):
             setattr(trainer, name, getattr(state, name))
-
-    def check_best_model(self) -> None:
-        """Refuse to go on where :meth:`read_best_model` cannot read it."""
-        self.read_best_model()
 
     def read_best_model(self) -> checkpoint.SavedModel:
         """The best model so far.

@@ -137,7 +137,7 @@ class Events:
             line = 1 + len(lines)
             while rows := list(islice(reader, CHUNK)):
                 _check_lengths(path, rows, len(split[by]), line)
-                line = reader.line_num + 2
+                line = 1 + len(lines) + reader.line_num
                 table = {key: [row[place] for row in rows if row] for key, place in places.items()}
                 yield pd.DataFrame(table, dtype=object)
 

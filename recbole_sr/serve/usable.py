@@ -84,7 +84,7 @@ class UsableEvents:
         if key in IDS:
             return self._ids(key, column)
         if column.dtype.kind not in _PLAIN:
-            column = pd.Series([*map(str, column)], dtype=object)
+            column = pd.Series([*map(_text, column)], dtype=object)
         if key == "time" and self.dates is None:
             self.dates = _are_dates(column)  # still None where no event has a time so far
         return _seconds(column) if key == "time" and self.dates else _floats(column)
@@ -102,6 +102,11 @@ class UsableEvents:
             if text in known or cell(text):
                 found[place] = known.setdefault(text, len(known))
         return np.array(found, np.int32)[places]
+
+
+def _text(value: Any) -> str:
+    """The text of a number, or a boolean's: one beside missing ones is an object, not a number."""
+    return str(int(value) if isinstance(value, bool | np.bool_) else value)
 
 
 def _token(key: str, value: Any) -> str:

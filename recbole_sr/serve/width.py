@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from recbole_sr.config.files import read_shipped
 from recbole_sr.config.options import Options
 from recbole_sr.init.als import refine
 from recbole_sr.init.svd import factorize, normalized_graph
@@ -16,7 +17,6 @@ __all__ = ["narrow_width"]
 
 _WIDE = 64  # RecBole's embedding_size
 _NARROW = (8, 16)
-_ALS_ITERATIONS = 2  # as BPR's recipe has them
 _HELD_OUT = 0.1  # of the interactions
 _USERS, _TOP = 1000, 20  # users that are drawn; items of a list, for NDCG
 _CLEAR = 3.0  # standard errors
@@ -54,13 +54,13 @@ def narrow_width(users: NDArray[Any], items: NDArray[Any]) -> int | None:
         scipy.sparse.csr_matrix((np.ones(kept.sum(), bool), (users[kept], items[kept])), shape)
         for kept in (~is_held_out, is_held_out)
     )
-    options = Options()
+    recipe = Options.from_mapping(read_shipped("model/BPR.yaml")[0])
     pairs = (users[~is_held_out], items[~is_held_out])
-    graph = normalized_graph(*pairs, shape, options.sr_init_degree_power)
+    graph = normalized_graph(*pairs, shape, recipe.sr_init_degree_power)
     found = {}
     for width in (*_NARROW, _WIDE):
-        factors = refine(factorize(graph, width, seed=0), graph, _ALS_ITERATIONS)
-        sizes = factors.values ** (2 * options.sr_init_power)
+        factors = refine(factorize(graph, width, seed=0), graph, recipe.sr_init_als_iterations)
+        sizes = factors.values ** (2 * recipe.sr_init_power)
         scores = factors.user[asked] * sizes @ factors.item.T
         scores[known[asked].nonzero()] = -np.inf
         found[width] = _ndcg(scores, wanted[asked].toarray())

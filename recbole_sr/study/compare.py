@@ -19,8 +19,9 @@ from joblib import cpu_count
 from recbole.utils import ModelType
 from tqdm import tqdm
 
+from recbole_sr.config.arguments import DATA_SET, MODEL
 from recbole_sr.config.config import without_sr
-from recbole_sr.config.data_files import check_dataset
+from recbole_sr.config.data_files import check_dataset, checksums
 from recbole_sr.config.files import read_properties
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import empty_parts
@@ -48,6 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 _FIRST_SEED = 2020  # RecBole's own
 _MOST_MINUTES = 1_000_000
 _RUNS, _TUNING, _QUICK, _PAGE = "runs", "tuning", "quick", "report.html"
+_DATA = "data.json"
 _TABLES = ("comparison.json", "comparison.md", "comparison.csv", "runs.csv")
 _PARTS = (_RUNS, _TUNING, _QUICK)
 # What scores are compared by: the same in all runs.
@@ -126,26 +128,10 @@ def compare(
         raise InputError("--output: expected a folder, got an empty name; give one")
     named = _named([baseline, *variants])
     shared = read_properties(config_file_list, config_dict)
-    model, dataset = shared.pop("model", "BPR"), shared.pop("dataset", "ml-100k")
-    models = _listed(model) if models is None else models
-    datasets = _listed(dataset) if datasets is None else datasets
-    for key, names in (("model", models), ("dataset", datasets)):
-        if not all(isinstance(name, str) for name in names):
-            raise InputError(f"{key}: expected a name or a list of names, got {names}; give names")
-        if not names:
-            raise InputError(f"{key}: expected a name, got none; give one")
-        if len(set(names)) < len(names):
-            raise InputError(f"{key}: expected distinct names, got {', '.join(names)}; drop one")
-    beside = {
-        "--quick": minutes is not None and "a time budget",
-        "--jobs": jobs > 1 and f"jobs {jobs}",
-    }
-    for option, got in beside.items():
-        if ray is not None and got:
-            raise InputError(
-                f"ray: expected no {option} beside it, as a cluster runs a trial on each core, got "
-                f"{got}; drop one"
-            )
+    models = _names("model", models, shared.pop("model", MODEL))
+    datasets = _names("dataset", datasets, shared.pop("dataset", DATA_SET))
+    if ray is not None:
+        _check_cluster(minutes, jobs)
     if minutes is not None:
         _check_quick(minutes, models, datasets, seeds, jobs, tune_file)
         models = list(dict.fromkeys([*models, *REFERENCES]))
@@ -163,17 +149,13 @@ def compare(
     study.check(groups, resume)
     if "checkpoint_dir" in shared:
         getLogger().warning("checkpoint_dir: no effect, as the runs are in the study's folder")
-    for model, keys in others.items():
-        for key in sorted(keys & model_keys(model).keys()):
-            getLogger().warning(
-                f"{key}: {model} keeps its default, as another model has a key of that name; "
-                f"compare {model} alone to set it"
-            )
+    _warn_of_defaults(others)
     with ExitStack() as held:
         if ray is not None:
             study = replace(study, cluster=held.enter_context(joined(ray)))
         study.folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(locked(study.folder))
+        study.check_data()
         results = study.results(groups)
         of_runs = (results, study.epochs(results), next(iter(named)))
         comparison = summarize(*of_runs)
@@ -195,6 +177,7 @@ class _Study:
     keys_of_others: Mapping[str, Collection[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     tuned: list[str] = field(default_factory=list)
+    data: dict[str, str] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
     cluster: Cluster | None = None
 
@@ -206,6 +189,7 @@ class _Study:
         self._check_folder(resume)
         self._check_names(groups)
         judged_by: dict[tuple[str, str], Any] = {}
+        read: set[str] = set()
         for group, point in product(groups, self.points or [{}]):
             own = {} if group[0] in NON_GRADIENT else point  # they are not tuned
             trial = self.trial(*group)
@@ -223,6 +207,9 @@ class _Study:
                 check_settings(config, entry_of(config.model_class))
             check_judged(config)
             check_dataset(config.final_config_dict)
+            if trial.dataset not in read:
+                read.add(trial.dataset)
+                self.data.update(checksums(config.final_config_dict))
             parts = empty_parts(config["eval_args"]["split"])
             if parts:
                 raise InputError(
@@ -232,9 +219,29 @@ class _Study:
         # All groups have the same seeds, of which the last may be out of range.
         replace(trial, seed=trial.seed + self.seeds - 1).config(**own)
 
+    def check_data(self) -> None:
+        """Refuse to go on with other data than the study's runs were trained on.
+
+        Raises:
+            InputError: names the files that changed.
+
+        """
+        study = RunFolder(self.folder)
+        known = study.read(_DATA, dict[str, str]) if self._is_begun() else None
+        data = {**self.data, **(known or {})}
+        if changed := [name for name, found in self.data.items() if data[name] != found]:
+            raise InputError(
+                f"{self.folder}: expected the data that the study began with, got another "
+                f"{', '.join(changed)}; restore the data set, or give another --output"
+            )
+        study.write(_DATA, data)
+
+    def _is_begun(self) -> bool:
+        return any(os.path.lexists(self.folder / part) for part in _PARTS)
+
     def _check_folder(self, resume: bool) -> None:
         """Refuse one that is to be begun and holds a study, or the reverse, or others' files."""
-        holds_study = any(os.path.lexists(self.folder / part) for part in _PARTS)
+        holds_study = self._is_begun()
         if holds_study and not resume:
             raise InputError(
                 f"{self.folder}: expected no study there, but it holds one; "
@@ -388,6 +395,19 @@ def _check_grid(point: Mapping[str, Any], variants: Mapping[str, Mapping[str, An
         )
 
 
+def _check_cluster(minutes: float | None, jobs: int) -> None:
+    beside = {
+        "--quick": minutes is not None and "a time budget",
+        "--jobs": jobs > 1 and f"jobs {jobs}",
+    }
+    for option, got in beside.items():
+        if got:
+            raise InputError(
+                f"ray: expected no {option} beside it, as a cluster runs a trial on each core, got "
+                f"{got}; drop one"
+            )
+
+
 def _check_quick(
     minutes: float,
     models: Sequence[str],
@@ -435,8 +455,26 @@ def _keys_of_others(models: Sequence[str], given: Collection[str]) -> dict[str, 
     }
 
 
-def _listed(names: Any) -> list[Any]:
-    return names if isinstance(names, list) else [names]
+def _warn_of_defaults(keys_of_others: Mapping[str, Collection[str]]) -> None:
+    for model, keys in keys_of_others.items():
+        for key in sorted(keys & model_keys(model).keys()):
+            getLogger().warning(
+                f"{key}: {model} keeps its default, as another model has a key of that name; "
+                f"compare {model} alone to set it"
+            )
+
+
+def _names(key: str, given: Sequence[str] | None, of_files: Any) -> list[str]:
+    """The names that were given, else those of the files: one, or a list."""
+    listed = of_files if isinstance(of_files, list) else [of_files]
+    names = listed if given is None else list(given)
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{key}: expected a name or a list of names, got {names}; give names")
+    if not names:
+        raise InputError(f"{key}: expected a name, got none; give one")
+    if len(set(names)) < len(names):
+        raise InputError(f"{key}: expected distinct names, got {', '.join(names)}; drop one")
+    return names
 
 
 def _named(variants: Sequence[str]) -> dict[str, dict[str, Any]]:

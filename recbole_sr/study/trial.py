@@ -158,6 +158,8 @@ class Trial:
         (folder / _RESULT).unlink(missing_ok=True)
         run.write(_REQUEST, self.request())
         code = _start(folder, threads, stopped or threading.Event(), seconds)
+        if code is None:
+            _remove_weights(folder)
         result: dict[str, Any] | None = run.read(_RESULT)
         if code is None:
             return self.fail(UNFINISHED, folder)
@@ -253,6 +255,12 @@ def _start(
         raise KeyboardInterrupt  # stopped or interrupted, the block closes stdin: the run ends
 
 
+def _remove_weights(folder: Path) -> None:
+    """A study keeps numbers, and the weights of failed runs alone, whose messages name them."""
+    for file in folder.glob("*.pth*"):  # also of one that was half written
+        file.unlink()
+
+
 def _end_with_the_study() -> None:
     os.read(0, 1)  # by descriptor: at exit Python may not wait for the lock of ``sys.stdin``
     os._exit(1)
@@ -278,8 +286,7 @@ def main(path: str) -> None:
     split = [fingerprint(loader._dataset) for loader in loaders]
     outcome = experiment.train(saved=True, verbose=False, folder=str(folder))
     method = outcome.pop("sr", {"switch_epoch": None})
-    for checkpoint in folder.glob("*.pth"):  # a study keeps numbers, not weights
-        checkpoint.unlink()
+    _remove_weights(folder)
     records = run.epochs()
     result = {
         **trial.request(),

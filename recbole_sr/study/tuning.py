@@ -51,7 +51,7 @@ def tune(
         result = run(trials[number], folder / str(number))
         bar.update()
         bigger = result.get("valid_score_bigger", bigger)
-        score = result.get("best_valid_score")
+        score = None if result["error"] else result.get("best_valid_score")
         seen.append({"settings": settings, "score": score, "error": result["error"]})
         RunFolder(folder).write(TRIALS, seen)
     scored = [number for number, one in enumerate(seen) if one["score"] is not None]

@@ -18,7 +18,7 @@ from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
 from recbole_sr.errors import InputError, nearest
 from recbole_sr.init.initialization import Initialization
-from recbole_sr.models.entry import LayerPath, ModelEntry
+from recbole_sr.models.entry import GraphPath, LayerPath, ModelEntry
 from recbole_sr.models.features import columns_of_interactions
 from recbole_sr.models.registry import SUPPORTED
 from recbole_sr.models.sources import Missing
@@ -126,7 +126,7 @@ def _check_tables(config: Config, entry: ModelEntry, initialization: Initializat
             )
 
 
-def _check_layers(config: Config, path: LayerPath) -> None:
+def _check_layers(config: Config, path: LayerPath | GraphPath) -> None:
     """Refuse settings under which a model's layers do not lead to scores, or pass nothing on."""
     for key, needed in path.needs.items():
         if config[key] != needed:
@@ -134,6 +134,8 @@ def _check_layers(config: Config, path: LayerPath) -> None:
                 f"{key}: expected {needed!r} with sr_init: spectral, got {config[key]!r}; set "
                 f"sr_init: model, or drop {key}"
             )
+    if isinstance(path, GraphPath):
+        return
     if (used := config.final_config_dict.get(path.activation)) not in (None, *_PASSING):
         raise InputError(
             f"{path.activation}: expected one of {', '.join(_PASSING)} with sr_init: spectral, got "

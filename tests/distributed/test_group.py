@@ -116,10 +116,8 @@ def test_what_processes_tell_each_other(tmp_path):
 def test_one_process_has_all(monkeypatch):
     for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "a", "MASTER_PORT": 1}.items():
         monkeypatch.setenv(name, str(value))  # as of a launcher that was told to start one
-    x = torch.ones(2)
     with processes(lambda: 0.0) as group:
         assert group is ALONE
         assert group.leads
         assert group.first(lambda: 3) == 3
         assert group.gathered(3) == [3]
-        assert group.total(x) is x

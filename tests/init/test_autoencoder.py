@@ -14,13 +14,14 @@ from recbole_sr.errors import InputError
 from recbole_sr.init.autoencoder import fill_chain
 from recbole_sr.init.svd import factorize, normalized_graph
 from recbole_sr.init.tables import Chain
+from recbole_sr.models.entry import LayerPath
 from recbole_sr.models.registry import SUPPORTED
 
 SPECTRAL = {"sr_init": "spectral"}
 AUTO_ENCODERS = sorted(  # models with two towers are in test_towers.py
     name
     for name, where in SUPPORTED.items()
-    if where.layer_path and not where.layer_path.item_modules
+    if isinstance(where.layer_path, LayerPath) and not where.layer_path.item_modules
 )
 USERS, ITEMS = 30, 20
 

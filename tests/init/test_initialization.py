@@ -321,6 +321,7 @@ def test_the_models_that_can_be_initialised_are_those_with_tables_of_users_and_i
         "DMF",
         "DiffRec",
         "FISM",
+        "GCMC",
         "LDiffRec",
         "MacridVAE",
         "MultiDAE",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recbole_sr.objectives.losses import LOSSES, alignment, bpr
-from recbole_sr.objectives.peers import ALONE
+from recbole_sr.objectives.peers import NO_PEERS
 from recbole_sr.objectives.phase import Phase
 from recbole_sr.objectives.rank_target import RankTarget
 from recbole_sr.objectives.regularizers import effective_rank, negative_stable_rank, uniformity
@@ -22,7 +22,7 @@ class Recorded:
     loss: object = field(default_factory=lambda: torch.tensor(3.0))
     terms: int = 1
     index: int = 0
-    peers: object = ALONE
+    peers: object = NO_PEERS
     has_rows: bool = True
     asked: list = field(default_factory=list)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from references import stable_rank_reference
 
-from recbole_sr.objectives.peers import ALONE
+from recbole_sr.objectives.peers import NO_PEERS
 from recbole_sr.objectives.regularizers import effective_rank
 from recbole_sr.objectives.stable_rank import stable_rank, unit_stable_rank
 
@@ -229,5 +229,5 @@ def test_of_unit_rows_is_computed_in_single_for_half_precision(dtype):
 
 def test_peers_may_be_named():
     x = torch.eye(3)
-    assert unit_stable_rank(x, peers=ALONE) == unit_stable_rank(x)
-    assert effective_rank(x, peers=ALONE) == effective_rank(x)
+    assert unit_stable_rank(x, peers=NO_PEERS) == unit_stable_rank(x)
+    assert effective_rank(x, peers=NO_PEERS) == effective_rank(x)

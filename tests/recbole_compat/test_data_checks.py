@@ -200,6 +200,14 @@ def test_an_id_in_quotes_is_one_though_pandas_takes_it_for_missing(suffix, text,
     assert "line 5" not in caplog.text
 
 
+def test_quotes_around_another_id_of_the_line_are_not_its_own(read, caplog):
+    put("inter", 5, 0, '"NA"')
+    put("inter", 5, 1, "NA")
+    data = read("BPR")
+    assert "NA" not in data.field2id_token["item_id"]
+    assert "1 of 480 lines have no item_id and are left out: line 5 ('NA')" in caplog.text
+
+
 def test_lines_without_ids_of_a_given_part_are_not_of_padding(tiny, caplog):
     lines = (FOLDER / "tiny.inter").read_text().splitlines()
     for part, own in (("a", lines[1:300]), ("b", lines[300:400]), ("c", lines[400:])):

@@ -605,8 +605,27 @@ def test_a_rating_of_many_digits_is_not_rounded():
     assert f"'[{highest},inf)'" in str(done)
 
 
+@pytest.mark.parametrize("form", ["frame", "parquet"])
+def test_a_missing_boolean_leaves_the_others_booleans(form):
+    rows = pd.DataFrame(ROWS, columns=["who", "what", "when"])
+    rows["liked"] = [None, *(n % 3 == 0 for n in range(1, len(rows)))]
+    events = rows
+    if form == "parquet":
+        rows.to_parquet(events := "events.parquet")
+    done = str(prepare(events, "shop", rating="liked", **COLUMNS))
+    assert f"{len(rows):,} events, 1 dropped" in done
+
+
 def test_it_is_a_public_name():
     assert recbole_sr.prepare is events.prepare
+
+
+def test_a_short_line_far_below_such_a_name_is_named(monkeypatch):
+    monkeypatch.setattr(reading, "CHUNK", 10)
+    rows = [f"u{n % 9},x,i{n}" for n in range(60)]
+    Path("odd.csv").write_text('who,"what\nis",item\n' + "\n".join([*rows, "u1,x"]), newline="")
+    with pytest.raises(InputError, match="got 2 in line 63"):
+        prepare("odd.csv", "shop", user="who", item="item")
 
 
 @pytest.mark.parametrize("name", ['"what\nis"', '"what, is\nmore"', '"what ""is""\n\n"'])

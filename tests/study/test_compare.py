@@ -240,6 +240,7 @@ def test_a_run_out_of_time_is_ended_and_tried_again(brief, tmp_path):
     trial = Trial("BPR", "tiny", STOCK, 1, {**long, **OFF})
     result = trial.run(tmp_path / "run", seconds=0.5)
     assert result["error"] == UNFINISHED
+    assert not list((tmp_path / "run").glob("*.pth*"))  # a study keeps no weights
     assert trial.finished(tmp_path / "run") is None
 
 
@@ -279,6 +280,27 @@ def test_a_study_is_not_overwritten(part, tmp_path):
     (tmp_path / "study" / part).mkdir(parents=True)
     with pytest.raises(InputError, match="continue it with --resume"):
         compare(output="study")
+
+
+def test_a_study_is_not_continued_on_other_data(instead_of_runs, brief, tmp_path):
+    given = {"config_dict": brief, "output": "study", "resume": True}
+    (tmp_path / "study").mkdir()  # as left by one that was cut before its first run
+    (tmp_path / "study" / "data.json").write_text('{"tiny.inter": "another"}')
+    compare(["BPR"], ["tiny"], seeds=1, **{**given, "resume": False})
+    (tmp_path / "study" / "data.json").rename(tmp_path / "noted")
+    compare(["BPR"], ["tiny"], seeds=2, **given)  # of a version that noted none
+    assert (tmp_path / "study" / "data.json").read_bytes() == (tmp_path / "noted").read_bytes()
+    ran = len(instead_of_runs)
+    file = tmp_path / "data" / "tiny" / "tiny.inter"
+    text = file.read_text()
+    file.write_text(text.replace("u1\t", "u2\t"))  # as many lines, as many characters
+    assert file.read_text() != text
+    with pytest.raises(InputError, match=r"^study: expected the data that .* another tiny\.inter;"):
+        compare(["BPR"], ["tiny"], seeds=3, **given)
+    assert len(instead_of_runs) == ran
+    file.write_text(text)
+    compare(["BPR"], ["tiny"], seeds=3, **given)
+    assert len(instead_of_runs) > ran
 
 
 def test_a_study_that_is_not_there_is_not_continued(tmp_path):
@@ -610,6 +632,18 @@ def test_a_grid_is_tried_in_order_and_no_further_than_asked(trials, tmp_path):
     grid = [{"embedding_size": size, "n_layers": layers} for size, layers in points]
     assert [trial.settings for trial, _ in asked] == [{"epochs": 3, **point} for point in grid]
     assert [one["settings"] for one in written] == grid
+
+
+def test_a_run_that_failed_after_its_best_score_is_not_the_best_of_a_grid(tmp_path):
+    def run(trial, folder):
+        folder.mkdir(parents=True)
+        failed = trial.settings["embedding_size"] == 8
+        return {"error": "no number" if failed else None, "best_valid_score": 0.1 + 0.1 * failed}
+
+    trial = Trial("BPR", "tiny", "default", 2020, {})
+    points = grid_points({"choice": {"embedding_size": [8, 4]}}, 2)
+    best, _ = tune(trial, points, tmp_path / "tuning", Bar(), run)
+    assert best.settings["embedding_size"] == 4
 
 
 @pytest.mark.parametrize(

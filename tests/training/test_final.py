@@ -16,6 +16,7 @@ from recbole_sr import load_data_and_model, objective_function, recommend, resum
 from recbole_sr.cli import main
 from recbole_sr.config.config import Config
 from recbole_sr.errors import InputError
+from recbole_sr.runs.folder import RunFolder
 from recbole_sr.training.console import closing_lines
 from recbole_sr.training.experiment import prepare
 from recbole_sr.training.trainer import PhasedTrainer
@@ -124,6 +125,29 @@ def test_resuming_the_whole_run_keeps_the_final_model(ended, tiny, monkeypatch):
     assert all(torch.equal(before[name], own) for name, own in weights(found["checkpoint"]).items())
     assert file.stat().st_mtime_ns == written
     assert len(list(Path("saved").glob("*-final"))) == (1 if ended else 2)
+
+
+@pytest.mark.parametrize("where", ["claimed", "made"])
+def test_a_final_training_cut_before_it_saved_keeps_its_name(where, tiny, monkeypatch):
+    made = RunFolder.create
+
+    def create(path, *more, **others):
+        if str(path).endswith("-final"):
+            if where == "made":
+                made(path, *more, **others)
+            raise KeyboardInterrupt
+        return made(path, *more, **others)
+
+    given = {**tiny, **BRIEF, "sr_final": True}
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "create", create)
+        with pytest.raises(KeyboardInterrupt):
+            run_recbole_sr("BPR", "tiny", config_dict=given)
+    (run,) = (path for path in Path("saved").glob("*.run.pth"))
+    for _ in range(2):  # the second finds it trained
+        file = resume(str(run))["sr"]["final"]["checkpoint"]
+        assert file == str(run).replace(".run.pth", "-final.pth")
+    assert len(list(Path("saved").glob("*-final*/"))) == 1
 
 
 def cut_in_the_final_epoch(monkeypatch, epochs):

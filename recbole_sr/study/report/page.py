@@ -18,7 +18,7 @@ from recbole_sr.errors import InputError, check_output
 from recbole_sr.models.registry import NON_GRADIENT
 from recbole_sr.runs.epochs import UNTRAINED, describe_best
 from recbole_sr.runs.files import write_whole
-from recbole_sr.runs.folder import MORE, RunFolder, Settings, Spectra
+from recbole_sr.runs.folder import IDENTITY, MORE, RunFolder, Settings, Spectra
 from recbole_sr.study.report.figures import Run, draw
 from recbole_sr.study.summary import FAILED, grouped
 from recbole_sr.study.text import brief, cells, headline, sentences, tables
@@ -190,9 +190,7 @@ def _single(run: Run) -> dict[str, Any]:
     recipe = {key: settings[key] for key in _USUAL if key in settings} | {
         key: settings[key] for key in defaults if key in settings and settings[key] != defaults[key]
     }
-    environment = dict(run.environment or {})
-    for identity in ("run", "data", "format"):
-        environment.pop(identity, None)
+    environment = {k: v for k, v in (run.environment or {}).items() if k not in IDENTITY}
     packages = environment.pop("packages", None)
     return {
         "name": run.label,
