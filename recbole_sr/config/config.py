@@ -207,7 +207,8 @@ class Config(recbole.config.Config):
             **dict.fromkeys(self.variable_config_dict, given_by),
             **dict.fromkeys(self.cmd_config_dict, "command line"),
         }
-        return {key: origin for key, origin in origins.items() if key in self.final_config_dict}
+        named = self.final_config_dict.keys() - self._passed
+        return {key: origin for key, origin in origins.items() if key in named}
 
     def _prepare_objective(self) -> None:
         """Refuse an objective that the model cannot have; sample negatives where it wants any."""

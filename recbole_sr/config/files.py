@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from decimal import Decimal
+from fractions import Fraction
 from os.path import isfile  # pathlib's raises on names that are too long
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from recbole_sr.config.shipped import properties_folder
@@ -161,8 +162,8 @@ def file_named(origin: Callable[[str], str | None]) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        key = re.sub(r"^(unknown key ')?(\w*).*", r"\2", str(error), flags=re.DOTALL)
-        if (file := origin(key)) is None:
+        key = re.match(r"unknown key '(.*?)'|([^\s:]*)", str(error))
+        if key is None or (file := origin(key[1] or key[2])) is None:
             raise
         raise InputError(f"{error} (in {file})") from error.__cause__
 
@@ -290,14 +291,16 @@ def _value(given: Any) -> Any:
 
 
 def _plain(given: Any) -> Any:
-    """Paths as texts, tuples as lists, numbers of numpy's as Python's; a copy of all else."""
+    """Paths as texts, tuples as lists, arrays as numbers or lists; a copy of all else."""
     if isinstance(given, os.PathLike):
         return os.fspath(given)
     if isinstance(given, list | tuple):
         return list(map(_plain, given))
     if isinstance(given, Mapping):
         return {key: _plain(value) for key, value in given.items()}
-    return given.item() if isinstance(given, np.generic) else copy.deepcopy(given)
+    if isinstance(given, Decimal | Fraction):
+        return float(given)
+    return given.tolist() if hasattr(given, "tolist") else copy.deepcopy(given)
 
 
 def _without_repeated_keys(text: str) -> str:

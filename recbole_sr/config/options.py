@@ -180,14 +180,14 @@ class Options(BaseModel):
     """How the tables are initialised: by the model's own way, by the singular vectors of the
     interactions (spectral), or, in sequential models, by what users go on to (transitions)."""
 
-    sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral")
+    sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral", le=4)
     """Power of the degrees by which interactions are divided: 0 divides by nothing, so that popular
     items weigh most; 0.5 is LightGCN's normalisation."""
 
     sr_init_als_iterations: int = _key(0, "sr_init: spectral", ge=0, le=1000)
     """Iterations of alternating least squares (ALS) that refine the singular vectors."""
 
-    sr_init_power: NotNegative = _key(1.0, "sr_init: spectral")
+    sr_init_power: NotNegative = _key(1.0, "sr_init: spectral", le=4)
     """Power of the singular values that weights the singular vectors; 0 weights all alike."""
 
     sr_init_margin: Positive = _key(2.0, "sr_init: spectral")

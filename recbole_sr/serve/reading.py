@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,11 @@ class Events:
             self._check("the frame", [*self._source.columns])
             yield self._named(self._source).reset_index(drop=True)
             return
+        if not isinstance(self._source, str | os.PathLike):
+            raise InputError(
+                "events: expected the path of a file, or a pandas DataFrame, got "
+                f"{type(self._source).__name__}; give one"
+            )
         path = Path(self._source)
         check_file(path, "a CSV, TSV or parquet file")
         is_parquet = path.suffix.lower() in (".parquet", ".pq")
@@ -78,9 +84,10 @@ class Events:
         for key, name in self.columns.items():
             if name not in there:
                 names = [str(one) for one in there]
+                advice = f"did you mean {nearest(str(name), names)!r}?" if names else "give some"
                 raise InputError(
                     f"{key}: expected a column of {source}, {', '.join(names)[:500] or 'none'}, "
-                    f"got {name!r}; did you mean {nearest(str(name), names or [''])!r}?"
+                    f"got {name!r}; {advice}"
                 )
             if there.count(name) > 1:
                 raise InputError(

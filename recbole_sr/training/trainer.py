@@ -6,6 +6,7 @@ import math
 from contextlib import nullcontext
 from functools import partial
 from logging import getLogger
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -261,7 +262,7 @@ class PhasedTrainer(_Trainer):
             raise InputError(
                 f"epoch {self._epoch}, batch {self._batch}, {self.schedule.phase.name} phase: "
                 f"expected a finite training loss, got {loss.sum().item()}; lower learning_rate or "
-                f"the regularisers' weights (the best model so far stays in the checkpoint)"
+                f"the regularisers' weights{self._kept()}"
             )
 
     def _check_weights(self) -> None:
@@ -270,9 +271,15 @@ class PhasedTrainer(_Trainer):
             if not weights.isfinite().all():
                 raise InputError(
                     f"epoch {self._epoch}: expected finite weights, got NaN or infinity in {name}; "
-                    "lower learning_rate, weight_decay or the regularisers' weights (the best "
-                    "model so far stays in the checkpoint)"
+                    "lower learning_rate, weight_decay or the regularisers' weights"
+                    f"{self._kept()}"
                 )
+
+    def _kept(self) -> str:
+        """Where the best model so far is, if it was saved."""
+        file = self.saved_model_file
+        is_kept = self.best_valid_result is not None and Path(file).is_file()
+        return f" (the best model so far is {file})" if is_kept else ""
 
     def whole(self, state: Any) -> Any:
         """A state of this process with all columns of the tables; all processes call it."""

@@ -216,6 +216,20 @@ def test_a_file_includes_others_below_its_own_keys(tmp_path):
     assert made.origins["epochs"] == "beside.yaml"
 
 
+def test_what_is_given_by_name_is_not_from_a_file(tmp_path):
+    (tmp_path / "mine.yaml").write_text("model: LightGCN\ndataset: foo\nepochs: 3\n")
+    origins = Config("BPR", "ml-100k", ["mine.yaml"]).origins
+    assert origins["epochs"] == "mine.yaml"
+    assert not origins.keys() & {"model", "dataset"}
+
+
+@pytest.mark.parametrize("key", ["x-common", "eval_args.order", "EPOCHS", "épochs"])
+def test_an_unknown_key_is_named_with_its_file(key, tmp_path):
+    (tmp_path / "mine.yaml").write_text(f"{key}: 3\n")
+    with pytest.raises(InputError, match=rf"^unknown key '{key}'.* \(in mine\.yaml\)$"):
+        config(files=["mine.yaml"])
+
+
 def test_files_that_include_each_other_are_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("config_files: b.yaml\n")
     (tmp_path / "b.yaml").write_text("config_files: a.yaml\n")

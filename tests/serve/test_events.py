@@ -616,6 +616,17 @@ def test_a_missing_boolean_leaves_the_others_booleans(form):
     assert f"{len(rows):,} events, 1 dropped" in done
 
 
+@pytest.mark.parametrize("given", [{"who": ["a"], "what": ["b"]}, 3, None])
+def test_events_that_are_no_file_and_no_frame_are_refused(given):
+    with pytest.raises(InputError, match="events: expected the path of a file, or a pandas Data"):
+        prepare(given, "shop", **COLUMNS)
+
+
+def test_a_frame_without_columns_is_refused():
+    with pytest.raises(InputError, match="column of the frame, none, got 'who'; give some"):
+        prepare(pd.DataFrame(index=[1, 2]), "shop", **COLUMNS)
+
+
 def test_it_is_a_public_name():
     assert recbole_sr.prepare is events.prepare
 

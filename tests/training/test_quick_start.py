@@ -5,6 +5,8 @@ import logging
 import os
 import pickle
 import re
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 
@@ -114,6 +116,14 @@ def test_numbers_of_numpy_are_settings_like_others(tiny, tmp_path):
     run_recbole_sr("BPR", "tiny", config_dict=settings)
     (file,) = (path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name)
     assert load_data_and_model(str(file))[0]["learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, Decimal, Fraction])
+def test_a_number_of_another_type_is_one_of_pythons(kind, tiny):
+    made = Config("BPR", "tiny", config_dict={**tiny, "learning_rate": kind(0.25)})
+    assert (type(made["learning_rate"]), made["learning_rate"]) == (float, 0.25)
+    made = Config("BPR", "tiny", config_dict={**tiny, "topk": np.array([5, 10])})
+    assert made["topk"] == [5, 10]
 
 
 def test_paths_and_tuples_are_settings_as_texts_and_lists_are(tiny, tmp_path):

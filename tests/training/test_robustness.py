@@ -98,7 +98,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_states(tiny, tmp_path, m
         own(self, loss * math.nan if (self._epoch, self._batch) == (3, 1) else loss)
 
     monkeypatch.setattr(PhasedTrainer, "_check_nan", check_nan)
-    with pytest.raises(InputError, match="epoch 3, batch 2, main phase"):
+    with pytest.raises(InputError, match=r"epoch 3, batch 2, .*best model so far is saved/BPR"):
         run_recbole_sr("BPR", "tiny", config_dict={**tiny, "epochs": 5, "sr_warm_epochs": 1})
     run, best = last_good(tmp_path)
     assert run["epoch"] == 3
@@ -111,8 +111,9 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_states(tiny, tmp_path, m
 def test_an_update_that_spoils_the_weights_leaves_the_last_good_model(fast, tiny, tmp_path):
     settings = {**tiny, "epochs": 3, "train_batch_size": 10**6, "sr_fast": fast}  # one step each
     settings |= {"learner": "sgd", "learning_rate": 1e30, "sr_monitor": False}
-    with pytest.raises(InputError, match="epoch 0: expected finite weights, got NaN or infinity"):
+    with pytest.raises(InputError, match="epoch 0: expected finite weights, got NaN") as refusal:
         run_recbole_sr("BPR", "tiny", config_dict={**settings, "weight_decay": 1e30})
+    assert "best model" not in str(refusal.value)
     assert not [path for path in (tmp_path / "saved").glob("*.pth") if ".run" not in path.name]
 
 
