@@ -212,14 +212,15 @@ def _config(arguments: list[str]) -> None:
     parser = new_parser(
         "Show every key of a run, its value and who set it, without training.", "config"
     )
-    _, of_the_run = run_arguments(parser, arguments, COMMANDS)
+    given, of_the_run = run_arguments(parser, arguments, COMMANDS)
     from tabulate import tabulate
 
     from recbole_sr.config.config import Config
     from recbole_sr.config.recipe import idle_keys, table
 
     config = Config(*of_the_run)
-    rows = table(config.final_config_dict, config.origins)
+    named = dict.fromkeys({"model", "dataset"} & given.given, "command line")
+    rows = table(config.final_config_dict, {**config.origins, **named})
     print(tabulate(rows, ("key", "value", "from"), "github", disable_numparse=True))
     for sentence in idle_keys(config.options, config.origins, config.final_config_dict):
         print(sentence)

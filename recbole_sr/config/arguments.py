@@ -110,9 +110,14 @@ def run_arguments(
     from recbole_sr.config.files import CommandLine
 
     files = given.config_files.split()
-    said = {"model": MODEL, "dataset": DATA_SET, **read_known(files)}
-    model = said["model"] if given.model is None else given.model
-    dataset = said["dataset"] if given.dataset is None else given.dataset
+    said = read_known(files)  # a name that a file says is left to it
+    model, dataset = (
+        default if typed is None and key not in said else typed
+        for key, typed, default in (
+            ("model", given.model, MODEL),
+            ("dataset", given.dataset, DATA_SET),
+        )
+    )
     return given, (model, dataset, files, CommandLine(properties))
 
 

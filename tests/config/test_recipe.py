@@ -223,6 +223,28 @@ def test_what_is_given_by_name_is_not_from_a_file(tmp_path):
     assert not origins.keys() & {"model", "dataset"}
 
 
+@pytest.mark.parametrize(
+    ("typed", "rows"),
+    [
+        ([], {"model": ("BPR", "default"), "dataset": ("ml-100k", "default")}),
+        (["--config_files=mine.yaml"], {"model": ("LightGCN", "mine.yaml")}),
+        (
+            ["-m", "NGCF", "--config_files=mine.yaml"],
+            {"model": ("NGCF", "command line"), "dataset": ("ml-100k", "default")},
+        ),
+    ],
+)
+def test_the_command_shows_who_named_the_model(typed, rows, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("model: LightGCN\n")
+    assert cli.main(["config", *typed]) == 0
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in capsys.readouterr().out.splitlines()
+    ]
+    found = {key: (value, origin) for key, value, origin in lines[2:]}
+    assert {key: found[key] for key in rows} == rows
+
+
 @pytest.mark.parametrize("key", ["x-common", "eval_args.order", "EPOCHS", "épochs"])
 def test_an_unknown_key_is_named_with_its_file(key, tmp_path):
     (tmp_path / "mine.yaml").write_text(f"{key}: 3\n")
