@@ -238,7 +238,7 @@ def accepted(monkeypatch, tmp_path):
     monkeypatch.setattr(compare, "check_dataset", lambda settings: None)  # a reader has them
     monkeypatch.setattr(compare._Study, "results", results)
     monkeypatch.setattr(compare._Study, "write", lambda *_: None)
-    monkeypatch.setattr(compare, "summarize", lambda *_: {"failed": []})
+    monkeypatch.setattr(compare, "summarize", lambda *_: {"failed": [], "rows": [{"runs": 1}]})
     monkeypatch.setattr(study_text, "to_text", lambda _: "")
     monkeypatch.chdir(tmp_path)
     return made
