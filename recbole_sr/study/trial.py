@@ -145,12 +145,13 @@ class Trial:
             seconds: after which the run is ended.
 
         Returns:
-            The trial, ``error`` (None, ``UNFINISHED``, or the last line the run printed), and where
-            it went well RecBole's result dictionary, ``metric``, ``epochs``, ``stopping_step``,
-            ``switch_epoch``, ``seconds``, ``peak_memory`` (bytes of main memory), ``split``, which
-            is the same for runs on the same split, ``sizes``: interactions for training, validation
-            and test, ``users`` and ``items``, how many there are, and ``untrained``, the validation
-            score of the untrained model where it may be the best one.
+            The trial, ``error`` (None, or a sentence: ``UNFINISHED``, that a score is missing or no
+            number, or the last line the run printed), and where it went well RecBole's result
+            dictionary, ``metric``, ``epochs``, ``stopping_step``, ``switch_epoch``, ``seconds``,
+            ``peak_memory`` (bytes of main memory), ``split``, which is the same for runs on the
+            same split, ``sizes``: interactions for training, validation and test, ``users`` and
+            ``items``, how many there are, and ``untrained``, the validation score of the untrained
+            model where it may be the best one.
 
         """
         run = RunFolder(folder)
