@@ -184,16 +184,10 @@ def prepare(
     left = _merged(frame)
     counts = {key: np.unique(left[key], return_counts=True)[1] for key in IDS}
     users, items = len(counts["user"]), len(counts["item"])
-    fewest, most = counts["user"].min(), counts["user"].max()
     limit, items_left = _limit(left)
-    if not ((counts["user"] >= _SPLIT) & (counts["user"] < (limit or items))).any():
-        expected = f"a user with {_SPLIT} items, one for training, validation and test each"
-        if most >= _SPLIT:
-            expected = f"a user with {_SPLIT} items or more, but not with every item of the data"
-        raise InputError(
-            f"user: expected {expected}, got {fewest} to {most} of {items} items for each of "
-            f"{users} users; check that {user!r} names users and {item!r} items"
-        )
+    _check_testable(
+        counts["user"], items, limit or items, f"{user!r} names users and {item!r} items"
+    )
     settings = _settings(inter, [*columns], items_left)
     if limit:
         settings["user_inter_num_interval"] = f"[0,{limit})"
@@ -254,6 +248,28 @@ def _merged(frame: pd.DataFrame) -> pd.DataFrame:
     if "time" in frame:
         frame = frame.sort_values("time", kind="stable")
     return frame.drop_duplicates([*IDS], keep="last")
+
+
+def _check_testable(items_of_users: NDArray[Any], items: int, limit: int, check: str) -> None:
+    """Refuse data in which no user can be tested: with too few items, or with all of them.
+
+    Args:
+        items_of_users: how many items each user has: ``(N,)``.
+        items: how many there are.
+        limit: as many items, or more, keep a user out.
+        check: what the reader may have confused.
+
+    """
+    if ((items_of_users >= _SPLIT) & (items_of_users < limit)).any():
+        return
+    fewest, most = items_of_users.min(), items_of_users.max()
+    expected = f"a user with {_SPLIT} items, one for training, validation and test each"
+    if most >= _SPLIT:
+        expected = f"a user with {_SPLIT} items or more, but not with every item of the data"
+    raise InputError(
+        f"user: expected {expected}, got {fewest} to {most} of {items} items for each of "
+        f"{len(items_of_users)} users; check that {check}"
+    )
 
 
 def _described(times: pd.Series, are_dates: bool) -> str:

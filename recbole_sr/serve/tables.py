@@ -70,7 +70,7 @@ def read_lines(file: str) -> list[str]:
         InputError: there is no such file, or it is no text.
 
     """
-    check_file(file)
+    check_file(file, "a file of ids, one a line")
     try:
         text = Path(file).read_text("utf-8-sig")  # with or without a byte order mark
     except UnicodeError:

@@ -116,31 +116,47 @@ def within(
         names = ", ".join(dict.fromkeys(trial.model for trial in trained))
         seconds = len(trained) * (took + (least - 1) * epoch) / _MARGIN
         seconds = (seconds + took * (1 + len(references))) / (1 - _SHARE * len(references))
-        return results, [
-            *left_out,
+        left_out.append(
             f"{names}: left out, as there is time for {epochs} epochs a run and {least} are "
-            f"needed; raise --minutes to {math.ceil(seconds / 60)} at least",
-        ]
+            f"needed; raise --minutes to {math.ceil(seconds / 60)} at least"
+        )
+        return results, left_out
     plan.write(_PLAN, {"epochs": epochs})
     limited = [_limited(trial, epochs) for trial in trained]
     if limited != trained:
         left_out.append(f"epochs: at most {epochs} a run, as the budget allows; raise --minutes")
-    fitting = [*limited, *fitting]
+    took_first = sum(seconds for _, result, seconds in first if not result["error"])
+    more, sentences = _all_seeds(clock, limited, fitting, seeds, took_first)
+    return results + more, left_out + sentences
 
-    longest = sum(seconds for _, result, seconds in first if not result["error"])
+
+def _all_seeds(
+    clock: _Clock, trained: Sequence[Trial], references: Sequence[Trial], seeds: int, took: float
+) -> tuple[list[Result], list[str]]:
+    """The results of as many seeds as fit, and what is said of the others.
+
+    Args:
+        clock: what is left of the budget.
+        trained: of the first seed.
+        references: which have run with the first seed.
+        seeds: at most.
+        took: seconds of the references' runs.
+
+    """
+    results: list[Result] = []
+    longest = took
     for offset in range(seeds):
         if offset and clock.left < longest:
-            left_out.append(
+            return results, [
                 f"seeds: {offset} of {seeds}, as one takes about {longest:.0f} s and "
                 f"{clock.left:.0f} s are left; raise --minutes"
-            )
-            break
-        of_seed = fitting if offset else limited  # the first seed's references have run
+            ]
+        of_seed = [*trained, *references] if offset else trained
         done = [clock.run(replace(trial, seed=trial.seed + offset)) for trial in of_seed]
         results += [result for result, _ in done]
         seconds = sum(seconds for _, seconds in done)
         longest = max(longest, seconds) if offset else longest + seconds
-    return results, left_out
+    return results, []
 
 
 def _limited(trial: Trial, epochs: int) -> Trial:
