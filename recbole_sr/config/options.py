@@ -180,7 +180,7 @@ class Options(BaseModel):
     """How the tables are initialised: by the model's own way, by the singular vectors of the
     interactions (spectral), or, in sequential models, by what users go on to (transitions)."""
 
-    sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral", le=4)
+    sr_init_degree_power: NotNegative = _key(0.25, "sr_init: spectral")
     """Power of the degrees by which interactions are divided: 0 divides by nothing, so that popular
     items weigh most; 0.5 is LightGCN's normalisation."""
 

@@ -535,12 +535,12 @@ REFUSED = {
         "variants: expected one that does something for DGCF, .*give --variants warm/stable_rank",
     ),
     "a sequential model whose default is off": (
-        {"models": ["GRU4Rec"]},
-        "for GRU4Rec, .*give --variants warm/stable_rank.yaml, or warm/transitions.yaml",
+        {"models": ["SASRec"]},
+        "for SASRec, .*give --variants warm/stable_rank.yaml, or warm/transitions.yaml",
     ),
     "a variant that the model cannot follow": (
-        {"models": ["GRU4Rec"], "variants": ["warm/spectral.yaml"]},
-        "sr_init: expected 'model' for GRU4Rec, which has no user table",
+        {"models": ["SASRec"], "variants": ["warm/spectral.yaml"]},
+        "sr_init: expected 'model' for SASRec, which has no user table",
     ),
     "a last seed out of range": (
         {"config_dict": {"seed": 2**32 - 2}, "seeds": 3, "baseline": "off.yaml"},

@@ -153,7 +153,7 @@ def test_the_final_model_is_the_initialisation_of_all_interactions(tiny):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sr_keep_untrained": True, "model": "GCMC"}, "sr_keep_untrained: expected sr_init"),
+        ({"sr_keep_untrained": True, "model": "DGCF"}, "sr_keep_untrained: expected sr_init"),
         ({"epochs": 0, "sr_init": "model"}, "epochs: expected at least 1, as only an sr_init"),
         (
             {**KEEP, "epochs": 0, "sr_keep_untrained": False, "sr_warm_epochs": 2},
