@@ -16,8 +16,9 @@ from recbole_sr.config.files import read_properties
 from recbole_sr.errors import InputError
 from recbole_sr.recbole_compat.atomic_file import AtomicFile
 
-__all__ = ["check_dataset", "checksums", "columns_of"]
+__all__ = ["FILE_SUFFIXES", "check_dataset", "checksums", "columns_of"]
 
+FILE_SUFFIXES = ("inter", "user", "item", "kg", "link", "net")
 _SHIPPED = "ml-100k"  # with RecBole
 _CHUNK = 2**20  # bytes read at once
 
@@ -80,11 +81,9 @@ def checksums(settings: Mapping[str, Any]) -> dict[str, str]:
         settings: RecBole's final configuration.
 
     """
-    folder, name = Path(settings["data_path"]), settings["dataset"]
-    interactions = [f"{part}.inter" for part in settings["benchmark_filename"] or ()] or ["inter"]
-    others = ("user", "item", "kg", "link", *(settings["additional_feat_suffix"] or ()))
-    files = (folder / f"{name}.{suffix}" for suffix in (*interactions, *others))
-    return {file.name: _checksum(file) for file in files if file.is_file()}
+    sources = (*FILE_SUFFIXES, *(settings["additional_feat_suffix"] or ()))
+    files = (file for source in sources for file in _files(settings, source))
+    return {file.name: _checksum(file) for file in files}
 
 
 def _checksum(file: Path) -> str:
@@ -100,12 +99,17 @@ def columns_of(settings: Mapping[str, Any], source: str) -> dict[str, str]:
 
     There are none where there is no file.
     """
+    found: dict[str, str] = {}
+    for file in _files(settings, source):
+        encoding, separator = settings.get("encoding"), settings["field_separator"]
+        found |= AtomicFile(file, encoding, separator).columns()
+    return found
+
+
+def _files(settings: Mapping[str, Any], source: str) -> list[Path]:
+    """The files of a source that are there: of interactions, the parts that are named."""
     folder, name = Path(settings["data_path"]), settings["dataset"]
     parts = [f"{part}.inter" for part in settings["benchmark_filename"] or ()]
-    found: dict[str, str] = {}
-    for suffix in parts if parts and source == "inter" else [source]:
-        file = folder / f"{name}.{suffix}"
-        if file.is_file():
-            encoding, separator = settings.get("encoding"), settings["field_separator"]
-            found |= AtomicFile(file, encoding, separator).columns()
-    return found
+    suffixes = parts if parts and source == "inter" else [source]
+    files = (folder / f"{name}.{suffix}" for suffix in suffixes)
+    return [file for file in files if file.is_file()]

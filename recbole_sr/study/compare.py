@@ -155,7 +155,7 @@ def compare(
             study = replace(study, cluster=held.enter_context(joined(ray)))
         study.folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(locked(study.folder))
-        study.check_data()
+        study.check_data(groups)
         results = study.results(groups)
         of_runs = (results, study.epochs(results), next(iter(named)))
         comparison = summarize(*of_runs)
@@ -177,7 +177,6 @@ class _Study:
     keys_of_others: Mapping[str, Collection[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     tuned: list[str] = field(default_factory=list)
-    data: dict[str, str] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
     cluster: Cluster | None = None
 
@@ -189,7 +188,6 @@ class _Study:
         self._check_folder(resume)
         self._check_names(groups)
         judged_by: dict[tuple[str, str], Any] = {}
-        read: set[str] = set()
         for group, point in product(groups, self.points or [{}]):
             own = {} if group[0] in NON_GRADIENT else point  # they are not tuned
             trial = self.trial(*group)
@@ -207,9 +205,6 @@ class _Study:
                 check_settings(config, entry_of(config.model_class))
             check_judged(config)
             check_dataset(config.final_config_dict)
-            if trial.dataset not in read:
-                read.add(trial.dataset)
-                self.data.update(checksums(config.final_config_dict))
             parts = empty_parts(config["eval_args"]["split"])
             if parts:
                 raise InputError(
@@ -219,7 +214,7 @@ class _Study:
         # All groups have the same seeds, of which the last may be out of range.
         replace(trial, seed=trial.seed + self.seeds - 1).config(**own)
 
-    def check_data(self) -> None:
+    def check_data(self, groups: Sequence[tuple[str, str, str]]) -> None:
         """Refuse to go on with other data than the study's runs were trained on.
 
         Raises:
@@ -227,9 +222,12 @@ class _Study:
 
         """
         study = RunFolder(self.folder)
+        found: dict[str, str] = {}
+        for group in {group[1]: group for group in groups}.values():  # one for each data set
+            found |= checksums(self.trial(*group).config().final_config_dict)
         known = study.read(_DATA, dict[str, str]) if self._is_begun() else None
-        data = {**self.data, **(known or {})}
-        if changed := [name for name, found in self.data.items() if data[name] != found]:
+        data = {**found, **(known or {})}
+        if changed := [name for name in found if data[name] != found[name]]:
             raise InputError(
                 f"{self.folder}: expected the data that the study began with, got another "
                 f"{', '.join(changed)}; restore the data set, or give another --output"

@@ -13,7 +13,7 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType, FeatureType, ModelType, get_trainer
 
 from recbole_sr.config.config import Config, recboles_name
-from recbole_sr.config.data_files import columns_of
+from recbole_sr.config.data_files import FILE_SUFFIXES, columns_of
 from recbole_sr.config.model_keys import model_keys
 from recbole_sr.config.recbole_keys import reads_labels
 from recbole_sr.errors import InputError, nearest
@@ -46,7 +46,6 @@ _OF_NUMBERS = ("numerical_features", "normalize_field", "discretization")
 _LEAST_COLUMNS = 16
 # Activations that keep small numbers, or one sign of them.
 _PASSING = ("tanh", "relu", "leakyrelu")
-_FILE_SUFFIXES = ("inter", "user", "item", "kg", "link", "net")
 
 
 def check_settings(config: Config, entry: ModelEntry) -> None:
@@ -221,12 +220,12 @@ def check_columns(config: Config) -> None:
         InputError: names the key, the column and the one most like it.
 
     """
-    suffixes = [*_FILE_SUFFIXES, *(config["additional_feat_suffix"] or ())]
+    suffixes = [*FILE_SUFFIXES, *(config["additional_feat_suffix"] or ())]
     columns = {suffix: columns_of(config.final_config_dict, suffix) for suffix in suffixes}
     given = config.external_config_dict
     for key in ("load_col", "unload_col"):
         _check_names(key, given.get(key) or (), suffixes, "names of files")
-    loaded = dict.fromkeys(_FILE_SUFFIXES) if config["load_col"] is None else config["load_col"]
+    loaded = dict.fromkeys(FILE_SUFFIXES) if config["load_col"] is None else config["load_col"]
     if loaded.get("inter", []) == []:  # null is all columns
         raise InputError(
             f"load_col: expected columns of inter among others, got {config['load_col']}; add "
