@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 import torch
 
-from recbole_sr.init.layers import both_signs, divided, rank_of_layers, set_identity
-from recbole_sr.init.svd import Factors, scale_to_margin
+from recbole_sr.init.layers import (
+    both_signs,
+    divided,
+    rank_of_layers,
+    scale_and_balance,
+    set_identity,
+)
+from recbole_sr.init.svd import Factors
 from recbole_sr.init.tables import Convolution
 
 __all__ = ["fill_convolution"]
@@ -68,8 +72,7 @@ def fill_convolution(
     to_user = divided(factors.item[:, :rank] * weights, of_items, degree_power - 0.5)
     user = divided(pairs @ divided(to_user, of_items, 0.5), of_users, 0.5)
     item = divided(pairs.T @ divided(to_item, of_users, 0.5), of_items, 0.5)
-    scale = math.sqrt(scale_to_margin(user, item, graph, margin))
-    balance = math.sqrt(np.linalg.norm(item) / np.linalg.norm(user))
+    scale, balance = scale_and_balance(user, item, graph, margin)
     table, layer = convolution.table, convolution.layer
     for place, rows in (
         (convolution.users, to_item * scale / balance),

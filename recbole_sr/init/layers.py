@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,9 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_sr.errors import InputError
-from recbole_sr.init.svd import Factors
+from recbole_sr.init.svd import Factors, scale_to_margin
 
-__all__ = ["LARGEST_RANK", "both_signs", "divided", "rank_of_layers", "set_identity"]
+__all__ = [
+    "LARGEST_RANK",
+    "both_signs",
+    "divided",
+    "rank_of_layers",
+    "scale_and_balance",
+    "set_identity",
+]
 
 # More directions give a user back the very items that the input has.
 LARGEST_RANK = 64
@@ -66,6 +74,24 @@ def divided(rows: NDArray[Any], degrees: Any, power: float) -> NDArray[Any]:
 
     """
     return rows / np.asarray(degrees).reshape(-1, 1).clip(1) ** power
+
+
+def scale_and_balance(
+    user: NDArray[Any], item: NDArray[Any], graph: Any, margin: float
+) -> tuple[float, float]:
+    """What both sides are multiplied by for the margin, and the user's for one norm of both.
+
+    The item's side is divided by the second. See :func:`~recbole_sr.init.svd.scale_to_margin`.
+
+    Example:
+        >>> from recbole_sr.init.svd import normalized_graph
+        >>> graph = normalized_graph([0, 1], [0, 1], (2, 2))
+        >>> scale_and_balance(np.eye(2), 4 * np.eye(2), graph, margin=2.0)
+        (1.0, 2.0)
+
+    """
+    scale = scale_to_margin(user, item, graph, margin)
+    return math.sqrt(scale), math.sqrt(np.linalg.norm(item) / np.linalg.norm(user))
 
 
 def set_identity(layers: Iterable[Tensor], units: int) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_sr.init.layers import both_signs, divided, rank_of_layers, set_identity
-from recbole_sr.init.svd import Factors, scale_to_margin
+from recbole_sr.init.layers import (
+    both_signs,
+    divided,
+    rank_of_layers,
+    scale_and_balance,
+    set_identity,
+)
+from recbole_sr.init.svd import Factors
 from recbole_sr.init.tables import Towers
 
 __all__ = ["fill_towers"]
@@ -65,10 +69,9 @@ def fill_towers(
     user, item = (
         both_signs(rows, paired=True).clip(0) for rows in (pairs @ to_user, pairs.T @ to_item)
     )
-    scale = scale_to_margin(user, item, graph, margin)
-    balance = math.sqrt(np.linalg.norm(item) / np.linalg.norm(user))
-    _fill(towers.user, to_user * math.sqrt(scale) * balance, towers.items)
-    _fill(towers.item, to_item * math.sqrt(scale) / balance, towers.users)
+    scale, balance = scale_and_balance(user, item, graph, margin)
+    _fill(towers.user, to_user * scale * balance, towers.items)
+    _fill(towers.item, to_item * scale / balance, towers.users)
 
 
 def _fill(layers: Sequence[Tensor], encoder: NDArray[Any], columns: slice) -> None:
