@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 from recbole.model.general_recommender.diffrec import timestep_embedding
 from recbole.utils import ModelType, get_model
 from torch.nn.functional import normalize
@@ -70,6 +71,21 @@ def without_and_with(start, name, tiny, experiment):
     made = experiment(name, "tiny", **settings, **start)
     assert torch.equal(torch.get_rng_state(), state)
     return plain, made
+
+
+def all_scores(made):
+    """What a general model scores, for each user and item without padding."""
+    made.model.eval()
+    users = Interaction({"user_id": torch.arange(1, made.dataset.user_num)})
+    with torch.no_grad():
+        return made.model.full_sort_predict(users).view(made.dataset.user_num - 1, -1)[:, 1:]
+
+
+def rank_of_test_items(made):
+    """The share of all items that an item of the test part scores above."""
+    scores, test = all_scores(made), made.test_data._dataset.inter_feat
+    user, item = (test[field] - 1 for field in ("user_id", "item_id"))
+    return (scores[user, item].unsqueeze(1) > scores[user]).float().mean().item()
 
 
 def uninjected(model):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from contract import settings_of, without_and_with
-from recbole.data.interaction import Interaction
+from contract import rank_of_test_items, settings_of, without_and_with
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.convolution import fill_convolution
@@ -68,17 +67,7 @@ def test_a_convolution_scores_as_the_singular_vectors(width, size, degree_power,
 @pytest.mark.parametrize("accum", ["stack", "sum"])
 def test_gcmc_ranks_before_any_training(accum, tiny, experiment):
     plain, made = without_and_with({**SPECTRAL, "accum": accum}, "GCMC", tiny, experiment)
-
-    def above(model, made):
-        model.eval()
-        users = Interaction({"user_id": torch.arange(1, made.dataset.user_num)})
-        with torch.no_grad():
-            scores = model.full_sort_predict(users).view(made.dataset.user_num - 1, -1)[:, 1:]
-        test = made.test_data._dataset.inter_feat
-        user, item = (test[field] - 1 for field in ("user_id", "item_id"))
-        return (scores[user, item].unsqueeze(1) > scores[user]).float().mean().item()
-
-    assert above(made.model, made) > max(0.6, above(plain.model, plain))  # 0.5 is chance
+    assert rank_of_test_items(made) > max(0.6, rank_of_test_items(plain))  # 0.5 is chance
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from itertools import chain, pairwise
 import numpy as np
 import pytest
 import torch
-from contract import settings_of, without_and_with
-from recbole.data.interaction import Interaction
+from contract import all_scores, rank_of_test_items, settings_of, without_and_with
 
 from recbole_sr.errors import InputError
 from recbole_sr.init.svd import factorize, normalized_graph
@@ -72,22 +71,9 @@ def test_towers_return_both_signs_of_the_singular_directions(widths, power):
 
 def test_dmf_ranks_before_any_training(tiny, experiment):
     plain, made = without_and_with(SPECTRAL, "DMF", tiny, experiment)
-
-    def above(model, made):
-        model.eval()
-        users = Interaction({"user_id": torch.arange(1, made.dataset.user_num)})
-        with torch.no_grad():
-            scores = model.full_sort_predict(users).view(made.dataset.user_num - 1, -1)[:, 1:]
-        test = made.test_data._dataset.inter_feat
-        user, item = (test[field] - 1 for field in ("user_id", "item_id"))
-        return (scores[user, item].unsqueeze(1) > scores[user]).float().mean().item()
-
-    assert above(made.model, made) > max(0.6, above(plain.model, plain))  # 0.5 is chance
+    assert rank_of_test_items(made) > max(0.6, rank_of_test_items(plain))  # 0.5 is chance
     training = made.train_data._dataset.inter_feat
-    users = Interaction({"user_id": torch.arange(1, made.dataset.user_num)})
-    with torch.no_grad():
-        scores = made.model.full_sort_predict(users).view(made.dataset.user_num - 1, -1)[:, 1:]
-    scores = scores.double().logit()  # the model returns probabilities
+    scores = all_scores(made).double().logit()  # the model returns probabilities
     user, item = (training[field] - 1 for field in ("user_id", "item_id"))
     leads = scores[user, item] - scores[user].mean(1)
     assert leads.mean().item() == pytest.approx(made.config.options.sr_init_margin, rel=0.05)
