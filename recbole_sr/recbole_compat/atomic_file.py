@@ -138,11 +138,9 @@ class AtomicFile:
         by, place = re.escape(self._separator), list(self.types).index(name)
         as_written = re.compile(rf'(?:^|{by})("(?:[^"]|"")*"|[^{by}]*)')
         for _, line, fields in self._rows():
-            text = fields[place]
-            if text and self._is_plain and '"' in line:
-                yield text if as_written.findall(line.rstrip("\n"))[place][0] == '"' else None
-            else:
-                yield None
+            may_be = fields[place] and self._is_plain and '"' in line
+            is_quoted = may_be and as_written.findall(line.rstrip("\n"))[place].startswith('"')
+            yield fields[place] if is_quoted else None
 
     def _rows(self) -> Iterator[tuple[int, str, list[str]]]:
         """The lines below the header that pandas does not skip: number, text and fields."""

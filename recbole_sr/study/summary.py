@@ -19,11 +19,11 @@ __all__ = [
     "FAILED",
     "MIN_SEEDS",
     "MODEL_AND_DATASET",
-    "time_to_score",
     "by_run",
     "grouped",
     "seconds_to",
     "summarize",
+    "time_to_score",
     "unsettled",
 ]
 

@@ -161,9 +161,8 @@ class Trial:
         code = _start(folder, threads, stopped or threading.Event(), seconds)
         if code is None:
             _remove_weights(folder)
-        result: dict[str, Any] | None = run.read(_RESULT)
-        if code is None:
             return self.fail(UNFINISHED, folder)
+        result: dict[str, Any] | None = run.read(_RESULT)
         if code or result is None:
             said = (folder / _OUTPUT).read_text("utf-8", errors="replace").strip().splitlines()
             nothing = f"ended with exit code {code} and printed nothing"
